@@ -1,0 +1,53 @@
+"""nanostep: trains small dense neural networks on the CPU, one SGD step after another, at the machine's limit.
+
+`Network` is the front door; see its docstring. Heavy parts (Numba, the C extension, files, the command line) are
+imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from nanostep._version import __version__
+from nanostep.backends import available_backends
+from nanostep.callbacks import EpochEnd
+from nanostep.errors import BackendUnavailable, FileFormatError, NanostepError, StopTraining
+from nanostep.history import History
+from nanostep.network import Network
+from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+
+if TYPE_CHECKING:
+    from nanostep.io.models import load
+    from nanostep.worksheet import Worksheet
+
+_LAZY = {"Worksheet": "nanostep.worksheet", "load": "nanostep.io.models"}
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "BackendUnavailable",
+    "EpochEnd",
+    "FileFormatError",
+    "History",
+    "NanostepError",
+    "Network",
+    "Optimizer",
+    "RMSprop",
+    "StopTraining",
+    "Worksheet",
+    "__version__",
+    "available_backends",
+    "load",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'nanostep' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,170 @@
+"""The gate: every array from outside passes here once, before any kernel sees it.
+
+Rule of conversion: booleans, integers and real floating numbers of any size, byte order, stride or alignment are
+rounded to the network's dtype (to nearest, as `numpy.ndarray.astype`); anything else (complex, object, text, dates) is
+refused. An array that already has the right dtype and is C-contiguous is used in place, without a copy. NaN and
+infinity, also those that the rounding makes, are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nanostep.architecture import Architecture
+
+PROBABILITY_TOLERANCE = 1e-4
+"""How far the sum of a row of target probabilities may be from one (float32 rounding of thousands of classes)."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Checked data of one call: C-contiguous, finite, in the network's dtype.
+
+    Exactly one of `y` and `labels` is given.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n, inputs)
+    y : ndarray, shape (n, outputs), or None
+    labels : ndarray of int64, shape (n,), or None
+        Class numbers in [0, outputs); stands for one-hot rows of y.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None
+    labels: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+def convert(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """Return `value` as a finite, aligned, C-contiguous array of `dtype`, copying only if it must."""
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise ValueError(f"{name} has masked entries; fill them first")
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
+    if array.dtype.kind not in "biuf":
+        hints = {"c": "; take its real part or its modulus", "O": "; convert it to numbers first"}
+        hint = hints.get(array.dtype.kind, "")
+        raise TypeError(f"{name} must hold real numbers; got {type(value).__name__} of dtype {array.dtype}{hint}")
+    if array.dtype != dtype or not (array.flags.c_contiguous and array.flags.aligned):
+        with np.errstate(over="ignore"):
+            array = np.require(array, dtype, ["C", "A"])
+    if type(array) is not np.ndarray:
+        array = array.view(np.ndarray)
+    check_finite(name, array)
+    return array
+
+
+def check_finite(name: str, array: np.ndarray) -> None:
+    """Raise ValueError with the place of the first NaN or infinity in `array`, if there is one."""
+    with np.errstate(all="ignore"):
+        # A finite sum proves finite terms and needs no array of flags; an overflowing sum proves nothing.
+        if np.isfinite(array.sum()):
+            return
+    finite = np.isfinite(array)
+    if not finite.all():
+        place = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(
+            f"{name} must be finite in {array.dtype}; {name}{list(place)} is {array[place]} "
+            f"({int((~finite).sum())} of {array.size} entries are not finite)"
+        )
+
+
+def check_inputs(architecture: Architecture, dtype: np.dtype, X: Any, *, name: str = "X") -> np.ndarray:
+    """Return X as (n, inputs); a 1-D X is one sample."""
+    x = convert(name, X, dtype)
+    if x.ndim == 1:
+        x = x.reshape(1, -1)
+    if x.ndim != 2 or x.shape[1] != architecture.inputs:
+        hint = ""
+        if architecture.inputs == 1 and x.shape[0] == 1:
+            hint = f"; for many samples of one feature use {name}.reshape(-1, 1)"
+        raise ValueError(
+            f"{name} must have shape (n, {architecture.inputs}), or ({architecture.inputs},) for one sample; "
+            f"got {np.shape(X)}{hint}"
+        )
+    return x
+
+
+def check_samples(
+    architecture: Architecture, dtype: np.dtype, X: Any, Y: Any, *, names: tuple[str, str] = ("X", "Y")
+) -> Samples:
+    """Return checked X and Y of a call that learns or measures: same number of samples, at least one.
+
+    Y has shape (n, outputs); (n,) or a scalar will do where there is one output, (outputs,) or a scalar label where X
+    is 1-D. For ``cross_entropy`` Y is class labels (n,), integers in [0, outputs), or rows of probabilities
+    (n, outputs), such as one-hot rows. Targets are in [0, 1] for ``binary_cross_entropy`` and >= 0 for ``poisson``.
+    """
+    x = check_inputs(architecture, dtype, X, name=names[0])
+    if len(x) == 0:
+        raise ValueError(f"{names[0]} has no samples; at least one is needed")
+    n, outputs = len(x), architecture.outputs
+    is_classes = architecture.loss == "cross_entropy"
+    raw = _rectangular(names[1], Y)
+    if is_classes and _looks_like_labels(raw.shape, n, outputs):
+        return Samples(x, None, _check_labels(names[1], raw.reshape(n), outputs))
+    y = convert(names[1], Y, dtype)
+    single = outputs == 1 and y.shape in ((n,), ()) and y.size == n
+    row = y.shape == (outputs,) and np.ndim(X) == 1
+    if single or row:
+        y = y.reshape(n, outputs)
+    if y.shape != (n, outputs):
+        labels = f" or class labels of shape ({n},)" if is_classes else ""
+        raise ValueError(
+            f"{names[1]} must have shape ({n}, {outputs}) to match {n} samples of {names[0]} "
+            f"and {outputs} outputs{labels}; got {y.shape}"
+        )
+    _check_domain(names[1], y, architecture.loss)
+    return Samples(x, y, None)
+
+
+def _looks_like_labels(shape: tuple[int, ...], n: int, outputs: int) -> bool:
+    """True if a Y of this shape holds class numbers; with one output (n, 1) holds probabilities."""
+    return shape == (n,) or (shape == () and n == 1) or (shape == (n, 1) and outputs > 1)
+
+
+def _rectangular(name: str, value: Any) -> np.ndarray:
+    try:
+        return np.asanyarray(value)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{name} is not a rectangular array of numbers: {error}") from None
+
+
+def _check_labels(name: str, raw: np.ndarray, outputs: int) -> np.ndarray:
+    if raw.dtype.kind not in "biuf":
+        raise TypeError(
+            f"{name} must hold integer class labels; got dtype {raw.dtype}; "
+            "number the classes first, as np.unique(..., return_inverse=True) does"
+        )
+    if raw.dtype.kind == "f":
+        check_finite(name, raw)
+        if (raw != np.trunc(raw)).any():
+            fraction = raw[raw != np.trunc(raw)][0]
+            raise ValueError(f"{name} must hold integer class labels; got fractions such as {fraction}")
+    if raw.min() < 0 or raw.max() >= outputs:
+        bad = raw[(raw < 0) | (raw >= outputs)][0]
+        raise ValueError(f"{name} has label {bad}, out of range; accepted are 0 to {outputs - 1} ({outputs} outputs)")
+    return np.require(raw, np.int64, ["C", "A"])
+
+
+def _check_domain(name: str, y: np.ndarray, loss: str) -> None:
+    if loss in ("binary_cross_entropy", "cross_entropy") and (y.min() < 0 or y.max() > 1):
+        bad = y[(y < 0) | (y > 1)][0]
+        raise ValueError(f"{name} must be in [0, 1] for loss={loss!r}; got {bad}")
+    if loss == "cross_entropy":
+        sums = y.sum(axis=1, dtype=np.float64)
+        wrong = np.abs(sums - 1.0) > PROBABILITY_TOLERANCE
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            raise ValueError(
+                f"each row of {name} must sum to 1 (one-hot or probabilities); row {row} sums to {sums[row]:g}"
+            )
+    if loss == "poisson" and y.min() < 0:
+        raise ValueError(f"{name} must be >= 0 for loss='poisson'; got {y.min()}")

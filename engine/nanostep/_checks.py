@@ -1,0 +1,57 @@
+"""Checks of scalar arguments. Each returns the checked value or raises an error that names the argument."""
+
+from __future__ import annotations
+
+import math
+import operator
+from numbers import Real
+
+import numpy as np
+
+
+def check_integer(argument: str, value: object, low: int, high: int = 2**63 - 1) -> int:
+    """Return `value` as an int in [low, high]; bools and floats are refused."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{argument} must be an integer; got a bool")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{argument} must be an integer; got {value!r} ({type(value).__name__})") from None
+    if not low <= number <= high:
+        raise ValueError(f"{argument}={number} is out of range; accepted are {low} to {high}")
+    return number
+
+
+def check_real(
+    argument: str,
+    value: object,
+    low: float = -math.inf,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> float:
+    """Return `value` as a finite float between `low` and `high`; bools, strings and arrays are refused."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (Real, np.floating, np.integer)):
+        raise TypeError(f"{argument} must be a real number; got {value!r} ({type(value).__name__})")
+    number = float(value)
+    inside = (low < number if open_low else low <= number) and (number < high if open_high else number <= high)
+    if not (math.isfinite(number) and inside):
+        interval = f"{'(' if open_low or low == -math.inf else '['}{low:g}, {high:g}"
+        interval += ")" if open_high or high == math.inf else "]"
+        raise ValueError(f"{argument}={number!r} is out of range; accepted are finite numbers in {interval}")
+    return number
+
+
+def check_bool(argument: str, value: object) -> bool:
+    """Return `value` as a bool; only real booleans are accepted."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{argument} must be True or False; got {value!r} ({type(value).__name__})")
+    return bool(value)
+
+
+def check_seed(value: object) -> int:
+    """Return a seed in [0, 2**64); None draws one from the operating system."""
+    if value is None:
+        return int.from_bytes(np.random.SeedSequence().generate_state(2).tobytes(), "little")
+    return check_integer("seed", value, 0, 2**64 - 1)

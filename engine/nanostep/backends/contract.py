@@ -1,0 +1,285 @@
+"""The contract that every backend keeps, written as one table.
+
+Two grains. *Operations* are single steps of the mathematics on plain arrays; tests, the worksheet and C users call
+them. *Whole runs* are the methods of `Engine`: one call works through many samples, steps and epochs.
+
+Names carry their axes: ``x__bi`` is (batch, inputs), ``w__oi`` is (outputs, inputs), p runs over all parameters, s over
+slots, n over samples. All arrays of a call have one dtype (float32 or float64) and are C-contiguous. Sums over a batch
+or a layer are kept in that dtype; sums of losses over an epoch are kept in float64. What is not marked out or inout is
+left as it was; every entry of an out array is written, whatever it held before.
+
+`OPERATIONS` is read by the conformance tests: an operation without a row, a row without an operation, a signature that
+differs, or an effect that differs, fails there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from nanostep._arrays import Samples
+from nanostep.architecture import Architecture
+from nanostep.optimizers import Optimizer
+
+MODULES = ("activations", "layers", "losses", "networks", "optimizers", "order")
+"""Modules of every backend package; the same operation stands in the same module of each."""
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of an operation.
+
+    `axes` has a letter per axis ("bi"), or is empty for a choice or a number. `values` says how test data are drawn:
+    "real", "activation:z" (the activation of argument z), "target", "probability", or the name of a choice.
+    """
+
+    name: str
+    direction: Literal["in", "out", "inout"]
+    axes: str = ""
+    values: str = "real"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One row of the contract.
+
+    Attributes
+    ----------
+    name, module : str
+        Function `name` of the backend's `module`.
+    formula : str
+    arguments : tuple of Argument
+        In order. Out arrays are allocated by the caller.
+    returns : bool
+        True if it returns a float.
+    ulps : float
+        Agreement with the reference evaluated in higher precision: ``|got - want| <= ulps * eps * scale`` where scale
+        is the same formula with every term taken by absolute value, times the length of the sum for reductions.
+    reduction : str
+        Axis that is summed over, or "".
+    flops : callable
+        Floating-point operations for a mapping from axis letter to length.
+    """
+
+    name: str
+    module: str
+    formula: str
+    arguments: tuple[Argument, ...]
+    ulps: float
+    reduction: str = ""
+    returns: bool = False
+    flops: Callable[[Mapping[str, int]], int] = lambda n: 0
+
+
+def _in(name: str, values: str = "real") -> Argument:
+    return Argument(name, "in", name.partition("__")[2], values)
+
+
+def _out(name: str) -> Argument:
+    return Argument(name, "out", name.partition("__")[2])
+
+
+def _inout(name: str, values: str = "real") -> Argument:
+    return Argument(name, "inout", name.partition("__")[2], values)
+
+
+_LOSS = (
+    _in("loss", "loss"),
+    _in("output", "output"),
+    _in("z__bo"),
+    _in("a__bo", "activation:z__bo"),
+    _in("y__bo", "target"),
+)
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        "activate",
+        "activations",
+        "a = f(z); softmax by row",
+        (_in("activation", "activation"), _in("z__bo"), _out("a__bo")),
+        ulps=8,
+        flops=lambda n: 20 * n["b"] * n["o"],
+    ),
+    Operation(
+        "activation_derivative",
+        "activations",
+        "df = f'(z), from a = f(z) where that is enough",
+        (
+            _in("activation", "hidden_activation"),
+            _in("z__bo"),
+            _in("a__bo", "activation:z__bo"),
+            _out("df__bo"),
+        ),
+        ulps=16,
+        flops=lambda n: 2 * n["b"] * n["o"],
+    ),
+    Operation(
+        "dense_forward",
+        "layers",
+        "z = x W^T + b",
+        (_in("x__bi"), _in("w__oi"), _in("b__o"), _out("z__bo")),
+        ulps=2,
+        reduction="i",
+        flops=lambda n: 2 * n["b"] * n["i"] * n["o"],
+    ),
+    Operation(
+        "dense_backward_input",
+        "layers",
+        "dx = d W",
+        (_in("d__bo"), _in("w__oi"), _out("dx__bi")),
+        ulps=2,
+        reduction="o",
+        flops=lambda n: 2 * n["b"] * n["i"] * n["o"],
+    ),
+    Operation(
+        "dense_backward_weights",
+        "layers",
+        "dW = d^T x / batch, db = mean of d over the batch",
+        (_in("d__bo"), _in("x__bi"), _out("dw__oi"), _out("db__o")),
+        ulps=4,
+        reduction="b",
+        flops=lambda n: 2 * n["b"] * n["i"] * n["o"],
+    ),
+    Operation(
+        "loss_value",
+        "losses",
+        "mean over the batch of L(a, y); from z where the loss and the output are joined",
+        _LOSS,
+        ulps=16,
+        reduction="bo",
+        returns=True,
+        flops=lambda n: 4 * n["b"] * n["o"],
+    ),
+    Operation(
+        "loss_derivative",
+        "losses",
+        "da = dL/da of each sample (not divided by the batch)",
+        (_in("loss", "loss"), _in("a__bo", "activation:z__bo"), _in("y__bo", "target"), _out("da__bo")),
+        ulps=16,
+        flops=lambda n: 2 * n["b"] * n["o"],
+    ),
+    Operation(
+        "output_delta",
+        "losses",
+        "d = dL/dz of each sample: a - y (over outputs where the loss is a mean) for joined pairs, else dL/da f'(z)",
+        (*_LOSS, _out("d__bo")),
+        ulps=32,
+        reduction="o",
+        flops=lambda n: 4 * n["b"] * n["o"],
+    ),
+    Operation(
+        "update",
+        "optimizers",
+        "theta and slots after update number t (from 1) with gradient grad",
+        (
+            _in("optimizer", "optimizer"),
+            _in("t", "update"),
+            _inout("theta__p"),
+            _in("grad__p"),
+            _inout("slots__sp", "slots"),
+        ),
+        ulps=16,
+        flops=lambda n: 12 * n["p"],
+    ),
+    Operation(
+        "shuffle",
+        "order",
+        "order = the permutation of 0..n-1 that belongs to (seed, epoch)",
+        (_in("seed", "seed"), _in("epoch", "epoch"), Argument("order__n", "out", "n", "index")),
+        ulps=0,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What stays the same through a run.
+
+    Attributes
+    ----------
+    batch : int
+        Samples per update, 1 to n; the last batch of an epoch takes what is left.
+    shuffle : bool
+        Draw a new order for each epoch; otherwise samples are used in the order given.
+    seed : int
+        Of the sample order, in [0, 2**64).
+    threads : int
+        Threads the engine may use, >= 1.
+    """
+
+    batch: int
+    shuffle: bool
+    seed: int
+    threads: int = 1
+
+
+@dataclass
+class Cursor:
+    """Where a run stands; `Engine.train` moves it. A run may be cut into calls anywhere without changing a bit.
+
+    Attributes
+    ----------
+    order : ndarray of int64, (n,), or (0,) without shuffling
+        Sample order of the current epoch.
+    epoch : int
+        Epochs completed since the optimiser state was fresh.
+    row : int
+        Samples of the current epoch used so far.
+    updates : int
+        Optimiser updates made since the state was fresh.
+    loss_sum : float
+        Sum of the losses of the samples used so far in this epoch.
+    """
+
+    order: np.ndarray
+    epoch: int = 0
+    row: int = 0
+    updates: int = 0
+    loss_sum: float = 0.0
+
+
+class Engine(Protocol):
+    """Whole runs for one architecture and dtype: class ``Engine(architecture, dtype)`` of a backend's ``networks``.
+
+    `theta`, `grad` and the rows of `slots` have the public layout; all arguments have passed the gate.
+    """
+
+    def __init__(self, architecture: Architecture, dtype: np.dtype) -> None: ...
+
+    @property
+    def isa(self) -> str:
+        """Instruction set the last call ran with, as the kernel reports it; "" if the backend does not say."""
+        ...
+
+    def predict(self, theta__p: np.ndarray, x__ni: np.ndarray, a__no: np.ndarray) -> None:
+        """Write the network's output for every row of x into a. n may be 0."""
+        ...
+
+    def loss(self, theta__p: np.ndarray, samples: Samples) -> float:
+        """Return the mean loss over the samples."""
+        ...
+
+    def gradient(self, theta__p: np.ndarray, samples: Samples, grad__p: np.ndarray) -> float:
+        """Write the gradient of the mean loss into grad and return the mean loss."""
+        ...
+
+    def train(
+        self,
+        theta__p: np.ndarray,
+        slots__sp: np.ndarray,
+        samples: Samples,
+        optimizer: Optimizer,
+        plan: Plan,
+        cursor: Cursor,
+        steps: int,
+        epoch_loss__e: np.ndarray,
+    ) -> int:
+        """Make `steps` updates from where `cursor` stands.
+
+        theta, slots and cursor are moved on. The mean loss of each epoch that ends in this call goes into
+        `epoch_loss` (float64, long enough), in order; their number is returned.
+        """
+        ...

@@ -1,0 +1,91 @@
+"""Losses L(a, y) of one sample, their derivatives dL/da, and the output delta dL/dz.
+
+A batch takes the mean over samples. ``half_squared_error`` and ``cross_entropy`` sum over outputs; the others take the
+mean over outputs, as PyTorch's MSELoss, L1Loss, HuberLoss (delta = 1), BCELoss and PoissonNLLLoss (log_input=True, so
+the network's output is the logarithm of the rate) with ``reduction="mean"`` do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from nanostep.backends.reference.activations import DERIVATIVES, softplus
+
+Array = np.ndarray
+
+
+def _huber(a: Array, y: Array) -> Array:
+    e = np.abs(a - y)
+    return np.where(e <= 1, e * e / 2, e - 0.5)
+
+
+def _cross(p: Array, q: Array) -> Array:
+    """-p log q, and 0 where p = 0"""
+    return -p * np.log(np.where(p == 0, 1, q))
+
+
+TERMS: dict[str, Callable[[Array, Array], Array]] = {
+    "half_squared_error": lambda a, y: (a - y) ** 2 / 2,
+    "squared_error": lambda a, y: (a - y) ** 2,
+    "absolute_error": lambda a, y: np.abs(a - y),
+    "huber": _huber,
+    "binary_cross_entropy": lambda a, y: _cross(y, a) + _cross(1 - y, 1 - a),
+    "cross_entropy": lambda a, y: _cross(y, a),
+    "poisson": lambda a, y: np.exp(a) - y * a,
+}
+"""What each output adds to L."""
+
+TERM_DERIVATIVES: dict[str, Callable[[Array, Array], Array]] = {
+    "half_squared_error": lambda a, y: a - y,
+    "squared_error": lambda a, y: 2 * (a - y),
+    "absolute_error": lambda a, y: np.sign(a - y),
+    "huber": lambda a, y: np.clip(a - y, -1, 1),
+    "binary_cross_entropy": lambda a, y: (a - y) / (a * (1 - a)),
+    "cross_entropy": lambda a, y: np.where(y == 0, 0, -y / a),
+    "poisson": lambda a, y: np.exp(a) - y,
+}
+
+SUMMED_OVER_OUTPUTS = frozenset({"half_squared_error", "cross_entropy"})
+
+JOINED = frozenset({("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")})
+"""(loss, output) pairs whose delta is a - y, and whose loss is computed from z so that log(0) cannot occur."""
+
+
+def _share(loss: str, outputs: int) -> float:
+    """Weight of one output in L."""
+    return 1.0 if loss in SUMMED_OVER_OUTPUTS else 1.0 / outputs
+
+
+def loss_value(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> float:
+    """mean over the batch of L"""
+    if (loss, output) == ("cross_entropy", "softmax"):
+        shifted__bo = z__bo - z__bo.max(axis=1, keepdims=True)
+        log_a__bo = shifted__bo - np.log(np.exp(shifted__bo).sum(axis=1, keepdims=True))
+        terms__bo = np.where(y__bo == 0, 0, -y__bo * log_a__bo)
+    elif (loss, output) == ("binary_cross_entropy", "sigmoid"):
+        # softplus(z) - y z = softplus of the side that is wrong, weighted: both terms >= 0, so nothing cancels
+        terms__bo = y__bo * softplus(-z__bo) + (1 - y__bo) * softplus(z__bo)
+    else:
+        terms__bo = TERMS[loss](a__bo, y__bo)
+    return float(terms__bo.sum(axis=1).mean()) * _share(loss, a__bo.shape[1])
+
+
+def loss_derivative(loss: str, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
+    """da = dL/da of each sample"""
+    da__bo[...] = TERM_DERIVATIVES[loss](a__bo, y__bo) * a__bo.dtype.type(_share(loss, a__bo.shape[1]))
+
+
+def output_delta(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> None:
+    """d = dL/dz of each sample"""
+    if (loss, output) in JOINED:
+        d__bo[...] = (a__bo - y__bo) * a__bo.dtype.type(_share(loss, a__bo.shape[1]))
+        return
+    da__bo = np.empty_like(a__bo)
+    loss_derivative(loss, a__bo, y__bo, da__bo)
+    if output == "softmax":
+        # the Jacobian of softmax is diag(a) - a a^T
+        d__bo[...] = a__bo * (da__bo - (da__bo * a__bo).sum(axis=1, keepdims=True))
+    else:
+        d__bo[...] = da__bo * DERIVATIVES[output](z__bo, a__bo)

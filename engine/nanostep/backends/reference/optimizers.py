@@ -1,0 +1,67 @@
+"""One update of the parameters. Formulas, with their sources, stand in `nanostep.optimizers`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+
+Array = np.ndarray
+
+
+def _sgd(o: SGD, t: int, theta: Array, grad: Array, slots: Iterator[Array]) -> None:
+    g = grad + o.weight_decay * theta
+    if o.momentum:
+        v = next(slots)
+        v[...] = g if t == 1 else o.momentum * v + (1 - o.dampening) * g
+        g = g + o.momentum * v if o.nesterov else v
+    theta -= o.lr * g
+
+
+def _rmsprop(o: RMSprop, t: int, theta: Array, grad: Array, slots: Iterator[Array]) -> None:
+    g = grad + o.weight_decay * theta
+    s = next(slots)
+    s[...] = o.alpha * s + (1 - o.alpha) * g * g
+    v = next(slots) if o.momentum else None
+    if o.centered:
+        m = next(slots)
+        m[...] = o.alpha * m + (1 - o.alpha) * g
+        d = np.sqrt(s - m * m) + o.eps
+    else:
+        d = np.sqrt(s) + o.eps
+    if v is None:
+        theta -= o.lr * g / d
+    else:
+        v[...] = o.momentum * v + g / d
+        theta -= o.lr * v
+
+
+def _adam(o: Adam, t: int, theta: Array, grad: Array, slots: Iterator[Array]) -> None:
+    _adam_step(o, t, theta, grad + o.weight_decay * theta, slots)
+
+
+def _adamw(o: AdamW, t: int, theta: Array, grad: Array, slots: Iterator[Array]) -> None:
+    theta *= 1 - o.lr * o.weight_decay
+    _adam_step(o, t, theta, grad, slots)
+
+
+def _adam_step(o: Adam, t: int, theta: Array, g: Array, slots: Iterator[Array]) -> None:
+    beta1, beta2 = o.betas
+    m, v = next(slots), next(slots)
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g * g
+    if o.amsgrad:
+        largest = next(slots)
+        v = np.maximum(largest, v, out=largest)
+    theta -= o.lr / (1 - beta1**t) * m / (np.sqrt(v) / math.sqrt(1 - beta2**t) + o.eps)
+
+
+_UPDATES: dict[str, Callable[..., None]] = {"sgd": _sgd, "rmsprop": _rmsprop, "adam": _adam, "adamw": _adamw}
+
+
+def update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array) -> None:
+    """theta and slots after update number t with gradient grad"""
+    _UPDATES[optimizer.kind](optimizer, t, theta__p, grad__p, iter(slots__sp))

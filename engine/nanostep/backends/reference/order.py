@@ -1,0 +1,47 @@
+"""The sample order of an epoch: a Fisher-Yates shuffle whose draws are hashes of (seed, epoch, position).
+
+``mix`` is the finaliser of SplitMix64 (Steele, Lea & Flood, 2014, "Fast splittable pseudorandom number generators").
+The order of epoch e depends on nothing but (seed, e, n), so a run can be cut or resumed at any epoch. Position i, from
+n - 1 down to 1, is exchanged with a uniform j in [0, i], drawn from the hash without bias by Lemire's multiplication
+(2019, "Fast random integer generation in an interval", arXiv:1805.10941) on 32 bits; n is at most 2**32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+GAMMA = 0x9E3779B97F4A7C15
+MASK = 2**64 - 1
+MAX_SAMPLES = 2**32
+
+
+def mix(z: np.ndarray) -> np.ndarray:
+    """Scramble uint64 (SplitMix64's finaliser)."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def _mix_integer(z: int) -> int:
+    return int(mix(np.array([z & MASK], np.uint64))[0])
+
+
+def shuffle(seed: int, epoch: int, order__n: np.ndarray) -> None:
+    """order = the permutation of 0..n-1 that belongs to (seed, epoch)"""
+    n = len(order__n)
+    key = _mix_integer(_mix_integer(seed + GAMMA) + epoch * GAMMA)
+    bounds = np.arange(2, n + 1, dtype=np.uint64)  # i + 1 for positions i = 1 .. n-1
+    draws = mix(np.uint64(key) + bounds * np.uint64(GAMMA))
+    low32 = np.uint64(0xFFFFFFFF)
+    products = (draws >> np.uint64(32)) * bounds
+    redo = (products & low32) < np.uint64(2**32) % bounds
+    while redo.any():
+        draws[redo] = mix(draws[redo] + np.uint64(GAMMA))
+        products = (draws >> np.uint64(32)) * bounds
+        redo = (products & low32) < np.uint64(2**32) % bounds
+    partners = (products >> np.uint64(32)).tolist()
+    order = list(range(n))
+    for i in range(n - 1, 0, -1):
+        j = partners[i - 1]
+        order[i], order[j] = order[j], order[i]
+    order__n[...] = order

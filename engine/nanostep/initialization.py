@@ -1,0 +1,37 @@
+"""Initial parameters: Glorot or He uniform weights by activation, zero biases, from a seed.
+
+Weights are uniform on (-r, r). For layers with a rectifier-like activation (relu, leaky_relu, elu, silu)
+``r = sqrt(6 / fan_in)`` (He et al., 2015, "Delving Deep into Rectifiers", eq. 10, uniform form); for all others
+``r = sqrt(6 / (fan_in + fan_out))`` (Glorot & Bengio, 2010, "Understanding the difficulty of training deep feedforward
+neural networks", eq. 16). Numbers are drawn in float64 whatever the dtype, so float32 networks start at the rounded
+values of their float64 twins, and before any backend is involved, so every backend starts from the same theta.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nanostep.architecture import Architecture, Layer
+
+RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "silu"})
+
+
+def weight_limit(layer: Layer) -> float:
+    """Return r: the initial weights of `layer` lie in (-r, r)."""
+    if layer.activation in RECTIFIERS:
+        return math.sqrt(6.0 / layer.inputs)
+    return math.sqrt(6.0 / (layer.inputs + layer.outputs))
+
+
+def initialize(architecture: Architecture, theta: np.ndarray, seed: int | None) -> None:
+    """Fill `theta` (parameters,) with initial weights drawn from PCG64(`seed`) and zero biases.
+
+    Weights are drawn layer by layer, row by row. ``seed=None`` draws a seed from the operating system.
+    """
+    generator = np.random.Generator(np.random.PCG64(seed))
+    for layer in architecture.layers:
+        limit = weight_limit(layer)
+        theta[layer.weights] = (2.0 * generator.random(layer.inputs * layer.outputs) - 1.0) * limit
+        theta[layer.biases] = 0.0

@@ -1,0 +1,419 @@
+"""`Network`: a small dense neural network on one flat parameter vector."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from nanostep import training
+from nanostep._arrays import Samples, check_inputs, check_samples, convert
+from nanostep._checks import check_real, check_seed
+from nanostep.architecture import Architecture, make_architecture
+from nanostep.backends import resolve
+from nanostep.backends.contract import Engine
+from nanostep.callbacks import Callback
+from nanostep.history import History
+from nanostep.initialization import initialize
+from nanostep.optimizers import SGD, Optimizer, check_optimizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nanostep.worksheet import Worksheet
+
+DTYPES = ("float32", "float64")
+
+
+class Network:
+    """A dense feed-forward network that is trained by repeated SGD steps.
+
+    Layer l computes ``z = W a + b`` and ``a = f(z)``.
+
+    Parameters
+    ----------
+    sizes : sequence of int
+        Widths: inputs, hidden layers (none or more), outputs; each >= 1.
+    activation : str or list of str, default="sigmoid"
+        Hidden activation, one name for all hidden layers or a list with one per hidden layer: "identity", "sigmoid",
+        "tanh", "relu", "leaky_relu" (slope 0.01), "elu" (alpha 1), "softplus", "silu".
+    output : str, default="sigmoid"
+        Activation of the output layer: one of those, or "softmax".
+    loss : str, default="half_squared_error"
+        "half_squared_error" (half the sum over outputs), "squared_error", "absolute_error", "huber" (delta 1),
+        "binary_cross_entropy" (output sigmoid or softmax) and "poisson" (the output is the logarithm of the rate),
+        which are means over outputs as in PyTorch, and "cross_entropy" (output softmax). A batch takes the mean over
+        samples.
+    dtype : {"float64", "float32"} or NumPy dtype, default="float64"
+    backend : {"auto", "c", "numba", "numpy"}, default="auto"
+        "auto" takes the environment variable NANOSTEP_BACKEND if set, otherwise the first that can run here.
+    seed : int or None, default=0
+        Of the initial weights (see `nanostep.initialization`): the same on every backend. None draws one.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong type or out of range.
+    BackendUnavailable
+        The backend asked for cannot run here.
+    MemoryError
+        The parameters would not fit into this machine's memory.
+
+    Examples
+    --------
+    >>> import nanostep as ns
+    >>> net = ns.Network([2, 3, 1], activation="tanh", backend="numpy")
+    >>> history = net.train([[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0], epochs=2000, optimizer=ns.SGD(lr=0.5))
+    >>> net.predict([[0, 1], [1, 1]]).round().ravel().tolist()
+    [1.0, 0.0]
+    """
+
+    def __init__(
+        self,
+        sizes: Iterable[int],
+        activation: str | Sequence[str] = "sigmoid",
+        output: str = "sigmoid",
+        loss: str = "half_squared_error",
+        dtype: DTypeLike = "float64",
+        backend: str = "auto",
+        seed: int | None = 0,
+    ) -> None:
+        architecture = make_architecture(sizes, activation, output, loss)
+        checked_dtype = _check_dtype(dtype)
+        checked_seed = None if seed is None else check_seed(seed)
+        _check_memory(architecture, checked_dtype)
+        self._set_up(architecture, checked_dtype, backend)
+        initialize(architecture, self._theta, checked_seed)
+
+    def _set_up(self, architecture: Architecture, dtype: np.dtype, backend: str) -> None:
+        name, package = resolve(backend)
+        self._architecture = architecture
+        self._dtype = dtype
+        self._backend = name
+        self._engine: Engine = package.networks.Engine(architecture, dtype)
+        # theta is a view, so that no user can resize the memory under the kernels
+        self._theta = np.zeros(architecture.parameter_count, dtype)[:]
+        self._weights, self._biases = architecture.views(self._theta)
+        self._state = training.fresh_state(SGD(lr=0.1), architecture.parameter_count, dtype)
+        self._history: History | None = None
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def architecture(self) -> Architecture:
+        """Sizes, activations, loss, and where each parameter stands in theta."""
+        return self._architecture
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Widths of all layers, inputs first."""
+        return self._architecture.sizes
+
+    @property
+    def loss_name(self) -> str:
+        """Name of the loss."""
+        return self._architecture.loss
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float64."""
+        return self._dtype
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend that runs: "c", "numba" or "numpy"."""
+        return self._backend
+
+    @property
+    def isa(self) -> str:
+        """Instruction set the last call ran with, as its kernel reported it; "" if the backend does not say."""
+        return self._engine.isa
+
+    @property
+    def theta(self) -> np.ndarray:
+        """All parameters as one flat, writable array; for each layer W (out x in, row-major), then b.
+
+        Assigning to it copies the values in.
+        """
+        return self._theta[:]
+
+    @theta.setter
+    def theta(self, values: ArrayLike) -> None:
+        array = convert("theta", values, self._dtype)
+        if array.shape != self._theta.shape:
+            raise ValueError(f"theta must have shape {self._theta.shape}; got {array.shape}")
+        self._theta[...] = array
+
+    @property
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """Views into theta, one per layer, shapes (out, in)."""
+        return self._weights
+
+    @property
+    def biases(self) -> tuple[np.ndarray, ...]:
+        """Views into theta, one per layer, shapes (out,)."""
+        return self._biases
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimiser whose state the network holds: the last one trained with, at first ``SGD(lr=0.1)``."""
+        return self._state.optimizer
+
+    @property
+    def history(self) -> History | None:
+        """Record of the latest `train` call, also of one that was interrupted; None before the first."""
+        return self._history
+
+    def __repr__(self) -> str:
+        hidden = self._architecture.activations[:-1]
+        activation: object = hidden[0] if len(set(hidden)) == 1 else list(hidden)
+        parts = [f"{list(self.sizes)}"]
+        if hidden:
+            parts.append(f"activation={activation!r}")
+        parts += [f"output={self._architecture.output!r}", f"loss={self.loss_name!r}", f"dtype={self._dtype.name!r}"]
+        return f"Network({', '.join(parts)}, backend={self._backend!r})"
+
+    # -- one call -----------------------------------------------------------------------------------------------------
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return the outputs for every row of X.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, inputs) or (inputs,)
+            n may be 0.
+
+        Returns
+        -------
+        ndarray, shape (n, outputs), or (outputs,) for one 1-D sample
+        """
+        x = check_inputs(self._architecture, self._dtype, X)
+        a = np.empty((len(x), self._architecture.outputs), self._dtype)
+        self._engine.predict(self._theta, x, a)
+        return a[0] if np.ndim(X) == 1 else a
+
+    def loss(self, X: ArrayLike, Y: ArrayLike) -> float:
+        """Return the mean loss over the samples.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, inputs) or (inputs,)
+        Y : array-like, shape (n, outputs)
+            (n,) will do for one output. For "cross_entropy": class labels (n,), or rows of probabilities (n, outputs).
+        """
+        return self._engine.loss(self._theta, check_samples(self._architecture, self._dtype, X, Y))
+
+    def gradient(self, X: ArrayLike, Y: ArrayLike) -> tuple[float, np.ndarray]:
+        """Return the mean loss over the samples and its gradient.
+
+        Parameters
+        ----------
+        X, Y : array-like
+            As in `loss`.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray, shape (parameters,)
+            Laid out as `theta`; a new array.
+        """
+        samples = check_samples(self._architecture, self._dtype, X, Y)
+        gradient = np.empty_like(self._theta)
+        return self._engine.gradient(self._theta, samples, gradient), gradient
+
+    def step(self, X: ArrayLike, Y: ArrayLike, lr: float | None = None, *, optimizer: Optimizer | None = None) -> float:
+        """Make one update from the mean gradient over all samples given, and return the loss before it.
+
+        Parameters
+        ----------
+        X, Y : array-like
+            One sample or a batch, as in `loss`.
+        lr : float, optional
+            Learning rate of a plain SGD step, > 0, which leaves the optimiser's state alone.
+        optimizer : Optimizer, optional
+            Make its update instead; its state goes on if it is the optimiser of the last call (see `optimizer`),
+            otherwise it starts afresh. Without `lr` and `optimizer`, the network's `optimizer` is used.
+        """
+        if lr is not None:
+            if optimizer is not None:
+                raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
+            check_real("lr", lr, 0.0, open_low=True)
+        elif optimizer is not None:
+            check_optimizer(optimizer)
+        samples = self._own(check_samples(self._architecture, self._dtype, X, Y))
+        self._check_writable()
+        if lr is not None:
+            return training.step(self, training.fresh_state(SGD(lr=lr), len(self._theta), self._dtype), samples)
+        self._state = training.continued(self._state, optimizer)
+        return training.step(self, self._state, samples)
+
+    def train(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        epochs: int = 10,
+        batch_size: int = 1,
+        optimizer: Optimizer | None = None,
+        shuffle: bool = True,
+        seed: int | None = 0,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        threads: int | None = None,
+        callbacks: Callback | Sequence[Callback] = (),
+        progress: bool = False,
+    ) -> History:
+        """Train for a number of epochs.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, inputs)
+        Y : array-like
+            As in `loss`.
+        epochs : int, default=10
+            Passes over the data, >= 0.
+        batch_size : int, default=1
+            Samples per update, >= 1; the last batch of an epoch takes what is left; more than n means all of them.
+        optimizer : Optimizer, optional
+            Defaults to the network's `optimizer`. The same object as in the last call goes on where it was: two calls
+            of 5 epochs make the same bits as one of 10. Another object starts afresh.
+        shuffle : bool, default=True
+            Draw a new sample order for each epoch.
+        seed : int or None, default=0
+            Of the sample orders, the same on every backend; None draws one.
+        validation : (Xv, Yv), optional
+            Data on which to measure the loss after every epoch.
+        threads : int, optional
+            Most threads the backend may use. None lets it choose.
+        callbacks : callable or sequence of callables
+            Each is called with an `EpochEnd` after every epoch; returning True or raising `StopTraining` ends the run.
+        progress : bool, default=False
+            Show a progress bar (needs rich).
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        TypeError, ValueError
+            Before anything is changed.
+        KeyboardInterrupt
+            Ctrl-C: theta holds what was learned until then, and `history` the record.
+        """
+        samples = self._own(check_samples(self._architecture, self._dtype, X, Y))
+        held_out = None
+        if validation is not None:
+            if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+                raise TypeError("validation must be a pair (Xv, Yv)")
+            names = ("validation X", "validation Y")
+            held_out = check_samples(self._architecture, self._dtype, *validation, names=names)
+        request = training.check_request(len(samples), epochs, batch_size, shuffle, seed, threads, callbacks, progress)
+        if optimizer is not None:
+            check_optimizer(optimizer)
+        self._check_writable()
+        self._state = training.continued(self._state, optimizer)
+        self._history = History(backend=self._backend, seed=request.plan.seed, threads=request.plan.threads)
+        training.run(self, self._state, samples, held_out, request, self._history)
+        return self._history
+
+    def reset_optimizer(self) -> None:
+        """Forget the optimiser's running state (slots, number of updates, epochs); keep its hyper-parameters."""
+        self._state = training.fresh_state(self._state.optimizer, len(self._theta), self._dtype)
+
+    def worksheet(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        lr: float = 0.5,
+        *,
+        biases: Literal["trained", "frozen"] = "trained",
+        digits: int = 6,
+    ) -> Worksheet:
+        """Work one SGD step through and return every intermediate value; theta is left as it is.
+
+        Parameters
+        ----------
+        x, y : array-like
+            One sample, as in `loss`.
+        lr : float, default=0.5
+        biases : {"trained", "frozen"}, default="trained"
+            "frozen" shows the gradients of the biases but does not apply them.
+        digits : int, default=6
+            Significant digits shown.
+        """
+        from nanostep.worksheet import make_worksheet
+
+        return make_worksheet(self, x, y, lr, biases=biases, digits=digits)
+
+    # -- copies and files ---------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path, *, metadata: dict[str, Any] | None = None) -> None:
+        """Write the network, with the optimiser's state, to a safetensors file; see `nanostep.load`.
+
+        The file is complete or not there: it is written beside `path` and moved into place.
+
+        Parameters
+        ----------
+        path : str or path-like
+        metadata : dict, optional
+            Anything JSON can hold; `nanostep.io.read_metadata` gives it back.
+        """
+        from nanostep.io.models import save
+
+        save(self, path, metadata)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {
+            "architecture": self._architecture,
+            "dtype": self._dtype.name,
+            "backend": self._backend,
+            "theta": self._theta.copy(),
+            "state": self._state,
+            "history": self._history,
+        }
+
+    def __setstate__(self, values: dict[str, Any]) -> None:
+        self._set_up(values["architecture"], np.dtype(values["dtype"]), values["backend"])
+        self._theta[...] = values["theta"]
+        self._state = values["state"]
+        self._history = values["history"]
+
+    # -- guards -------------------------------------------------------------------------------------------------------
+
+    def _own(self, samples: Samples) -> Samples:
+        """Return samples that do not share memory with theta, which the kernels write while they read samples."""
+        x, y = samples.x, samples.y
+        if np.may_share_memory(x, self._theta):
+            x = x.copy()
+        if y is not None and np.may_share_memory(y, self._theta):
+            y = y.copy()
+        return samples if x is samples.x and y is samples.y else Samples(x, y, samples.labels)
+
+    def _check_writable(self) -> None:
+        if not self._theta.flags.writeable:
+            raise ValueError("theta is read-only; call net.theta.setflags(write=True) first")
+
+
+def _check_dtype(dtype: DTypeLike) -> np.dtype:
+    try:
+        checked = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"dtype={dtype!r} is not a NumPy dtype; use {' or '.join(DTYPES)}") from None
+    if dtype is None or checked.name not in DTYPES or not checked.isnative:
+        raise ValueError(f"dtype={dtype!r} is not supported; use {' or '.join(DTYPES)}")
+    return checked
+
+
+def _check_memory(architecture: Architecture, dtype: np.dtype) -> None:
+    needed = architecture.parameter_count * dtype.itemsize
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return
+    if needed > memory:
+        raise MemoryError(
+            f"sizes={list(architecture.sizes)} make {architecture.parameter_count} parameters "
+            f"= {needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB"
+        )
