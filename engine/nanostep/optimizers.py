@@ -115,8 +115,8 @@ class RMSprop(Optimizer):
     """RMSprop, as ``torch.optim.RMSprop``.
 
     ``g = grad + weight_decay * theta``; ``s = alpha * s + (1 - alpha) * g^2``; centred:
-    ``m = alpha * m + (1 - alpha) * g`` and ``d = sqrt(s - m^2) + eps``, otherwise ``d = sqrt(s) + eps``; with momentum ``v = momentum * v + g / d`` and
-    ``theta = theta - lr * v``, otherwise ``theta = theta - lr * g / d``.
+    ``m = alpha * m + (1 - alpha) * g`` and ``d = sqrt(s - m^2) + eps``, otherwise ``d = sqrt(s) + eps``; with
+    momentum ``v = momentum * v + g / d`` and ``theta = theta - lr * v``, otherwise ``theta = theta - lr * g / d``.
 
     Parameters
     ----------
