@@ -1,0 +1,48 @@
+"""Builds the C library into ``nanostep.backends.native._native`` with cffi (API mode, stable ABI).
+
+What C callers see is declared in the public header and nowhere else: the part between its marks and the prototypes of
+``nanostep_real.h``, once for each precision, are read here as the cdef. cffi runs this file by ``exec`` with
+``__file__`` set, so it imports nothing of the project.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+from cffi import FFI
+
+ROOT = Path(__file__).resolve().parent.parent
+INCLUDE = ROOT / "csrc" / "include"
+SOURCES = ROOT / "csrc" / "src"
+
+# Named floating-point options only: contraction into FMA, no errno from sqrt, no traps to keep apart. Never -ffast-math.
+GNU_OPTIONS = ["-std=c11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+
+
+def prototypes() -> str:
+    """Return the declarations of the public header as cffi reads them."""
+    header = (INCLUDE / "nanostep.h").read_text(encoding="utf-8")
+    shared = header.partition("/* cdef: begin")[2].partition("*/")[2].partition("/* cdef: end")[0]
+    real = (INCLUDE / "nanostep_real.h").read_text(encoding="utf-8")
+    texts = [shared]
+    for prefix, real_type in (("nst_f32_", "float"), ("nst_f64_", "double")):
+        text = re.sub(r"\bNST\((\w+)\)", rf"{prefix}\1", real)
+        texts.append(re.sub(r"\bREAL\b", real_type, text))
+    return re.sub(r"\bNST_API\b", "", "\n".join(texts))
+
+
+ffibuilder = FFI()
+ffibuilder.cdef(prototypes())
+ffibuilder.set_source(
+    "nanostep.backends.native._native",
+    '#include "nanostep.h"',
+    # setuptools wants sources relative to the project, which is the working directory of a build
+    sources=[str(path.relative_to(ROOT)) for path in sorted(SOURCES.glob("*.c"))],
+    depends=[str(path.relative_to(ROOT)) for path in sorted((ROOT / "csrc").rglob("*.[hi]*"))],
+    include_dirs=[str(INCLUDE.relative_to(ROOT))],
+    extra_compile_args=[] if sys.platform == "win32" else GNU_OPTIONS,
+    libraries=[] if sys.platform == "win32" else ["m"],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)

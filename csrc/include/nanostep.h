@@ -1,0 +1,164 @@
+/* nanostep: trains small dense neural networks on the CPU by repeated SGD steps.
+ *
+ * The one public header. Two precisions live side by side: nst_f32_* works on float, nst_f64_* on double; their
+ * prototypes are written once, in nanostep_real.h.
+ *
+ * Conventions. Layer l computes z = W a + b and a = f(z). theta is one flat array: for each layer W (out x in,
+ * row-major), then b. Array names carry their axes: x__bi is (batch, inputs). Arrays are contiguous and owned by the
+ * caller; so is the workspace, whose size is asked for first. Arrays of one call must not overlap unless said so.
+ * Every function returns a status and, unless that is NST_OK, has written nothing (exceptions are stated). The library
+ * allocates nothing, prints nothing, never exits, and keeps no state but the choice of instruction set. Calls from
+ * several threads are safe as long as they write to different arrays. */
+#ifndef NANOSTEP_H
+#define NANOSTEP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define NANOSTEP_VERSION "0.1.0"
+
+#if defined(NST_SHARED) && defined(_WIN32)
+#define NST_API __declspec(dllimport)
+#elif defined(__GNUC__)
+#define NST_API __attribute__((visibility("default")))
+#else
+#define NST_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cdef: begin (what stands between these marks is also read by bindings/build_ffi.py) */
+
+typedef enum nst_status {
+    NST_OK = 0,
+    NST_E_NULL,         /* a required pointer is null */
+    NST_E_SIZE,         /* a size is zero or out of range */
+    NST_E_OVERFLOW,     /* a size computed from the arguments does not fit into size_t */
+    NST_E_ACTIVATION,   /* unknown activation, or one that may not stand here */
+    NST_E_LOSS,         /* unknown loss, or one that the output cannot feed */
+    NST_E_OPTIMIZER,    /* unknown optimiser, or slots that do not fit it */
+    NST_E_LABEL,        /* a class label is not in [0, outputs) */
+    NST_E_CURSOR,       /* the cursor does not describe a place in the run */
+    NST_E_WORKSPACE,    /* the workspace is smaller than nst_*_workspace_size says */
+    NST_E_ISA,          /* instruction set unknown, not compiled in, or not on this machine */
+    NST_STATUS_COUNT
+} nst_status;
+
+typedef enum nst_activation {
+    NST_ACTIVATION_IDENTITY = 0,
+    NST_ACTIVATION_SIGMOID,
+    NST_ACTIVATION_TANH,
+    NST_ACTIVATION_RELU,
+    NST_ACTIVATION_LEAKY_RELU,
+    NST_ACTIVATION_ELU,
+    NST_ACTIVATION_SOFTPLUS,
+    NST_ACTIVATION_SILU,
+    NST_ACTIVATION_SOFTMAX,     /* output layer only */
+    NST_ACTIVATION_COUNT
+} nst_activation;
+
+typedef enum nst_loss {
+    NST_LOSS_HALF_SQUARED_ERROR = 0,
+    NST_LOSS_SQUARED_ERROR,
+    NST_LOSS_ABSOLUTE_ERROR,
+    NST_LOSS_HUBER,
+    NST_LOSS_BINARY_CROSS_ENTROPY,
+    NST_LOSS_CROSS_ENTROPY,
+    NST_LOSS_POISSON,
+    NST_LOSS_COUNT
+} nst_loss;
+
+typedef enum nst_optimizer_kind {
+    NST_OPTIMIZER_SGD = 0,
+    NST_OPTIMIZER_RMSPROP,
+    NST_OPTIMIZER_ADAM,
+    NST_OPTIMIZER_ADAMW,
+    NST_OPTIMIZER_COUNT
+} nst_optimizer_kind;
+
+typedef enum nst_isa {
+    NST_ISA_BASELINE = 0,       /* what the compiler targets by default: SSE2 on x86-64 */
+    NST_ISA_AVX2,               /* AVX2 and FMA */
+    NST_ISA_AVX512,             /* AVX-512 F, DQ and VL */
+    NST_ISA_COUNT
+} nst_isa;
+
+/* A network: sizes[0] inputs, sizes[layers] outputs, activations[l] of weight layer l. */
+typedef struct nst_architecture {
+    size_t layers;
+    const size_t *sizes;            /* layers + 1 */
+    const int32_t *activations;     /* layers, each an nst_activation */
+    int32_t loss;                   /* an nst_loss */
+} nst_architecture;
+
+/* Hyper-parameters, formulas as in PyTorch 2.x. Flags are 0 or 1. Fields that an optimiser does not have are not read.
+ * Slots, in order: sgd: momentum buffer if momentum != 0; rmsprop: square average, momentum buffer if momentum != 0,
+ * gradient average if centered; adam and adamw: first moment, second moment, largest second moment if amsgrad. */
+typedef struct nst_optimizer {
+    int32_t kind;                   /* an nst_optimizer_kind */
+    double lr, momentum, dampening, nesterov, weight_decay, alpha, centered, eps, beta1, beta2, amsgrad;
+} nst_optimizer;
+
+/* What stays the same through a run. */
+typedef struct nst_plan {
+    size_t batch;                   /* samples per update, 1 to n; the last batch of an epoch takes what is left */
+    uint64_t seed;                  /* of the sample order */
+    int32_t shuffle;                /* 0: samples in the order given */
+    int32_t threads;                /* most threads to use, >= 1 */
+} nst_plan;
+
+/* Where a run stands; nst_*_train moves it on. A run may be cut into calls anywhere without changing a bit. */
+typedef struct nst_cursor {
+    int64_t *order;                 /* n entries if the plan shuffles, otherwise not used */
+    uint64_t epoch;                 /* epochs completed since the optimiser state was fresh */
+    size_t row;                     /* samples of the current epoch used so far */
+    uint64_t updates;               /* updates made since the optimiser state was fresh */
+    double loss_sum;                /* of the samples used so far in this epoch */
+    int32_t isa;                    /* out: the nst_isa that the kernel which ran was compiled for */
+} nst_cursor;
+
+NST_API const char *nst_version(void);
+NST_API const char *nst_compiler(void);
+NST_API const char *nst_status_message(nst_status status);
+
+/* Name of an instruction set ("baseline", "avx2", "avx512"), or null. */
+NST_API const char *nst_isa_name(nst_isa isa);
+
+/* 1 if the instruction set is compiled in and this machine has it. */
+NST_API int nst_isa_available(nst_isa isa);
+
+/* Use this instruction set from now on, in all threads. Without a call, the first use takes the one that the environment
+ * variable NANOSTEP_ISA names, or the widest that is available. */
+NST_API nst_status nst_isa_select(nst_isa isa);
+
+/* The instruction set in use. NST_E_ISA if NANOSTEP_ISA names one that cannot be used. */
+NST_API nst_status nst_isa_current(nst_isa *isa);
+
+/* Check an architecture and count its parameters. */
+NST_API nst_status nst_parameter_count(const nst_architecture *net, size_t *count);
+
+/* order = the permutation of 0..n-1 that belongs to (seed, epoch): Fisher-Yates whose draws are hashes (SplitMix64) of
+ * seed, epoch and position, made uniform by Lemire's method. n <= 2^32. */
+NST_API nst_status nst_shuffle(uint64_t seed, uint64_t epoch, size_t n, int64_t *order__n);
+
+/* cdef: end */
+
+#define REAL float
+#define NST(name) nst_f32_##name
+#include "nanostep_real.h"
+#undef NST
+#undef REAL
+
+#define REAL double
+#define NST(name) nst_f64_##name
+#include "nanostep_real.h"
+#undef NST
+#undef REAL
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

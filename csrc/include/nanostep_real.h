@@ -1,0 +1,66 @@
+/* Prototypes in one precision: included by nanostep.h once for each, with REAL and NST(name) defined. */
+
+/* -- Operations ---------------------------------------------------------------------------------------------------- */
+
+/* a = f(z); softmax by row. a may be z. */
+NST_API nst_status NST(activate)(nst_activation activation, size_t rows, size_t width, const REAL *z__bo, REAL *a__bo);
+
+/* df = f'(z), from a = f(z) where that is enough (all but silu). Not for softmax. */
+NST_API nst_status NST(activation_derivative)(nst_activation activation, size_t rows, size_t width, const REAL *z__bo,
+                                              const REAL *a__bo, REAL *df__bo);
+
+/* z = x W^T + b */
+NST_API nst_status NST(dense_forward)(size_t rows, size_t inputs, size_t outputs, const REAL *x__bi, const REAL *w__oi,
+                                      const REAL *b__o, REAL *z__bo);
+
+/* dx = d W */
+NST_API nst_status NST(dense_backward_input)(size_t rows, size_t inputs, size_t outputs, const REAL *d__bo,
+                                             const REAL *w__oi, REAL *dx__bi);
+
+/* dW = d^T x / rows, db = mean of d over the rows; rows >= 1 */
+NST_API nst_status NST(dense_backward_weights)(size_t rows, size_t inputs, size_t outputs, const REAL *d__bo,
+                                               const REAL *x__bi, REAL *dw__oi, REAL *db__o);
+
+/* value = mean over the rows of L(a, y), rows >= 1. From z where loss and output are joined: cross-entropy with softmax,
+ * binary cross-entropy with sigmoid. */
+NST_API nst_status NST(loss_value)(nst_loss loss, nst_activation output, size_t rows, size_t width, const REAL *z__bo,
+                                   const REAL *a__bo, const REAL *y__bo, double *value);
+
+/* da = dL/da of each sample */
+NST_API nst_status NST(loss_derivative)(nst_loss loss, size_t rows, size_t width, const REAL *a__bo, const REAL *y__bo,
+                                        REAL *da__bo);
+
+/* d = dL/dz of each sample: a - y (over the width where the loss is a mean) for joined pairs, otherwise dL/da f'(z) */
+NST_API nst_status NST(output_delta)(nst_loss loss, nst_activation output, size_t rows, size_t width, const REAL *z__bo,
+                                     const REAL *a__bo, const REAL *y__bo, REAL *d__bo);
+
+/* theta and slots (slot_count x n, row-major) after update number t (from 1) with gradient grad */
+NST_API nst_status NST(update)(const nst_optimizer *optimizer, uint64_t t, size_t n, REAL *theta__p, const REAL *grad__p,
+                               size_t slot_count, REAL *slots__sp);
+
+/* -- Whole networks ------------------------------------------------------------------------------------------------ */
+
+/* Bytes of workspace that the calls below need: predict and loss with slot_count 0. Does not depend on n. */
+NST_API nst_status NST(workspace_size)(const nst_architecture *net, size_t slot_count, size_t *bytes);
+
+/* a = the network's output for each of n rows; n may be 0 */
+NST_API nst_status NST(predict)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
+                                REAL *a__no, void *workspace, size_t bytes);
+
+/* value = mean loss over n >= 1 samples. Targets are y__no, or class numbers labels__n that stand for one-hot rows; the
+ * other pointer is null. */
+NST_API nst_status NST(loss)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
+                             const REAL *y__no, const int64_t *labels__n, void *workspace, size_t bytes, double *value);
+
+/* The same, and grad = the gradient of the mean loss, laid out as theta. After NST_E_LABEL grad is not defined. */
+NST_API nst_status NST(gradient)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
+                                 const REAL *y__no, const int64_t *labels__n, void *workspace, size_t bytes,
+                                 REAL *grad__p, double *value);
+
+/* Make `steps` updates of theta and slots from where cursor stands. The mean loss of each epoch that ends goes into
+ * epoch_loss, in order; there must be room for steps / ceil(n / batch) + 1; *ended is their number. After NST_E_LABEL or
+ * NST_E_CURSOR theta, slots and cursor are those of the last whole update. */
+NST_API nst_status NST(train)(const nst_architecture *net, REAL *theta__p, size_t slot_count, REAL *slots__sp, size_t n,
+                              const REAL *x__ni, const REAL *y__no, const int64_t *labels__n,
+                              const nst_optimizer *optimizer, const nst_plan *plan, nst_cursor *cursor, size_t steps,
+                              double *epoch_loss__e, size_t *ended, void *workspace, size_t bytes);

@@ -1,0 +1,89 @@
+/* Checks of arguments that do not depend on the precision. */
+#include "internal.h"
+
+nst_status nst_check_output(int32_t loss, int32_t output)
+{
+    if (loss < 0 || loss >= NST_LOSS_COUNT)
+        return NST_E_LOSS;
+    if (output < 0 || output >= NST_ACTIVATION_COUNT)
+        return NST_E_ACTIVATION;
+    const int is_softmax = output == NST_ACTIVATION_SOFTMAX;
+    if (loss == NST_LOSS_CROSS_ENTROPY && !is_softmax)
+        return NST_E_LOSS;
+    if (loss == NST_LOSS_BINARY_CROSS_ENTROPY && !is_softmax && output != NST_ACTIVATION_SIGMOID)
+        return NST_E_LOSS;
+    return NST_OK;
+}
+
+nst_status nst_parameter_count(const nst_architecture *net, size_t *count)
+{
+    if (count == NULL)
+        return NST_E_NULL;
+    const nst_status status = nst_check_architecture(net);
+    if (status != NST_OK)
+        return status;
+    size_t total = 0;
+    for (size_t l = 0; l < net->layers; l++)
+        total += net->sizes[l + 1] * (net->sizes[l] + 1);
+    *count = total;
+    return NST_OK;
+}
+
+/* Also bounds the parameter count: three doubles per parameter and slot must fit into size_t. */
+nst_status nst_check_architecture(const nst_architecture *net)
+{
+    if (net == NULL || net->sizes == NULL || net->activations == NULL)
+        return NST_E_NULL;
+    if (net->layers == 0 || net->layers > (size_t)INT32_MAX)
+        return NST_E_SIZE;
+    size_t total = 0;
+    for (size_t l = 0; l <= net->layers; l++)
+        if (net->sizes[l] == 0 || net->sizes[l] > NST_MAX_WIDTH)
+            return NST_E_SIZE;
+    for (size_t l = 0; l < net->layers; l++) {
+        const int last = l + 1 == net->layers;
+        if (net->activations[l] < 0 || net->activations[l] >= NST_ACTIVATION_COUNT)
+            return NST_E_ACTIVATION;
+        if (!last && net->activations[l] == NST_ACTIVATION_SOFTMAX)
+            return NST_E_ACTIVATION;
+        size_t parameters;
+        if (!nst_multiply(net->sizes[l + 1], net->sizes[l] + 1, &parameters) || !nst_add(total, parameters, &total))
+            return NST_E_OVERFLOW;
+    }
+    if (total > SIZE_MAX / 256)
+        return NST_E_OVERFLOW;
+    return nst_check_output(net->loss, net->activations[net->layers - 1]);
+}
+
+nst_status nst_check_optimizer(const nst_optimizer *o, size_t slot_count)
+{
+    size_t expected;
+    if (o == NULL)
+        return NST_E_NULL;
+    switch (o->kind) {
+    case NST_OPTIMIZER_SGD:
+        expected = o->momentum != 0;
+        break;
+    case NST_OPTIMIZER_RMSPROP:
+        expected = 1 + (size_t)(o->momentum != 0) + (size_t)(o->centered != 0);
+        break;
+    case NST_OPTIMIZER_ADAM:
+    case NST_OPTIMIZER_ADAMW:
+        expected = 2 + (size_t)(o->amsgrad != 0);
+        break;
+    default:
+        return NST_E_OPTIMIZER;
+    }
+    return slot_count == expected ? NST_OK : NST_E_OPTIMIZER;
+}
+
+nst_status nst_check_plan(const nst_plan *plan, const nst_cursor *cursor, size_t n)
+{
+    if (plan == NULL || cursor == NULL || (plan->shuffle && cursor->order == NULL))
+        return NST_E_NULL;
+    if (n == 0 || plan->batch == 0 || plan->batch > n || plan->threads < 1)
+        return NST_E_SIZE;
+    if (plan->shuffle && (uint64_t)n > UINT64_C(1) << 32)
+        return NST_E_SIZE;
+    return cursor->row < n ? NST_OK : NST_E_CURSOR;
+}

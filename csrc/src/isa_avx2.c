@@ -1,0 +1,12 @@
+/* The kernels for AVX2 and FMA. */
+#include "internal.h"
+
+#if NST_X86
+#define ISA avx2
+#define ISA_ID NST_ISA_AVX2
+#define ISA_TARGET "avx2,fma"
+#define VECTOR_BYTES 32
+#include "kernels/both.h"
+#else
+typedef int nst_avx2_is_not_for_this_machine;
+#endif

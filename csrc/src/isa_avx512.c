@@ -1,0 +1,12 @@
+/* The kernels for AVX-512 (F, DQ, VL). */
+#include "internal.h"
+
+#if NST_X86
+#define ISA avx512
+#define ISA_ID NST_ISA_AVX512
+#define ISA_TARGET "avx512f,avx512dq,avx512vl,avx2,fma"
+#define VECTOR_BYTES 64
+#include "kernels/both.h"
+#else
+typedef int nst_avx512_is_not_for_this_machine;
+#endif

@@ -1,0 +1,61 @@
+/* Compiles every kernel for one instruction set in both precisions. Included by isa_*.c, which define
+ *   ISA           name that goes into the tables' names
+ *   ISA_ID        the nst_isa
+ *   ISA_TARGET    features for the compiler, if more than its default
+ *   VECTOR_BYTES  width of a vector
+ * Everything here is static but the two tables at the end. */
+#include "../internal.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+#ifdef ISA_TARGET
+#ifdef __clang__
+#define STRING_(x) #x
+#define PRAGMA(x) _Pragma(STRING_(x))
+PRAGMA(clang attribute push(__attribute__((target(ISA_TARGET))), apply_to = function))
+#else
+#define STRING_(x) #x
+#define PRAGMA(x) _Pragma(STRING_(x))
+_Pragma("GCC push_options")
+PRAGMA(GCC target(ISA_TARGET))
+#endif
+#endif
+
+#define REAL float
+#define INT int32_t
+#define UINT uint32_t
+#define IS_FLOAT 1
+#define K(name) f32_##name
+#define M(name) name##f
+#define NST(name) nst_f32_##name
+#include "all.inc"
+#undef NST
+#undef M
+#undef K
+#undef IS_FLOAT
+#undef UINT
+#undef INT
+#undef REAL
+
+#define REAL double
+#define INT int64_t
+#define UINT uint64_t
+#define IS_FLOAT 0
+#define K(name) f64_##name
+#define M(name) name
+#define NST(name) nst_f64_##name
+#include "all.inc"
+
+#ifdef ISA_TARGET
+#ifdef __clang__
+_Pragma("clang attribute pop")
+#else
+_Pragma("GCC pop_options")
+#endif
+#endif

@@ -1,0 +1,98 @@
+"""The C library as Python sees it: the extension module, its errors, and the one gate to its pointers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nanostep.errors import BackendUnavailable
+
+try:
+    from nanostep.backends.native._native import ffi, lib
+except ImportError as error:
+    raise BackendUnavailable(
+        f"backend 'c' cannot run: its extension module is missing or broken ({error}). Install a C compiler (Debian and "
+        "Ubuntu: apt install gcc python3-dev; macOS: xcode-select --install) and install nanostep again"
+    ) from None
+
+C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+PREFIXES = {np.dtype(np.float32): "nst_f32_", np.dtype(np.float64): "nst_f64_"}
+
+EXCEPTIONS: dict[int, type[Exception]] = {
+    lib.NST_E_OVERFLOW: MemoryError,
+    lib.NST_E_ISA: BackendUnavailable,
+    lib.NST_E_CURSOR: RuntimeError,
+    lib.NST_E_WORKSPACE: RuntimeError,
+}
+"""Exception of each status; all others are ValueError."""
+
+
+def check_status(status: int) -> None:
+    """Raise the exception that belongs to a status other than NST_OK."""
+    if status != lib.NST_OK:
+        message = ffi.string(lib.nst_status_message(status)).decode()
+        raise EXCEPTIONS.get(status, ValueError)(f"C library: {message}")
+
+
+def identifier(group: str, name: str) -> int:
+    """Return the value of an enumerator, such as ``NST_ACTIVATION_TANH`` for ("activation", "tanh")."""
+    return int(getattr(lib, f"NST_{group}_{name}".upper()))
+
+
+def function(dtype: np.dtype, name: str) -> Callable[..., int]:
+    """Return the C function `name` of a precision, as cffi gives it."""
+    try:
+        return getattr(lib, PREFIXES[dtype] + name)
+    except KeyError:
+        raise TypeError(f"the C library works on float32 and float64; got {dtype}") from None
+
+
+def pointer(array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, *, writable: bool = False) -> Any:
+    """Return a C pointer to `array`, which it keeps alive, once its dtype, shape, order and writability are checked.
+
+    ``ffi.from_buffer`` by itself would take an array of any dtype and length.
+    """
+    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous or not array.flags.aligned:
+        raise ValueError(
+            f"expected a C-contiguous {dtype} array of shape {shape}; "
+            f"got {array.dtype}, shape {array.shape}, strides {array.strides}"
+        )
+    c_type = "int64_t" if dtype == np.int64 else C_TYPES[dtype]
+    return ffi.from_buffer(f"{c_type}[]", array, require_writable=writable)
+
+
+def isa_in_use() -> str:
+    """Return the name of the instruction set that the next call will run with."""
+    isa = ffi.new("nst_isa *")
+    check_status(lib.nst_isa_current(isa))
+    return isa_name(isa[0])
+
+
+def isa_name(isa: int) -> str:
+    """Return the name of an nst_isa."""
+    return ffi.string(lib.nst_isa_name(isa)).decode()
+
+
+def available_isas() -> tuple[str, ...]:
+    """Return the instruction sets that are compiled in and that this machine has, narrowest first."""
+    return tuple(isa_name(isa) for isa in range(lib.NST_ISA_COUNT) if lib.nst_isa_available(isa))
+
+
+def select_isa(name: str) -> None:
+    """Use instruction set `name` from now on, in the whole process."""
+    names = available_isas()
+    if name not in names:
+        raise ValueError(f"instruction set {name!r} is not available here; choose one of: {', '.join(names)}")
+    check_status(lib.nst_isa_select(identifier("isa", name)))
+
+
+def build_info() -> dict[str, str]:
+    """Return what the C library is: version, compiler, instruction set in use and those available."""
+    return {
+        "version": ffi.string(lib.nst_version()).decode(),
+        "compiler": ffi.string(lib.nst_compiler()).decode(),
+        "isa": isa_in_use(),
+        "available_isas": ", ".join(available_isas()),
+    }

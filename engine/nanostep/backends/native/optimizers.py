@@ -1,0 +1,28 @@
+"""One update of the parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nanostep.backends.native._library import check_status, ffi, function, identifier, pointer
+from nanostep.optimizers import Optimizer
+
+Array = np.ndarray
+
+
+def c_optimizer(optimizer: Optimizer) -> Any:
+    """Return a new nst_optimizer."""
+    return ffi.new(
+        "nst_optimizer *", {"kind": identifier("optimizer", optimizer.kind), **optimizer.hyperparameters()}
+    )
+
+
+def update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array) -> None:
+    """theta and slots after update number t with gradient grad"""
+    dtype, n, count = theta__p.dtype, len(theta__p), len(optimizer.slots)
+    call = function(dtype, "update")
+    theta, grad = pointer(theta__p, (n,), dtype, writable=True), pointer(grad__p, (n,), dtype)
+    slots = pointer(slots__sp, (count, n), dtype, writable=True)
+    check_status(call(c_optimizer(optimizer), t, n, theta, grad, count, slots))

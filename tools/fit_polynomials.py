@@ -1,0 +1,64 @@
+"""Compute the polynomial coefficients of ``csrc/src/kernels/math.inc``.
+
+Near-minimax fits by Chebyshev interpolation in 60-digit arithmetic (needs mpmath). For each function, precision and
+degree it prints the coefficients, lowest power first, rounded to the precision, and the largest relative error of the
+function that is built from them, before rounding of the evaluation.
+
+    python tools/fit_polynomials.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import mpmath as mp
+import numpy as np
+
+mp.mp.dps = 60
+LN2_HALF = mp.log(2) / 2
+
+
+def exp_core(r: mp.mpf) -> mp.mpf:
+    """(e^r - 1 - r) / r^2, so that e^r = 1 + (r + r^2 q(r))"""
+    if abs(r) < mp.mpf("1e-8"):
+        return mp.mpf(1) / 2 + r / 6 + r * r / 24
+    return (mp.expm1(r) - r) / r**2
+
+
+def log1p_core(w: mp.mpf) -> mp.mpf:
+    """(atanh(s) / s - 1) / w with w = s^2, so that log(1 + u) = 2 s (1 + w q(w)) with s = u / (2 + u)"""
+    if w < mp.mpf("1e-12"):
+        return mp.mpf(1) / 3 + w / 5
+    s = mp.sqrt(w)
+    return (mp.atanh(s) / s - 1) / w
+
+
+def fit(
+    name: str,
+    core: Callable[[mp.mpf], mp.mpf],
+    interval: tuple[mp.mpf, mp.mpf],
+    degree: int,
+    dtype: type[np.floating],
+    error: Callable[[mp.mpf, mp.mpf], mp.mpf],
+) -> None:
+    """Print the coefficients of `core` on `interval` and the largest `error(argument, polynomial)`."""
+    coefficients = [mp.mpf(float(dtype(c))) for c in mp.chebyfit(core, interval, degree + 1)]
+    low, high = interval
+    points = [low + (high - low) * i / 2000 for i in range(2001)]
+    worst = max(abs(error(x, mp.polyval(coefficients, x))) for x in points)
+    print(f"{name} {dtype.__name__}: relative error {mp.nstr(worst / float(np.finfo(dtype).eps), 3)} eps")
+    print("    " + ", ".join(float(c).hex() for c in reversed(coefficients)))
+
+
+def main() -> None:
+    for dtype, exp_degree, log_degree in ((np.float32, 4, 4), (np.float64, 9, 11)):
+        edge = LN2_HALF * mp.mpf("1.0001")
+        fit("exp", exp_core, (-edge, edge), exp_degree, dtype, lambda r, q: (1 + r + r * r * q) / mp.exp(r) - 1)
+        fit(
+            "log1p", log1p_core, (mp.mpf(0), mp.mpf(1) / 9), log_degree, dtype,
+            lambda w, q: (1 + w * q) / (1 + w * log1p_core(w)) - 1,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
