@@ -129,8 +129,9 @@ NST_API const char *nst_isa_name(nst_isa isa);
 /* 1 if the instruction set is compiled in and this machine has it. */
 NST_API int nst_isa_available(nst_isa isa);
 
-/* Use this instruction set from now on, in all threads. Without a call, the first use takes the one that the environment
- * variable NANOSTEP_ISA names, or the widest that is available. */
+/* Use this instruction set from now on, in all threads, for everything. Without a call, the first use takes the one that
+ * the environment variable NANOSTEP_ISA names, or the widest that is available, which is then free to leave networks that
+ * are too narrow for it to the next narrower one (see nst_cursor.isa for what ran). */
 NST_API nst_status nst_isa_select(nst_isa isa);
 
 /* The instruction set in use. NST_E_ISA if NANOSTEP_ISA names one that cannot be used. */

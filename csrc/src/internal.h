@@ -67,9 +67,9 @@ typedef struct nst_f64_table {
 extern const nst_f32_table nst_f32_baseline, nst_f32_avx2, nst_f32_avx512;
 extern const nst_f64_table nst_f64_baseline, nst_f64_avx2, nst_f64_avx512;
 
-/* The table of the instruction set in use; null if there is none (NST_E_ISA). */
-const nst_f32_table *nst_f32_kernels(void);
-const nst_f64_table *nst_f64_kernels(void);
+/* The table for a checked network, or for single operations (null); null if there is none (NST_E_ISA). */
+const nst_f32_table *nst_f32_kernels(const nst_architecture *net);
+const nst_f64_table *nst_f64_kernels(const nst_architecture *net);
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #define NST_X86 1

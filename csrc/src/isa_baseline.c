@@ -2,4 +2,6 @@
 #define ISA baseline
 #define ISA_ID NST_ISA_BASELINE
 #define VECTOR_BYTES 16
+#define X86_INTRINSIC(name) _mm_##name
+#define X86_REGISTER(suffix) __m128##suffix
 #include "kernels/both.h"

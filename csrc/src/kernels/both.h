@@ -3,6 +3,8 @@
  *   ISA_ID        the nst_isa
  *   ISA_TARGET    features for the compiler, if more than its default
  *   VECTOR_BYTES  width of a vector
+ *   X86_INTRINSIC name of an intrinsic of that width, on x86
+ *   X86_REGISTER  name of its type, given the suffix of the precision
  * Everything here is static but the two tables at the end. */
 #include "../internal.h"
 
@@ -10,8 +12,10 @@
 #include <math.h>
 #include <string.h>
 
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
+#if NST_X86
+#include <immintrin.h>
+#endif
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 #ifdef ISA_TARGET
@@ -31,6 +35,10 @@ PRAGMA(GCC target(ISA_TARGET))
 #define INT int32_t
 #define UINT uint32_t
 #define IS_FLOAT 1
+#if NST_X86
+#define X86_VECTOR(operation) X86_INTRINSIC(operation##_ps)
+#define X86_TYPE X86_REGISTER()
+#endif
 #define K(name) f32_##name
 #define M(name) name##f
 #define NST(name) nst_f32_##name
@@ -38,6 +46,8 @@ PRAGMA(GCC target(ISA_TARGET))
 #undef NST
 #undef M
 #undef K
+#undef X86_VECTOR
+#undef X86_TYPE
 #undef IS_FLOAT
 #undef UINT
 #undef INT
@@ -47,6 +57,10 @@ PRAGMA(GCC target(ISA_TARGET))
 #define INT int64_t
 #define UINT uint64_t
 #define IS_FLOAT 0
+#if NST_X86
+#define X86_VECTOR(operation) X86_INTRINSIC(operation##_pd)
+#define X86_TYPE X86_REGISTER(d)
+#endif
 #define K(name) f64_##name
 #define M(name) name
 #define NST(name) nst_f64_##name
