@@ -33,16 +33,16 @@ extern "C" {
 
 typedef enum nst_status {
     NST_OK = 0,
-    NST_E_NULL,         /* a required pointer is null */
-    NST_E_SIZE,         /* a size is zero or out of range */
-    NST_E_OVERFLOW,     /* a size computed from the arguments does not fit into size_t */
-    NST_E_ACTIVATION,   /* unknown activation, or one that may not stand here */
-    NST_E_LOSS,         /* unknown loss, or one that the output cannot feed */
-    NST_E_OPTIMIZER,    /* unknown optimiser, or slots that do not fit it */
-    NST_E_LABEL,        /* a class label is not in [0, outputs) */
-    NST_E_CURSOR,       /* the cursor does not describe a place in the run */
-    NST_E_WORKSPACE,    /* the workspace is smaller than nst_*_workspace_size says */
-    NST_E_ISA,          /* instruction set unknown, not compiled in, or not on this machine */
+    NST_E_NULL,       /* a required pointer is null */
+    NST_E_SIZE,       /* a size is zero or out of range */
+    NST_E_OVERFLOW,   /* a size computed from the arguments does not fit into size_t */
+    NST_E_ACTIVATION, /* unknown activation, or one that may not stand here */
+    NST_E_LOSS,       /* unknown loss, or one that the output cannot feed */
+    NST_E_OPTIMIZER,  /* unknown optimiser, or slots that do not fit it */
+    NST_E_LABEL,      /* a class label is not in [0, outputs) */
+    NST_E_CURSOR,     /* the cursor does not describe a place in the run */
+    NST_E_WORKSPACE,  /* the workspace is smaller than nst_*_workspace_size says */
+    NST_E_ISA,        /* instruction set unknown, not compiled in, or not on this machine */
     NST_STATUS_COUNT
 } nst_status;
 
@@ -55,7 +55,7 @@ typedef enum nst_activation {
     NST_ACTIVATION_ELU,
     NST_ACTIVATION_SOFTPLUS,
     NST_ACTIVATION_SILU,
-    NST_ACTIVATION_SOFTMAX,     /* output layer only */
+    NST_ACTIVATION_SOFTMAX, /* output layer only */
     NST_ACTIVATION_COUNT
 } nst_activation;
 
@@ -79,44 +79,44 @@ typedef enum nst_optimizer_kind {
 } nst_optimizer_kind;
 
 typedef enum nst_isa {
-    NST_ISA_BASELINE = 0,       /* what the compiler targets by default: SSE2 on x86-64 */
-    NST_ISA_AVX2,               /* AVX2 and FMA */
-    NST_ISA_AVX512,             /* AVX-512 F, DQ and VL */
+    NST_ISA_BASELINE = 0, /* what the compiler targets by default: SSE2 on x86-64 */
+    NST_ISA_AVX2,         /* AVX2 and FMA */
+    NST_ISA_AVX512,       /* AVX-512 F, DQ and VL */
     NST_ISA_COUNT
 } nst_isa;
 
 /* A network: sizes[0] inputs, sizes[layers] outputs, activations[l] of weight layer l. */
 typedef struct nst_architecture {
     size_t layers;
-    const size_t *sizes;            /* layers + 1 */
-    const int32_t *activations;     /* layers, each an nst_activation */
-    int32_t loss;                   /* an nst_loss */
+    const size_t *sizes;        /* layers + 1 */
+    const int32_t *activations; /* layers, each an nst_activation */
+    int32_t loss;               /* an nst_loss */
 } nst_architecture;
 
 /* Hyper-parameters, formulas as in PyTorch 2.x. Flags are 0 or 1. Fields that an optimiser does not have are not read.
  * Slots, in order: sgd: momentum buffer if momentum != 0; rmsprop: square average, momentum buffer if momentum != 0,
  * gradient average if centered; adam and adamw: first moment, second moment, largest second moment if amsgrad. */
 typedef struct nst_optimizer {
-    int32_t kind;                   /* an nst_optimizer_kind */
+    int32_t kind; /* an nst_optimizer_kind */
     double lr, momentum, dampening, nesterov, weight_decay, alpha, centered, eps, beta1, beta2, amsgrad;
 } nst_optimizer;
 
 /* What stays the same through a run. */
 typedef struct nst_plan {
-    size_t batch;                   /* samples per update, 1 to n; the last batch of an epoch takes what is left */
-    uint64_t seed;                  /* of the sample order */
-    int32_t shuffle;                /* 0: samples in the order given */
-    int32_t threads;                /* most threads to use, >= 1 */
+    size_t batch;    /* samples per update, 1 to n; the last batch of an epoch takes what is left */
+    uint64_t seed;   /* of the sample order */
+    int32_t shuffle; /* 0: samples in the order given */
+    int32_t threads; /* most threads to use, >= 1 */
 } nst_plan;
 
 /* Where a run stands; nst_*_train moves it on. A run may be cut into calls anywhere without changing a bit. */
 typedef struct nst_cursor {
-    int64_t *order;                 /* n entries if the plan shuffles, otherwise not used */
-    uint64_t epoch;                 /* epochs completed since the optimiser state was fresh */
-    size_t row;                     /* samples of the current epoch used so far */
-    uint64_t updates;               /* updates made since the optimiser state was fresh */
-    double loss_sum;                /* of the samples used so far in this epoch */
-    int32_t isa;                    /* out: the nst_isa that the kernel which ran was compiled for */
+    int64_t *order;   /* n entries if the plan shuffles, otherwise not used */
+    uint64_t epoch;   /* epochs completed since the optimiser state was fresh */
+    size_t row;       /* samples of the current epoch used so far */
+    uint64_t updates; /* updates made since the optimiser state was fresh */
+    double loss_sum;  /* of the samples used so far in this epoch */
+    int32_t isa;      /* out: the nst_isa that the kernel which ran was compiled for */
 } nst_cursor;
 
 NST_API const char *nst_version(void);
@@ -146,13 +146,13 @@ NST_API nst_status nst_shuffle(uint64_t seed, uint64_t epoch, size_t n, int64_t 
 
 /* cdef: end */
 
-#define REAL float
+#define REAL      float
 #define NST(name) nst_f32_##name
 #include "nanostep_real.h"
 #undef NST
 #undef REAL
 
-#define REAL double
+#define REAL      double
 #define NST(name) nst_f64_##name
 #include "nanostep_real.h"
 #undef NST

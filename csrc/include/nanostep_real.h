@@ -35,8 +35,8 @@ NST_API nst_status NST(output_delta)(nst_loss loss, nst_activation output, size_
                                      const REAL *a__bo, const REAL *y__bo, REAL *d__bo);
 
 /* theta and slots (slot_count x n, row-major) after update number t (from 1) with gradient grad */
-NST_API nst_status NST(update)(const nst_optimizer *optimizer, uint64_t t, size_t n, REAL *theta__p, const REAL *grad__p,
-                               size_t slot_count, REAL *slots__sp);
+NST_API nst_status NST(update)(const nst_optimizer *optimizer, uint64_t t, size_t n, REAL *theta__p,
+                               const REAL *grad__p, size_t slot_count, REAL *slots__sp);
 
 /* -- Whole networks ------------------------------------------------------------------------------------------------ */
 

@@ -1,13 +1,13 @@
 /* The public functions in both precisions: they check what callers can get wrong and call the kernels in use. */
 #include "internal.h"
 
-#define REAL float
+#define REAL      float
 #define NST(name) nst_f32_##name
 #include "api.inc"
 #undef NST
 #undef REAL
 
-#define REAL double
+#define REAL      double
 #define NST(name) nst_f64_##name
 #include "api.inc"
 #undef NST

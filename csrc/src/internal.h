@@ -37,20 +37,20 @@ nst_status nst_check_plan(const nst_plan *plan, const nst_cursor *cursor, size_t
 /* -- Kernel tables ------------------------------------------------------------------------------------------------- */
 
 /* Every function of nanostep_real.h that an instruction set implements. */
-#define NST_KERNELS(X) \
-    X(activate)        \
-    X(activation_derivative) \
-    X(dense_forward)   \
-    X(dense_backward_input) \
+#define NST_KERNELS(X)        \
+    X(activate)               \
+    X(activation_derivative)  \
+    X(dense_forward)          \
+    X(dense_backward_input)   \
     X(dense_backward_weights) \
-    X(loss_value)      \
-    X(loss_derivative) \
-    X(output_delta)    \
-    X(update)          \
-    X(workspace_size)  \
-    X(predict)         \
-    X(loss)            \
-    X(gradient)        \
+    X(loss_value)             \
+    X(loss_derivative)        \
+    X(output_delta)           \
+    X(update)                 \
+    X(workspace_size)         \
+    X(predict)                \
+    X(loss)                   \
+    X(gradient)               \
     X(train)
 
 #define NST_F32_MEMBER(name) __typeof__(nst_f32_##name) *name;

@@ -2,11 +2,11 @@
 #include "internal.h"
 
 #if NST_X86
-#define ISA avx2
-#define ISA_ID NST_ISA_AVX2
-#define ISA_TARGET "avx2,fma"
-#define VECTOR_BYTES 32
-#define X86_INTRINSIC(name) _mm256_##name
+#define ISA                  avx2
+#define ISA_ID               NST_ISA_AVX2
+#define ISA_TARGET           "avx2,fma"
+#define VECTOR_BYTES         32
+#define X86_INTRINSIC(name)  _mm256_##name
 #define X86_REGISTER(suffix) __m256##suffix
 #include "kernels/both.h"
 #else

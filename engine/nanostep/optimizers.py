@@ -115,7 +115,7 @@ class RMSprop(Optimizer):
     """RMSprop, as ``torch.optim.RMSprop``.
 
     ``g = grad + weight_decay * theta``; ``s = alpha * s + (1 - alpha) * g^2``; centred:
-    ``m = alpha * m + (1 - alpha) * g`` and ``d = sqrt(s - m^2) + eps``, otherwise ``d = sqrt(s) + eps``; with
+    ``m = alpha * m + (1 - alpha) * g`` and ``d = sqrt(max(s - m^2, 0)) + eps``, otherwise ``d = sqrt(s) + eps``; with
     momentum ``v = momentum * v + g / d`` and ``theta = theta - lr * v``, otherwise ``theta = theta - lr * g / d``.
 
     Parameters

@@ -21,26 +21,25 @@
 #ifdef ISA_TARGET
 #ifdef __clang__
 #define STRING_(x) #x
-#define PRAGMA(x) _Pragma(STRING_(x))
+#define PRAGMA(x)  _Pragma(STRING_(x))
 PRAGMA(clang attribute push(__attribute__((target(ISA_TARGET))), apply_to = function))
 #else
 #define STRING_(x) #x
-#define PRAGMA(x) _Pragma(STRING_(x))
-_Pragma("GCC push_options")
-PRAGMA(GCC target(ISA_TARGET))
+#define PRAGMA(x)  _Pragma(STRING_(x))
+_Pragma("GCC push_options") PRAGMA(GCC target(ISA_TARGET))
 #endif
 #endif
 
-#define REAL float
-#define INT int32_t
-#define UINT uint32_t
+#define REAL     float
+#define INT      int32_t
+#define UINT     uint32_t
 #define IS_FLOAT 1
 #if NST_X86
 #define X86_VECTOR(operation) X86_INTRINSIC(operation##_ps)
-#define X86_TYPE X86_REGISTER()
+#define X86_TYPE              X86_REGISTER()
 #endif
-#define K(name) f32_##name
-#define M(name) name##f
+#define K(name)   f32_##name
+#define M(name)   name##f
 #define NST(name) nst_f32_##name
 #include "all.inc"
 #undef NST
@@ -53,16 +52,16 @@ PRAGMA(GCC target(ISA_TARGET))
 #undef INT
 #undef REAL
 
-#define REAL double
-#define INT int64_t
-#define UINT uint64_t
+#define REAL     double
+#define INT      int64_t
+#define UINT     uint64_t
 #define IS_FLOAT 0
 #if NST_X86
 #define X86_VECTOR(operation) X86_INTRINSIC(operation##_pd)
-#define X86_TYPE X86_REGISTER(d)
+#define X86_TYPE              X86_REGISTER(d)
 #endif
-#define K(name) f64_##name
-#define M(name) name
+#define K(name)   f64_##name
+#define M(name)   name
 #define NST(name) nst_f64_##name
 #include "all.inc"
 
@@ -70,6 +69,6 @@ PRAGMA(GCC target(ISA_TARGET))
 #ifdef __clang__
 _Pragma("clang attribute pop")
 #else
-_Pragma("GCC pop_options")
+    _Pragma("GCC pop_options")
 #endif
 #endif

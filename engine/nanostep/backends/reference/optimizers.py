@@ -29,7 +29,7 @@ def _rmsprop(o: RMSprop, t: int, theta: Array, grad: Array, slots: Iterator[Arra
     if o.centered:
         m = next(slots)
         m[...] = o.alpha * m + (1 - o.alpha) * g
-        d = np.sqrt(s - m * m) + o.eps
+        d = np.sqrt(np.maximum(s - m * m, 0)) + o.eps  # rounding can make the variance negative
     else:
         d = np.sqrt(s) + o.eps
     if v is None:

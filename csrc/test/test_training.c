@@ -1,0 +1,124 @@
+/* The worked example of the notes, gradients by finite differences, and runs cut into calls. */
+#include "check.h"
+
+#include <math.h>
+
+static double worst(const double *a, const double *b, size_t n)
+{
+    double most = 0;
+    for (size_t i = 0; i < n; i++)
+        most = fmax(most, fabs(a[i] - b[i]));
+    return most;
+}
+
+/* 2-2-1, all sigmoid, half squared error; expected values computed with 30 digits. */
+static void test_worked_example(void)
+{
+    const size_t sizes[] = {2, 2, 1};
+    const int32_t activations[] = {NST_ACTIVATION_SIGMOID, NST_ACTIVATION_SIGMOID};
+    const nst_architecture net = {2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR};
+    double theta[] = {0.15, 0.20, 0.25, 0.30, 0.35, 0.35, 0.40, 0.45, 0.60};
+    const double x[] = {0.05, 0.10}, y[] = {0.01};
+    const double gradient[] = {0.000668396021144373, 0.00133679204228875, 0.000749803774444843,
+                               0.00149960754888969,  0.0133679204228875,  0.0149960754888969,
+                               0.0821670405642308,   0.0826676278475333,  0.138498561628557};
+    const double after[] = {0.149665801989428, 0.199331603978856, 0.249625098112778,
+                            0.299250196225555, 0.343316039788556, 0.342501962255552,
+                            0.358916479717885, 0.408666186076233, 0.530750719185722};
+    const nst_optimizer sgd = {.kind = NST_OPTIMIZER_SGD, .lr = 0.5};
+    const nst_plan plan = {.batch = 1, .threads = 1};
+    nst_cursor cursor = {.isa = -1};
+    double grad[9], loss, epoch_loss[2], output;
+    size_t bytes, ended;
+    nst_isa isa;
+
+    CHECK(nst_isa_current(&isa) == NST_OK);
+    CHECK(nst_f64_workspace_size(&net, 0, &bytes) == NST_OK);
+    void *const workspace = malloc(bytes);
+    CHECK(nst_f64_gradient(&net, theta, 1, x, y, NULL, workspace, bytes, grad, &loss) == NST_OK);
+    CHECK(fabs(loss - 0.274811083176155) < 1e-14);
+    CHECK(worst(grad, gradient, 9) < 1e-14);
+    CHECK(nst_f64_train(&net, theta, 0, NULL, 1, x, y, NULL, &sgd, &plan, &cursor, 1, epoch_loss, &ended, workspace,
+                        bytes) == NST_OK);
+    CHECK(cursor.isa == (int32_t)isa);
+    CHECK(ended == 1 && cursor.epoch == 1 && cursor.updates == 1);
+    CHECK(worst(theta, after, 9) < 1e-14);
+    CHECK(nst_f64_predict(&net, theta, 1, x, &output, workspace, bytes) == NST_OK);
+    CHECK(fabs(output - 0.72835213707658) < 1e-14);
+    CHECK(nst_f64_loss(&net, theta, 1, x, y, NULL, workspace, bytes, &loss) == NST_OK);
+    CHECK(fabs(loss - 0.258014896421245) < 1e-14);
+    free(workspace);
+}
+
+enum { ROWS = 150, INPUTS = 5, HIDDEN = 7, CLASSES = 3, PARAMETERS = HIDDEN * (INPUTS + 1) + CLASSES * (HIDDEN + 1) };
+
+static const size_t deep_sizes[] = {INPUTS, HIDDEN, CLASSES};
+static const int32_t deep_activations[] = {NST_ACTIVATION_SILU, NST_ACTIVATION_SOFTMAX};
+static const nst_architecture deep = {2, deep_sizes, deep_activations, NST_LOSS_CROSS_ENTROPY};
+
+static void make_data(double *theta, double *x, int64_t *labels)
+{
+    for (int i = 0; i < PARAMETERS; i++)
+        theta[i] = sin(12.9898 * i) * 0.7;
+    for (int i = 0; i < ROWS * INPUTS; i++)
+        x[i] = cos(78.233 * i);
+    for (int i = 0; i < ROWS; i++)
+        labels[i] = i % CLASSES;
+}
+
+static void test_finite_differences(void)
+{
+    double theta[PARAMETERS], x[ROWS * INPUTS], grad[PARAMETERS], above, below, loss;
+    int64_t labels[ROWS];
+    size_t bytes;
+    make_data(theta, x, labels);
+    CHECK(nst_f64_workspace_size(&deep, 0, &bytes) == NST_OK);
+    void *const workspace = malloc(bytes);
+    CHECK(nst_f64_gradient(&deep, theta, ROWS, x, NULL, labels, workspace, bytes, grad, &loss) == NST_OK);
+    for (int p = 0; p < PARAMETERS; p++) {
+        const double kept = theta[p], h = 1e-6;
+        theta[p] = kept + h;
+        CHECK(nst_f64_loss(&deep, theta, ROWS, x, NULL, labels, workspace, bytes, &above) == NST_OK);
+        theta[p] = kept - h;
+        CHECK(nst_f64_loss(&deep, theta, ROWS, x, NULL, labels, workspace, bytes, &below) == NST_OK);
+        theta[p] = kept;
+        CHECK(fabs((above - below) / (2 * h) - grad[p]) < 1e-8);
+    }
+    free(workspace);
+}
+
+/* A run in one call and the same run in calls of three steps give the same bits. */
+static void test_cut_run(void)
+{
+    double theta[2][PARAMETERS], slots[2][2 * PARAMETERS] = {{0}}, x[ROWS * INPUTS], losses[64];
+    int64_t labels[ROWS], order[2][ROWS];
+    const nst_optimizer adam = {.kind = NST_OPTIMIZER_ADAM, .lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    const nst_plan plan = {.batch = 16, .seed = 5, .shuffle = 1, .threads = 1};
+    const size_t steps = 30;
+    size_t bytes, ended, epochs = 0;
+    CHECK(nst_f64_workspace_size(&deep, 2, &bytes) == NST_OK);
+    void *const workspace = malloc(bytes);
+    for (int run = 0; run < 2; run++) {
+        nst_cursor cursor = {.order = order[run]};
+        make_data(theta[run], x, labels);
+        for (size_t made = 0; made < steps; made += run ? 3 : steps) {
+            CHECK(nst_f64_train(&deep, theta[run], 2, slots[run], ROWS, x, NULL, labels, &adam, &plan, &cursor,
+                                run ? 3 : steps, losses, &ended, workspace, bytes) == NST_OK);
+            epochs += ended;
+        }
+        CHECK(cursor.updates == steps && cursor.epoch == 3);
+    }
+    CHECK(epochs == 6);
+    CHECK(memcmp(theta[0], theta[1], sizeof theta[0]) == 0);
+    CHECK(memcmp(slots[0], slots[1], sizeof slots[0]) == 0);
+    free(workspace);
+}
+
+int main(void)
+{
+    require_isa();
+    test_worked_example();
+    test_finite_differences();
+    test_cut_run();
+    return finish("test_training");
+}

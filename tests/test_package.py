@@ -1,0 +1,94 @@
+"""Building and installing: sdist -> wheel -> import in an environment of its own, with and without a C compiler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+TRY = """
+import json, sys
+import nanostep as ns
+heavy = [m for m in ("numba", "nanostep.backends.native", "sklearn", "rich", "click", "safetensors") if m in sys.modules]
+net = ns.Network([2, 2, 1])
+loss = net.step([0.05, 0.1], 0.01, lr=0.5)
+print(json.dumps({"file": ns.__file__, "backend": net.backend, "heavy": heavy, "available": ns.available_backends()}))
+"""
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    """Run a command outside the repository and return its output; fail with everything it printed."""
+    result = subprocess.run(
+        [str(part) for part in command],
+        env={**{k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "NANOSTEP"))}, **environment},
+        cwd=ROOT.parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout + result.stderr
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-m", "build", "--sdist", "--no-isolation", "--outdir", directory, ROOT)
+    return next(directory.glob("*.tar.gz"))
+
+
+def build_wheel(sdist: Path, directory: Path, **environment: str) -> tuple[Path, str]:
+    """Build a wheel from an unpacked sdist; return it and what the build printed."""
+    with tarfile.open(sdist) as archive:
+        archive.extractall(directory, filter="data")
+    source = next(directory.glob("nanostep-*"))
+    printed = run(
+        sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", directory, source, **environment
+    )
+    return next(directory.glob("*.whl")), printed
+
+
+def try_wheel(wheel: Path, directory: Path) -> dict[str, object]:
+    """Install a wheel alone into a new environment that borrows only the dependencies, and run TRY there."""
+    import json
+
+    environment = directory / "environment"
+    run(sys.executable, "-m", "venv", environment)
+    python = environment / "bin" / "python"
+    run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel)
+    # A path in a .pth file is searched, but .pth files found there (such as that of an editable nanostep) are not read.
+    site_packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
+    (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    answer = json.loads(run(python, "-c", TRY).splitlines()[-1])
+    assert Path(answer["file"]).is_relative_to(environment)
+    return answer
+
+
+def test_sdist_to_wheel_to_import(sdist: Path, tmp_path: Path) -> None:
+    wheel, _ = build_wheel(sdist, tmp_path)
+    assert "-cp311-abi3-" in wheel.name
+    names = zipfile.ZipFile(wheel).namelist()
+    assert any(name.startswith("nanostep/backends/native/_native.abi3.") for name in names)
+    assert {"nanostep/py.typed", "nanostep/data/LICENSE.digits.txt"} <= set(names)
+    assert not [name for name in names if not name.startswith("nanostep")]
+    answer = try_wheel(wheel, tmp_path)
+    assert answer["backend"] == "c"
+    assert answer["heavy"] == []
+    assert answer["available"] == ["c", "numba", "numpy"]
+
+
+def test_install_without_compiler_says_so_and_runs_on_numba(sdist: Path, tmp_path: Path) -> None:
+    wheel, printed = build_wheel(sdist, tmp_path, CC="no-such-compiler")
+    assert "nanostep: the C backend could not be built" in printed
+    assert "install a C compiler" in printed
+    answer = try_wheel(wheel, tmp_path)
+    assert answer["backend"] == "numba"
+    assert answer["available"] == ["numba", "numpy"]
