@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 INCLUDE = ROOT / "csrc" / "include"
 SOURCES = ROOT / "csrc" / "src"
 
-# Named floating-point options only: contraction into FMA, no errno from sqrt, no traps to keep apart. Never -ffast-math.
+# Named floating-point options only: contraction into FMA, no errno from sqrt, no traps to keep. Never -ffast-math.
 GNU_OPTIONS = ["-std=c11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
 
 

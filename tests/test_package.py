@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TRY = """
 import json, sys
 import nanostep as ns
-heavy = [m for m in ("numba", "nanostep.backends.native", "sklearn", "rich", "click", "safetensors") if m in sys.modules]
+lazy = ("numba", "nanostep.backends.native", "sklearn", "rich", "click", "safetensors")
+heavy = [m for m in lazy if m in sys.modules]
 net = ns.Network([2, 2, 1])
 loss = net.step([0.05, 0.1], 0.01, lr=0.5)
 print(json.dumps({"file": ns.__file__, "backend": net.backend, "heavy": heavy, "available": ns.available_backends()}))
@@ -58,8 +60,6 @@ def build_wheel(sdist: Path, directory: Path, **environment: str) -> tuple[Path,
 
 def try_wheel(wheel: Path, directory: Path) -> dict[str, object]:
     """Install a wheel alone into a new environment that borrows only the dependencies, and run TRY there."""
-    import json
-
     environment = directory / "environment"
     run(sys.executable, "-m", "venv", environment)
     python = environment / "bin" / "python"

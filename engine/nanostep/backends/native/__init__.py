@@ -13,7 +13,7 @@ except BackendUnavailable:
         f"machine or build lacks; available are {', '.join(available_isas())}"
     ) from None
 
-from nanostep.backends.native import activations, layers, losses, networks, optimizers, order  # noqa: E402
+from nanostep.backends.native import activations, layers, losses, networks, optimizers, order
 
 __all__ = [
     "activations",

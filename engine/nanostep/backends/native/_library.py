@@ -9,12 +9,27 @@ import numpy as np
 
 from nanostep.errors import BackendUnavailable
 
+__all__ = [
+    "EXCEPTIONS",
+    "available_isas",
+    "build_info",
+    "check_status",
+    "ffi",
+    "function",
+    "identifier",
+    "isa_in_use",
+    "isa_name",
+    "lib",
+    "pointer",
+    "select_isa",
+]
+
 try:
     from nanostep.backends.native._native import ffi, lib
 except ImportError as error:
     raise BackendUnavailable(
-        f"backend 'c' cannot run: its extension module is missing or broken ({error}). Install a C compiler (Debian and "
-        "Ubuntu: apt install gcc python3-dev; macOS: xcode-select --install) and install nanostep again"
+        f"backend 'c' cannot run: its extension module is missing or broken ({error}). Install a C compiler "
+        "(Debian and Ubuntu: apt install gcc python3-dev; macOS: xcode-select --install) and install nanostep again"
     ) from None
 
 C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
