@@ -39,6 +39,7 @@ typedef enum nst_status {
     NST_E_ACTIVATION, /* unknown activation, or one that may not stand here */
     NST_E_LOSS,       /* unknown loss, or one that the output cannot feed */
     NST_E_OPTIMIZER,  /* unknown optimiser, or slots that do not fit it */
+    NST_E_VALUE,      /* a number is not finite, or not in the range that is asked for */
     NST_E_LABEL,      /* a class label is not in [0, outputs) */
     NST_E_CURSOR,     /* the cursor does not describe a place in the run */
     NST_E_WORKSPACE,  /* the workspace is smaller than nst_*_workspace_size says */

@@ -47,6 +47,17 @@ NST_API nst_status NST(workspace_size)(const nst_architecture *net, size_t slot_
 NST_API nst_status NST(predict)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
                                 REAL *a__no, void *workspace, size_t bytes);
 
+/* One sample at a time, for online use; x and y are checked on the way: NST_E_VALUE if one is not finite, y is not what
+ * the loss takes, or either overlaps theta. Either works on theta as it stands, without packing it. */
+
+/* a = the network's output for one row */
+NST_API nst_status NST(predict_row)(const nst_architecture *net, const REAL *theta__p, const REAL *x__i, REAL *a__o,
+                                    void *workspace, size_t bytes);
+
+/* theta -= lr * gradient of L(x, y); value = L before it */
+NST_API nst_status NST(step_row)(const nst_architecture *net, REAL *theta__p, const REAL *x__i, const REAL *y__o,
+                                 double lr, void *workspace, size_t bytes, double *value);
+
 /* value = mean loss over n >= 1 samples. Targets are y__no, or class numbers labels__n that stand for one-hot rows; the
  * other pointer is null. */
 NST_API nst_status NST(loss)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,

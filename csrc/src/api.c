@@ -1,6 +1,8 @@
 /* The public functions in both precisions: they check what callers can get wrong and call the kernels in use. */
 #include "internal.h"
 
+#include <float.h>
+
 #define REAL      float
 #define NST(name) nst_f32_##name
 #include "api.inc"

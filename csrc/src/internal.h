@@ -48,6 +48,8 @@ nst_status nst_check_plan(const nst_plan *plan, const nst_cursor *cursor, size_t
     X(output_delta)           \
     X(update)                 \
     X(workspace_size)         \
+    X(predict_row)            \
+    X(step_row)               \
     X(predict)                \
     X(loss)                   \
     X(gradient)               \

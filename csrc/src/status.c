@@ -9,6 +9,7 @@ static const char *const messages[] = {
     [NST_E_ACTIVATION] = "unknown activation, or one that may not stand here",
     [NST_E_LOSS] = "unknown loss, or one that the output cannot feed",
     [NST_E_OPTIMIZER] = "unknown optimiser, or slots that do not fit it",
+    [NST_E_VALUE] = "a number is not finite, or out of range",
     [NST_E_LABEL] = "a class label is out of range",
     [NST_E_CURSOR] = "the cursor does not describe a place in the run",
     [NST_E_WORKSPACE] = "the workspace is too small",

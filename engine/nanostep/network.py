@@ -190,6 +190,9 @@ class Network:
         -------
         ndarray, shape (n, outputs), or (outputs,) for one 1-D sample
         """
+        row = self._engine.predict_row(self._theta, X)
+        if row is not None:
+            return row
         x = check_inputs(self._architecture, self._dtype, X)
         a = np.empty((len(x), self._architecture.outputs), self._dtype)
         self._engine.predict(self._theta, x, a)
@@ -238,7 +241,11 @@ class Network:
             otherwise it starts afresh. Without `lr` and `optimizer`, the network's `optimizer` is used.
         """
         if lr is not None:
-            if optimizer is not None:
+            if optimizer is None:
+                loss = self._engine.step_row(self._theta, X, Y, lr)
+                if loss is not None:
+                    return loss
+            else:
                 raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
             check_real("lr", lr, 0.0, open_low=True)
         elif optimizer is not None:

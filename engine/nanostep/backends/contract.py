@@ -254,6 +254,21 @@ class Engine(Protocol):
         """Instruction set the last call ran with, as the kernel reports it; "" if the backend does not say."""
         ...
 
+    def predict_row(self, theta__p: np.ndarray, x: object) -> np.ndarray | None:
+        """Return the output (outputs,) for one row, or None for everything but the plainest of input.
+
+        A short cut past the gate for online use: the engine takes x only if it is an array of the network's dtype,
+        shape (inputs,), contiguous and finite. A backend without a short cut returns None.
+        """
+        ...
+
+    def step_row(self, theta__p: np.ndarray, x: object, y: object, lr: object) -> float | None:
+        """Make one plain SGD step on one row and return the loss before it; None, and nothing done, as in `predict_row`.
+
+        y must be an array (outputs,) of the network's dtype that the loss takes, and lr a float > 0.
+        """
+        ...
+
     def predict(self, theta__p: np.ndarray, x__ni: np.ndarray, a__no: np.ndarray) -> None:
         """Write the network's output for every row of x into a. n may be 0."""
         ...

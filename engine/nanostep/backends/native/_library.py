@@ -10,6 +10,7 @@ import numpy as np
 from nanostep.errors import BackendUnavailable
 
 __all__ = [
+    "C_TYPES",
     "EXCEPTIONS",
     "available_isas",
     "build_info",

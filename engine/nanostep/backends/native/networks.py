@@ -10,12 +10,14 @@ from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Cursor, Plan
 from nanostep.backends.native._library import (
+    C_TYPES,
     check_status,
     ffi,
     function,
     identifier,
     isa_in_use,
     isa_name,
+    lib,
     pointer,
 )
 from nanostep.backends.native.optimizers import c_optimizer
@@ -23,6 +25,15 @@ from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
 INT64 = np.dtype(np.int64)
+
+
+class _Row:
+    """What a call on one row needs besides its arguments, made once and used again."""
+
+    def __init__(self, array: Array, theta: Any, workspace: tuple[Any, int]) -> None:
+        self.array, self.theta = array, theta
+        self.memory, self.bytes = workspace
+        self.value = ffi.new("double *")
 
 
 class Engine:
@@ -43,6 +54,54 @@ class Engine:
                 "loss": identifier("loss", architecture.loss),
             },
         )
+
+        self._array = ffi.typeof(f"{C_TYPES[dtype]}[]")
+        self._predict_row = function(dtype, "predict_row")
+        self._step_row = function(dtype, "step_row")
+        self._x_layout = ((architecture.inputs,), (dtype.itemsize,))
+        self._y_layout = ((architecture.outputs,), (dtype.itemsize,))
+        # Taken and put back by one thread at a time: pop and append of a list are atomic.
+        self._rows: list[_Row] = []
+
+    def predict_row(self, theta__p: Array, x: object) -> Array | None:
+        if type(x) is not np.ndarray or x.dtype is not self.dtype or (x.shape, x.strides) != self._x_layout:
+            return None
+        a = np.empty(self.architecture.outputs, self.dtype)
+        view, array = ffi.from_buffer, self._array
+        row = self._take_row(theta__p)
+        status = self._predict_row(self._net, row.theta, view(array, x), view(array, a), row.memory, row.bytes)
+        self._rows.append(row)
+        return a if status == lib.NST_OK else None
+
+    def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> float | None:
+        if (
+            type(x) is not np.ndarray
+            or type(y) is not np.ndarray
+            or type(lr) is not float
+            or x.dtype is not self.dtype
+            or y.dtype is not self.dtype
+            or (x.shape, x.strides) != self._x_layout
+            or (y.shape, y.strides) != self._y_layout
+            or not theta__p.flags.writeable
+        ):
+            return None
+        view, array = ffi.from_buffer, self._array
+        row = self._take_row(theta__p)
+        status = self._step_row(
+            self._net, row.theta, view(array, x), view(array, y), lr, row.memory, row.bytes, row.value
+        )
+        loss = row.value[0]
+        self._rows.append(row)
+        return loss if status == lib.NST_OK else None
+
+    def _take_row(self, theta__p: Array) -> _Row:
+        try:
+            row = self._rows.pop()
+            if row.array is theta__p:
+                return row
+        except IndexError:
+            pass
+        return _Row(theta__p, self._theta(theta__p), self._workspace(0))
 
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
         a = pointer(a__no, (len(x__ni), self.architecture.outputs), self.dtype, writable=True)

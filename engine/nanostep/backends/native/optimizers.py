@@ -14,9 +14,7 @@ Array = np.ndarray
 
 def c_optimizer(optimizer: Optimizer) -> Any:
     """Return a new nst_optimizer."""
-    return ffi.new(
-        "nst_optimizer *", {"kind": identifier("optimizer", optimizer.kind), **optimizer.hyperparameters()}
-    )
+    return ffi.new("nst_optimizer *", {"kind": identifier("optimizer", optimizer.kind), **optimizer.hyperparameters()})
 
 
 def update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array) -> None:

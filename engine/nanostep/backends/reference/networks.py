@@ -65,6 +65,12 @@ class Engine:
                 activation_derivative(self.architecture.activations[l - 1], z[l - 1], a[l], df__bi)
                 d__bo = dx__bi * df__bi
 
+    def predict_row(self, theta__p: Array, x: object) -> None:
+        return None
+
+    def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
+        return None
+
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
         for start in range(0, len(x__ni), BLOCK):
             rows = slice(start, start + BLOCK)
