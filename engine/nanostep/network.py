@@ -93,6 +93,7 @@ class Network:
         self._architecture = architecture
         self._dtype = dtype
         self._backend = name
+        self._requested_backend = backend
         self._engine: Engine = package.networks.Engine(architecture, dtype)
         # theta is a view, so that no user can resize the memory under the kernels
         self._theta = np.zeros(architecture.parameter_count, dtype)[:]
@@ -375,7 +376,7 @@ class Network:
         return {
             "architecture": self._architecture,
             "dtype": self._dtype.name,
-            "backend": self._backend,
+            "backend": self._requested_backend,  # "auto" chooses again where the pickle is read
             "theta": self._theta.copy(),
             "state": self._state,
             "history": self._history,

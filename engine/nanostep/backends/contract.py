@@ -263,7 +263,7 @@ class Engine(Protocol):
         ...
 
     def step_row(self, theta__p: np.ndarray, x: object, y: object, lr: object) -> float | None:
-        """Make one plain SGD step on one row and return the loss before it; None, and nothing done, as in `predict_row`.
+        """Make one plain SGD step on one row and return the loss before it; None, nothing done, as in `predict_row`.
 
         y must be an array (outputs,) of the network's dtype that the loss takes, and lr a float > 0.
         """
