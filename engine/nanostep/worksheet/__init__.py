@@ -1,0 +1,10 @@
+"""The worksheet: one SGD step of one sample with every intermediate value, as text, LaTeX, HTML or a dict.
+
+``compute`` works the step through with the network's own backend, ``differences`` checks every gradient entry,
+``outline`` puts the values and their formulas in order, and ``text``, ``latex`` and ``html`` lay that out.
+"""
+
+from nanostep.worksheet.compute import make_worksheet
+from nanostep.worksheet.sheet import LayerSheet, Worksheet
+
+__all__ = ["LayerSheet", "Worksheet", "make_worksheet"]

@@ -1,0 +1,70 @@
+"""Runs every Python block of the documents; what a block prints must be the ``text`` block right after it, if any."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```[ ]*$(\s*)", re.MULTILINE | re.DOTALL)
+
+
+def documents() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def python_blocks(text: str) -> list[tuple[int, str, str | None]]:
+    """Return (line, code, expected output or None) of every Python block."""
+    blocks = list(BLOCK.finditer(text))
+    found = []
+    for i, block in enumerate(blocks):
+        if block[1] != "python":
+            continue
+        follower = blocks[i + 1] if i + 1 < len(blocks) and blocks[i + 1].start() == block.end() else None
+        expected = follower[2] if follower is not None and follower[1] == "text" else None
+        found.append((text.count("\n", 0, block.start()) + 2, block[2], expected))
+    return found
+
+
+def run(document: Path) -> int:
+    """Run the blocks of `document` in one namespace, check what they print, and return how many there were."""
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    blocks = python_blocks(document.read_text(encoding="utf-8"))
+    for line, code, expected in blocks:
+        output = io.StringIO()
+        # line numbers in a traceback are those of the document
+        compiled = compile("\n" * (line - 1) + code, str(document), "exec")
+        with contextlib.redirect_stdout(output):
+            exec(compiled, namespace)
+        if expected is not None:
+            assert output.getvalue() == expected, f"{document.name}, line {line}"
+    return len(blocks)
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+def test_python_blocks(document, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(document) == document.read_text(encoding="utf-8").count("\n```python")
+
+
+def test_the_worked_example_has_its_output_checked():
+    blocks = python_blocks((ROOT / "docs" / "worked-example.md").read_text(encoding="utf-8"))
+    assert sum(expected is not None for _, _, expected in blocks) >= 5
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("```python\nprint(1)\n```\n\n```text\n2\n```\n", AssertionError),
+        ("x\n```python\na = 1\n```\n```python\nprint(b)\n```\n", NameError),
+    ],
+)
+def test_a_wrong_document_fails(text, error, tmp_path):
+    document = tmp_path / "wrong.md"
+    document.write_text(text, encoding="utf-8")
+    with pytest.raises(error):
+        run(document)
