@@ -84,7 +84,7 @@ def check_inputs(architecture: Architecture, dtype: np.dtype, X: Any, *, name: s
         x = x.reshape(1, -1)
     if x.ndim != 2 or x.shape[1] != architecture.inputs:
         hint = ""
-        if architecture.inputs == 1 and x.shape[0] == 1:
+        if architecture.inputs == 1 and x.ndim == 2 and x.shape[0] == 1:
             hint = f"; for many samples of one feature use {name}.reshape(-1, 1)"
         raise ValueError(
             f"{name} must have shape (n, {architecture.inputs}), or ({architecture.inputs},) for one sample; "

@@ -30,7 +30,7 @@ class Row:
     isa : str
         Instruction set that the kernels reported; "" where the backend does not say.
     threads : int
-        Threads used; 0 if nothing was timed.
+        Threads the backend was given; 0 if nothing was timed. The BLAS under ``numpy`` may take more.
     steps : int
         Steps per repeat; 0 if nothing was timed.
     seconds : tuple of float

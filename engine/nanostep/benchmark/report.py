@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from rich.table import Table
 
 from nanostep.benchmark.machine import cpu_model, describe
 from nanostep.benchmark.measure import REPEATS, Row, check_request, rows
+from nanostep.benchmark.workloads import Workload
 from nanostep.errors import NanostepError
 
 
@@ -49,7 +51,8 @@ def run_command(tasks: list[str] | None, backends: list[str] | None, seconds: fl
         )
     console = Console()
     console.print(table(results))
-    console.print(f"{cpu_model()}; median of {REPEATS} interleaved repeats, one process")
+    console.print(legend(workloads), highlight=False)
+    console.print(f"{cpu_model()}; median of {REPEATS} interleaved repeats, one process", highlight=False)
     if json_path is not None:
         json_path.write_text(json.dumps(to_dict(results), indent=2) + "\n", encoding="utf-8")
     disagreeing = [row for row in results if not row.agreement.ok]
@@ -66,22 +69,27 @@ def to_dict(results: Sequence[Row]) -> dict[str, Any]:
 def table(results: Sequence[Row]) -> Table:
     """Return the rows as a rich table, one section per workload."""
     grid = Table()
-    for title in ("task", "network, output, loss", "dtype", "optimiser"):
-        grid.add_column(title, overflow="fold")
-    grid.add_column("batch", justify="right")
-    grid.add_column("backend", no_wrap=True)
+    for title in ("task", "backend"):
+        grid.add_column(title, no_wrap=True)
     for title in ("us/step", "spread", "steps/s", "samples/s"):
         grid.add_column(title, justify="right", no_wrap=True)
-    for i, row in enumerate(results):
-        first = i == 0 or results[i - 1].workload != row.workload
-        workload = row.workload
-        what = (workload.name, workload.network, workload.dtype, workload.optimizer, str(workload.batch))
-        backend = f"{row.backend} ({row.isa})" if row.isa else row.backend
-        figures = (
-            (f"{row.us_per_step:.4g}", f"{row.spread:.0%}", f"{row.steps_per_s:,.0f}", f"{row.samples_per_s:,.0f}")
-            if row.seconds
-            else ("disagrees", "", "", "")
-        )
-        last = i + 1 == len(results) or results[i + 1].workload != workload
-        grid.add_row(*(what if first else ("",) * len(what)), backend, *figures, end_section=last)
+    for _, group in itertools.groupby(results, key=lambda row: row.workload):
+        members = list(group)
+        for row in members:
+            backend = f"{row.backend} ({row.isa})" if row.isa else row.backend
+            figures = (
+                (f"{row.us_per_step:.4g}", f"{row.spread:.0%}", f"{row.steps_per_s:,.0f}", f"{row.samples_per_s:,.0f}")
+                if row.seconds
+                else ("disagrees",)
+            )
+            task = row.workload.name if row is members[0] else ""
+            grid.add_row(task, backend, *figures, end_section=row is members[-1])
     return grid
+
+
+def legend(workloads: Sequence[Workload]) -> str:
+    """Return one line per workload that says what it is."""
+    return "\n".join(
+        f"{workload.name}  {workload.network}; batch {workload.batch}; {workload.dtype}, {workload.optimizer}"
+        for workload in workloads
+    )
