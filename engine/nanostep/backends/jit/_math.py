@@ -33,7 +33,10 @@ def _hex(*values: str) -> tuple[float, ...]:
     return tuple(float.fromhex(value) for value in values)
 
 
-LN2 = {types.float32: _hex("0x1.62e4p-1", "0x1.7f7d1cp-20"), types.float64: _hex("0x1.62e42feep-1", "0x1.a39ef35793c76p-33")}
+LN2 = {
+    types.float32: _hex("0x1.62e4p-1", "0x1.7f7d1cp-20"),
+    types.float64: _hex("0x1.62e42feep-1", "0x1.a39ef35793c76p-33"),
+}
 """log 2 in two parts; the first has so few bits that its multiples by an exponent are exact."""
 
 MANTISSA = {types.float32: (23, 127), types.float64: (52, 1023)}
@@ -65,7 +68,7 @@ def float_of(typingctx: Any, bits: Any) -> Any:
 
 
 def _stub(name: str, doc: str) -> Callable[[Any], Any]:
-    def stub(x: Any) -> Any:
+    def stub(x):
         raise TypeError(f"{name} is for compiled code")
 
     stub.__name__, stub.__doc__ = name, doc
@@ -73,7 +76,13 @@ def _stub(name: str, doc: str) -> Callable[[Any], Any]:
 
 
 reduce_range = _stub("reduce_range", "n, r and r^2 q with e^x = 2^n (1 + r + r^2 q), for x within RANGES.")
-power_of_two = _stub("power_of_two", "2^n as a float, for integer n in the normal range.")
+
+
+def power_of_two(n):
+    """2^n as a float, for integer n in the normal range."""
+    raise TypeError("power_of_two is for compiled code")
+
+
 exp = _stub("exp", "e^x")
 expm1_negative = _stub("expm1_negative", "e^x - 1 for x <= 0; -1 below -50.")
 log1p_unit = _stub("log1p_unit", "log(1 + u) for u in [0, 1] = 2 artanh(u / (2 + u)).")
@@ -84,14 +93,16 @@ elu = _stub("elu", "x, or e^x - 1 for x <= 0")
 
 
 @overload(reduce_range, jit_options=JIT_OPTIONS)
-def _reduce_range(x: Any) -> Any:
+def _reduce_range(x):
     real, _ = REALS[x]
     high, low = map(real, LN2[x])
     rounder, log2_e = real(1.5 * 2.0 ** MANTISSA[x][0]), real(LOG2_E)
     if x == types.float32:
-        c0, c1, c2, c3, c4 = map(real, _hex("0x1p-1", "0x1.5554dcp-3", "0x1.55551ap-5", "0x1.120b6ep-7", "0x1.6d110ap-10"))
+        c0, c1, c2, c3, c4 = map(
+            real, _hex("0x1p-1", "0x1.5554dcp-3", "0x1.55551ap-5", "0x1.120b6ep-7", "0x1.6d110ap-10")
+        )
 
-        def body(x):  # type: ignore[no-untyped-def]
+        def body(x):
             shifted = x * log2_e + rounder
             whole = shifted - rounder
             r = (x - whole * high) - whole * low
@@ -106,7 +117,7 @@ def _reduce_range(x: Any) -> Any:
         "0x1.289185613a3d6p-22", "0x1.af38a9b0ec855p-26",
     )  # fmt: skip
 
-    def body(x):  # type: ignore[no-untyped-def]
+    def body(x):
         shifted = x * log2_e + rounder
         whole = shifted - rounder
         r = (x - whole * high) - whole * low
@@ -121,23 +132,23 @@ def _reduce_range(x: Any) -> Any:
 
 
 @overload(power_of_two, jit_options=JIT_OPTIONS)
-def _power_of_two(n: Any) -> Any:
+def _power_of_two(n):
     _, integer = REALS[FLOATS[n]]
     mantissa, bias = map(integer, MANTISSA[FLOATS[n]])
 
-    def body(n):  # type: ignore[no-untyped-def]
+    def body(n):
         return float_of(integer((n + bias) << mantissa))
 
     return body
 
 
 @overload(exp, jit_options=JIT_OPTIONS)
-def _exp(x: Any) -> Any:
+def _exp(x):
     real, integer = REALS[x]
     lowest, highest = map(real, RANGES[x])
     one, shift = real(1), integer(1)
 
-    def body(x):  # type: ignore[no-untyped-def]
+    def body(x):
         x = lowest if x < lowest else x  # NaN stays
         x = highest if x > highest else x
         n, r, square = reduce_range(x)
@@ -148,11 +159,11 @@ def _exp(x: Any) -> Any:
 
 
 @overload(expm1_negative, jit_options=JIT_OPTIONS)
-def _expm1_negative(x: Any) -> Any:
+def _expm1_negative(x):
     real, integer = REALS[x]
     lowest, one = real(-50), real(1)
 
-    def body(x):  # type: ignore[no-untyped-def]
+    def body(x):
         n, r, square = reduce_range(lowest if x < lowest else x)
         scale = power_of_two(integer(n))
         return scale * (r + square) + (scale - one)
@@ -161,7 +172,7 @@ def _expm1_negative(x: Any) -> Any:
 
 
 @overload(log1p_unit, jit_options=JIT_OPTIONS)
-def _log1p_unit(x: Any) -> Any:
+def _log1p_unit(x):
     real, _ = REALS[x]
     two = real(2)
     if x == types.float32:
@@ -169,7 +180,7 @@ def _log1p_unit(x: Any) -> Any:
             real, _hex("0x1.555556p-2", "0x1.9998d4p-3", "0x1.24c926p-3", "0x1.bc8cf8p-4", "0x1.dba26p-4")
         )
 
-        def body(x):  # type: ignore[no-untyped-def]
+        def body(x):
             s = x / (two + x)
             w = s * s
             q = (c0 + c1 * w) + (c2 + c3 * w) * (w * w) + c4 * ((w * w) * (w * w))
@@ -182,7 +193,7 @@ def _log1p_unit(x: Any) -> Any:
         "0x1.ad46f379b316dp-5", "0x1.9739afdde0110p-5", "0x1.0371f75936f6fp-5", "0x1.37efaea22dc4bp-4",
     )  # fmt: skip
 
-    def body(x):  # type: ignore[no-untyped-def]
+    def body(x):
         s = x / (two + x)
         w = s * s
         w2 = w * w
@@ -196,11 +207,11 @@ def _log1p_unit(x: Any) -> Any:
 
 
 @overload(sigmoid, jit_options=JIT_OPTIONS)
-def _sigmoid(x: Any) -> Any:
+def _sigmoid(x):
     real, _ = REALS[x]
     zero, one = real(0), real(1)
 
-    def body(x):  # type: ignore[no-untyped-def]
+    def body(x):
         e = exp(-abs(x))
         return (e if x < zero else one) / (one + e)
 
@@ -208,11 +219,11 @@ def _sigmoid(x: Any) -> Any:
 
 
 @overload(tanh, jit_options=JIT_OPTIONS)
-def _tanh(x: Any) -> Any:
+def _tanh(x):
     real, _ = REALS[x]
     zero, two = real(0), real(2)
 
-    def body(x):  # type: ignore[no-untyped-def]
+    def body(x):
         t = expm1_negative(-two * abs(x))
         magnitude = -t / (two + t)
         return -magnitude if x < zero else magnitude
@@ -221,22 +232,22 @@ def _tanh(x: Any) -> Any:
 
 
 @overload(softplus, jit_options=JIT_OPTIONS)
-def _softplus(x: Any) -> Any:
+def _softplus(x):
     real, _ = REALS[x]
     zero = real(0)
 
-    def body(x):  # type: ignore[no-untyped-def]
+    def body(x):
         return (zero if x < zero else x) + log1p_unit(exp(-abs(x)))
 
     return body
 
 
 @overload(elu, jit_options=JIT_OPTIONS)
-def _elu(x: Any) -> Any:
+def _elu(x):
     real, _ = REALS[x]
     zero = real(0)
 
-    def body(x):  # type: ignore[no-untyped-def]
+    def body(x):
         return x if x > zero else expm1_negative(x)
 
     return body

@@ -16,7 +16,7 @@ LEAKY_SLOPE = 0.01
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def activate_elements(code, z, a):  # type: ignore[no-untyped-def]
+def activate_elements(code, z, a):
     """a = f(z) for an elementwise f on flat arrays; a may be z. The branch is taken once, outside the loops."""
     n = z.size
     zero = z.dtype.type(0)
@@ -48,7 +48,7 @@ def activate_elements(code, z, a):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def times_derivative(code, z, a, d):  # type: ignore[no-untyped-def]
+def times_derivative(code, z, a, d):
     """d *= f'(z) for an elementwise f on flat arrays; from a = f(z) where that is enough."""
     n = z.size
     zero = z.dtype.type(0)
@@ -79,7 +79,7 @@ def times_derivative(code, z, a, d):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def softmax_rows(width, z, a):  # type: ignore[no-untyped-def]
+def softmax_rows(width, z, a):
     """a = softmax of each row of `width` entries of flat arrays; a may be z."""
     for start in range(0, z.size, width):
         largest = z[start]
@@ -95,7 +95,7 @@ def softmax_rows(width, z, a):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def activate_rows(code, width, z, a):  # type: ignore[no-untyped-def]
+def activate_rows(code, width, z, a):
     """a = f(z) on flat arrays that hold rows of `width`."""
     if code == SOFTMAX:
         softmax_rows(width, z, a)

@@ -11,7 +11,7 @@ Array = np.ndarray
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def add_product(a, b, c):  # type: ignore[no-untyped-def]
+def add_product(a, b, c):
     """c (m x n) += a (m x k) b (k x n).
 
     Two rows of c take four rows of b at a time: 6 loads and 2 stores for 8 multiply-adds, where a plain loop would need
@@ -49,7 +49,7 @@ def add_product(a, b, c):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def forward_rows(x__bi, w__oi, b__o, z__bo):  # type: ignore[no-untyped-def]
+def forward_rows(x__bi, w__oi, b__o, z__bo):
     """z = x W^T + b, with W as it stands in theta: each entry is a dot product of two contiguous rows."""
     for r in range(x__bi.shape[0]):
         x = x__bi[r]
@@ -62,7 +62,7 @@ def forward_rows(x__bi, w__oi, b__o, z__bo):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def add_rows(d__bo, db__o):  # type: ignore[no-untyped-def]
+def add_rows(d__bo, db__o):
     """db += sum of the rows of d"""
     for r in range(d__bo.shape[0]):
         d = d__bo[r]
@@ -71,7 +71,7 @@ def add_rows(d__bo, db__o):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def scale_elements(factor, a):  # type: ignore[no-untyped-def]
+def scale_elements(factor, a):
     """a *= factor"""
     for i in range(a.size):
         a[i] *= factor

@@ -18,19 +18,19 @@ HALF_SQUARED, SQUARED, ABSOLUTE, HUBER, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, POI
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def share_of(loss, width):  # type: ignore[no-untyped-def]
+def share_of(loss, width):
     """Weight of one output in L."""
     return 1.0 if loss in (HALF_SQUARED, CROSS_ENTROPY) else 1.0 / width
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def cross(p, q):  # type: ignore[no-untyped-def]
+def cross(p, q):
     """-p log q, and 0 where p = 0"""
     return -p * math.log(q) if p != 0 else p
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def loss_term(loss, a, y):  # type: ignore[no-untyped-def]
+def loss_term(loss, a, y):
     """What one output adds to L, before the share, as float64."""
     e = a - y
     if loss == HALF_SQUARED:
@@ -50,7 +50,7 @@ def loss_term(loss, a, y):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def cross_entropy_row(width, z, a, y):  # type: ignore[no-untyped-def]
+def cross_entropy_row(width, z, a, y):
     """L of a row of softmax: log a_o = z_o - max z - log(sum e^(z - max z)), and that sum is 1 / max a."""
     top = 0
     for o in range(1, width):
@@ -65,7 +65,7 @@ def cross_entropy_row(width, z, a, y):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def sum_losses(loss, output, z__bo, a__bo, y__bo):  # type: ignore[no-untyped-def]
+def sum_losses(loss, output, z__bo, a__bo, y__bo):
     """The sum over the rows of L, in float64."""
     rows, width = z__bo.shape
     total = 0.0
@@ -87,7 +87,7 @@ def sum_losses(loss, output, z__bo, a__bo, y__bo):  # type: ignore[no-untyped-de
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def derive(loss, share, a, y, d):  # type: ignore[no-untyped-def]
+def derive(loss, share, a, y, d):
     """d = share * dL/da on flat arrays"""
     one = a.dtype.type(1)
     for i in range(a.size):
@@ -109,7 +109,7 @@ def derive(loss, share, a, y, d):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def delta_rows(loss, output, width, z, a, y, d):  # type: ignore[no-untyped-def]
+def delta_rows(loss, output, width, z, a, y, d):
     """d = dL/dz on flat arrays that hold rows of `width`"""
     share = z.dtype.type(share_of(loss, width))
     if (loss == CROSS_ENTROPY and output == SOFTMAX) or (loss == BINARY_CROSS_ENTROPY and output == SIGMOID):

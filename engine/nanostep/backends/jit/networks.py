@@ -55,7 +55,7 @@ class Work:
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def pack(layout, theta, packed):  # type: ignore[no-untyped-def]
+def pack(layout, theta, packed):
     """packed = theta, W transposed"""
     for l in range(layout.shape[0]):
         fan_in, fan_out = layout[l, IN], layout[l, OUT]
@@ -68,7 +68,7 @@ def pack(layout, theta, packed):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def unpack(layout, packed, scale, theta):  # type: ignore[no-untyped-def]
+def unpack(layout, packed, scale, theta):
     """theta = scale * packed"""
     for l in range(layout.shape[0]):
         fan_in, fan_out = layout[l, IN], layout[l, OUT]
@@ -81,7 +81,7 @@ def unpack(layout, packed, scale, theta):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def refresh(layout, packed, w):  # type: ignore[no-untyped-def]
+def refresh(layout, packed, w):
     """w of every layer but the first from wt, in blocks of 16 x 16 so that both sides stay in cache"""
     for l in range(1, layout.shape[0]):
         fan_in, fan_out = layout[l, IN], layout[l, OUT]
@@ -94,7 +94,7 @@ def refresh(layout, packed, w):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def forward(layout, packed, x__bi, z, a):  # type: ignore[no-untyped-def]
+def forward(layout, packed, x__bi, z, a):
     """z and a of every layer for a tile of rows"""
     rows = x__bi.shape[0]
     for l in range(layout.shape[0]):
@@ -114,7 +114,7 @@ def forward(layout, packed, x__bi, z, a):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def tile_loss(layout, loss, rows, z, a, y__bo):  # type: ignore[no-untyped-def]
+def tile_loss(layout, loss, rows, z, a, y__bo):
     """The sum of L over the rows of the last forward"""
     last = layout.shape[0] - 1
     fan_out, at = layout[last, OUT], layout[last, TILE_AT] * TILE
@@ -124,7 +124,7 @@ def tile_loss(layout, loss, rows, z, a, y__bo):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def backward(layout, loss, w, x__bi, y__bo, z, a, d, grad):  # type: ignore[no-untyped-def]
+def backward(layout, loss, w, x__bi, y__bo, z, a, d, grad):
     """grad (packed) += gradient of the sum of L over the rows of the last forward"""
     rows, last = x__bi.shape[0], layout.shape[0] - 1
     fan_out, at = layout[last, OUT], layout[last, TILE_AT] * TILE
@@ -152,7 +152,7 @@ def backward(layout, loss, w, x__bi, y__bo, z, a, d, grad):  # type: ignore[no-u
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def gather(x__ni, y__no, labels__n, order__n, place, rows, x, y):  # type: ignore[no-untyped-def]
+def gather(x__ni, y__no, labels__n, order__n, place, rows, x, y):
     """Return x and y of `rows` samples from `place` of the order: in place if they stand together, else in x and y."""
     shuffled, labelled = order__n.size > 0, labels__n.size > 0
     fan_in = x__ni.shape[1]
@@ -182,7 +182,7 @@ def gather(x__ni, y__no, labels__n, order__n, place, rows, x, y):  # type: ignor
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def batch_gradient(layout, loss, x__ni, y__no, labels__n, order__n, place, rows, packed, grad, w, z, a, d, x, y):  # type: ignore[no-untyped-def]
+def batch_gradient(layout, loss, x__ni, y__no, labels__n, order__n, place, rows, packed, grad, w, z, a, d, x, y):
     """grad (packed) = gradient of the sum of L over `rows` samples from `place`; return that sum"""
     for i in range(grad.size):
         grad[i] = 0
@@ -196,7 +196,7 @@ def batch_gradient(layout, loss, x__ni, y__no, labels__n, order__n, place, rows,
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def predict_kernel(layout, theta, x__ni, a__no, packed, z, a):  # type: ignore[no-untyped-def]
+def predict_kernel(layout, theta, x__ni, a__no, packed, z, a):
     """a__no = output of the network for every row"""
     pack(layout, theta, packed)
     last = layout.shape[0] - 1
@@ -211,7 +211,7 @@ def predict_kernel(layout, theta, x__ni, a__no, packed, z, a):  # type: ignore[n
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def loss_kernel(layout, loss, theta, x__ni, y__no, labels__n, order__n, packed, z, a, x, y):  # type: ignore[no-untyped-def]
+def loss_kernel(layout, loss, theta, x__ni, y__no, labels__n, order__n, packed, z, a, x, y):
     """The sum of L over all samples"""
     pack(layout, theta, packed)
     total = 0.0
@@ -224,7 +224,7 @@ def loss_kernel(layout, loss, theta, x__ni, y__no, labels__n, order__n, packed, 
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def gradient_kernel(layout, loss, theta, x__ni, y__no, labels__n, order__n, result, packed, grad, w, z, a, d, x, y):  # type: ignore[no-untyped-def]
+def gradient_kernel(layout, loss, theta, x__ni, y__no, labels__n, order__n, result, packed, grad, w, z, a, d, x, y):
     """result = gradient of the mean of L, laid out as theta; return the mean"""
     n = x__ni.shape[0]
     pack(layout, theta, packed)
@@ -235,7 +235,7 @@ def gradient_kernel(layout, loss, theta, x__ni, y__no, labels__n, order__n, resu
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def train_kernel(  # type: ignore[no-untyped-def]
+def train_kernel(
     layout, loss, kind, h, plain, batch, seed, steps, theta, slots__sp, x__ni, y__no, labels__n, order__n, place,
     loss_sum, epoch_loss__e, packed, grad, slots, w, z, a, d, x, y,
 ):  # fmt: skip

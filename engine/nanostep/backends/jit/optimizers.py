@@ -14,7 +14,9 @@ Array = np.ndarray
 
 SGD, RMSPROP, ADAM, ADAMW = range(len(OPTIMIZERS))
 KINDS = tuple(OPTIMIZERS)
-(LR, MOMENTUM, DAMPENING, NESTEROV, WEIGHT_DECAY, ALPHA, CENTERED, EPS, BETA1, BETA2, AMSGRAD) = range(len(HYPERPARAMETERS))
+(LR, MOMENTUM, DAMPENING, NESTEROV, WEIGHT_DECAY, ALPHA, CENTERED, EPS, BETA1, BETA2, AMSGRAD) = range(
+    len(HYPERPARAMETERS)
+)
 
 
 def hyperparameter_array(optimizer: Optimizer) -> Array:
@@ -24,7 +26,7 @@ def hyperparameter_array(optimizer: Optimizer) -> Array:
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def update_sgd(h, t, scale, theta, grad, slots):  # type: ignore[no-untyped-def]
+def update_sgd(h, t, scale, theta, grad, slots):
     """Gradient scale * grad; slots: momentum buffer, if there is momentum."""
     real = theta.dtype.type
     lr, decay, momentum = real(h[LR]), real(h[WEIGHT_DECAY]), real(h[MOMENTUM])
@@ -42,7 +44,7 @@ def update_sgd(h, t, scale, theta, grad, slots):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def update_rmsprop(h, scale, theta, grad, slots):  # type: ignore[no-untyped-def]
+def update_rmsprop(h, scale, theta, grad, slots):
     """Slots: square average, momentum buffer if there is momentum, gradient average if centred."""
     real = theta.dtype.type
     lr, decay, momentum = real(h[LR]), real(h[WEIGHT_DECAY]), real(h[MOMENTUM])
@@ -65,7 +67,7 @@ def update_rmsprop(h, scale, theta, grad, slots):  # type: ignore[no-untyped-def
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def update_adam(h, decoupled, t, scale, theta, grad, slots):  # type: ignore[no-untyped-def]
+def update_adam(h, decoupled, t, scale, theta, grad, slots):
     """Slots: first moment, second moment, largest second moment if AMSGrad."""
     real = theta.dtype.type
     beta1, rest1, beta2, rest2 = real(h[BETA1]), real(1 - h[BETA1]), real(h[BETA2]), real(1 - h[BETA2])
@@ -88,7 +90,7 @@ def update_adam(h, decoupled, t, scale, theta, grad, slots):  # type: ignore[no-
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def update_scaled(kind, h, t, scale, theta, grad, slots):  # type: ignore[no-untyped-def]
+def update_scaled(kind, h, t, scale, theta, grad, slots):
     """theta and slots after update t with gradient scale * grad"""
     if kind == SGD:
         update_sgd(h, t, scale, theta, grad, slots)
@@ -101,6 +103,4 @@ def update_scaled(kind, h, t, scale, theta, grad, slots):  # type: ignore[no-unt
 def update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array) -> None:
     """theta and slots after update number t with gradient grad"""
     scale = theta__p.dtype.type(1)
-    update_scaled(
-        KINDS.index(optimizer.kind), hyperparameter_array(optimizer), t, scale, theta__p, grad__p, slots__sp
-    )
+    update_scaled(KINDS.index(optimizer.kind), hyperparameter_array(optimizer), t, scale, theta__p, grad__p, slots__sp)

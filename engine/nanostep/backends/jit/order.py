@@ -15,7 +15,7 @@ TWO_TO_32 = np.uint64(2**32)
 
 
 @njit(fastmath=EXACT, **OPTIONS)
-def mix(z):  # type: ignore[no-untyped-def]
+def mix(z):
     """Scramble a uint64 (SplitMix64's finaliser)."""
     z = (z ^ (z >> np.uint64(30))) * FIRST_FACTOR
     z = (z ^ (z >> np.uint64(27))) * SECOND_FACTOR
@@ -23,7 +23,7 @@ def mix(z):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=EXACT, **OPTIONS)
-def bounded(draw, bound):  # type: ignore[no-untyped-def]
+def bounded(draw, bound):
     """Uniform in [0, bound) from the hash `draw`, by Lemire's multiplication."""
     product = (draw >> np.uint64(32)) * bound
     if (product & LOW_BITS) < bound:
@@ -35,7 +35,7 @@ def bounded(draw, bound):  # type: ignore[no-untyped-def]
 
 
 @njit(fastmath=EXACT, **OPTIONS)
-def shuffle_kernel(seed, epoch, order__n):  # type: ignore[no-untyped-def]
+def shuffle_kernel(seed, epoch, order__n):
     """See `shuffle`; seed and epoch are uint64."""
     key = mix(mix(seed + GAMMA) + epoch * GAMMA)
     for i in range(order__n.size):

@@ -13,7 +13,7 @@ SMALL = 4096
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def sample_step(layout, loss, theta, x, y, lr, z, a, d):  # type: ignore[no-untyped-def]
+def sample_step(layout, loss, theta, x, y, lr, z, a, d):
     """theta -= lr * gradient of L(x, y); return L before it. Every delta is computed before its weights change."""
     layers = layout.shape[0]
     source = x
@@ -33,7 +33,9 @@ def sample_step(layout, loss, theta, x, y, lr, z, a, d):  # type: ignore[no-unty
     at -= fan_out
     end = at + fan_out
     output = layout[layers - 1, 2]
-    value = sum_losses(loss, output, z[at:end].reshape((1, fan_out)), a[at:end].reshape((1, fan_out)), y.reshape((1, fan_out)))
+    value = sum_losses(
+        loss, output, z[at:end].reshape((1, fan_out)), a[at:end].reshape((1, fan_out)), y.reshape((1, fan_out))
+    )
     delta_rows(loss, output, fan_out, z[at:end], a[at:end], y, d[at:end])
     for o in range(fan_out):
         d[at + o] *= lr  # deltas are linear in this one: they are ready-made updates from here on
