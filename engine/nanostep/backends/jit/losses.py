@@ -10,7 +10,7 @@ from numba import njit
 from nanostep._names import ACTIVATIONS, LOSSES
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS
 from nanostep.backends.jit._math import exp, softplus
-from nanostep.backends.jit.activations import SIGMOID, SOFTMAX, times_derivative
+from nanostep.backends.jit.activations import SIGMOID, SOFTMAX, ZERO, times_derivative
 
 Array = np.ndarray
 
@@ -50,98 +50,102 @@ def loss_term(loss, a, y):
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def cross_entropy_row(width, z, a, y):
+def cross_entropy_row(width, at, z, a, y_at, y):
     """L of a row of softmax: log a_o = z_o - max z - log(sum e^(z - max z)), and that sum is 1 / max a."""
-    top = 0
-    for o in range(1, width):
+    top = at
+    for o in range(at, at + width):
         if z[o] > z[top]:
             top = o
     log_sum = -math.log(a[top])
     total = z.dtype.type(0)
     for o in range(width):
-        if y[o] != 0:
-            total += y[o] * ((z[top] - z[o]) + log_sum)
+        if y[y_at + o] != 0:  # 0 * infinity is not meant
+            total += y[y_at + o] * ((z[top] - z[at + o]) + log_sum)
     return total
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def sum_losses(loss, output, z__bo, a__bo, y__bo):
-    """The sum over the rows of L, in float64."""
-    rows, width = z__bo.shape
+def sum_losses(loss, output, rows, width, at, z, a, y_at, y):
+    """The sum over the rows of L, in float64; rows of z and a begin at `at`, those of y at `y_at`."""
     total = 0.0
     if loss == CROSS_ENTROPY and output == SOFTMAX:
-        for b in range(rows):
-            total += cross_entropy_row(width, z__bo[b], a__bo[b], y__bo[b])
+        for _ in range(rows):
+            total += cross_entropy_row(width, at, z, a, y_at, y)
+            at, y_at = at + width, y_at + width
     elif loss == BINARY_CROSS_ENTROPY and output == SIGMOID:
         # softplus(z) - y z, as two terms that are >= 0 so that nothing cancels
-        one = z__bo.dtype.type(1)
-        for b in range(rows):
-            for o in range(width):
-                y = y__bo[b, o]
-                total += y * softplus(-z__bo[b, o]) + (one - y) * softplus(z__bo[b, o])
+        one = z.dtype.type(1)
+        for i in range(rows * width):
+            target, logit = y[y_at + i], z[at + i]
+            total += target * softplus(-logit) + (one - target) * softplus(logit)
     else:
-        for b in range(rows):
-            for o in range(width):
-                total += loss_term(loss, a__bo[b, o], y__bo[b, o])
+        for i in range(rows * width):
+            total += loss_term(loss, a[at + i], y[y_at + i])
     return total * share_of(loss, width)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def derive(loss, share, a, y, d):
-    """d = share * dL/da on flat arrays"""
+def derive(loss, share, count, at, a, y_at, y, d):
+    """d = share * dL/da for `count` entries; d begins where a does."""
     one = a.dtype.type(1)
-    for i in range(a.size):
-        e = a[i] - y[i]
+    for i in range(count):
+        value, target = a[at + i], y[y_at + i]
+        e = value - target
         if loss == SQUARED:
-            d[i] = share * (e + e)
+            e = e + e
         elif loss == ABSOLUTE:
-            d[i] = share if e > 0 else -share if e < 0 else share * e  # share * e: 0, or NaN
+            e = one if e > 0 else -one if e < 0 else e  # e: 0, or NaN
         elif loss == HUBER:
-            d[i] = share * (one if e > one else -one if e < -one else e)
+            e = one if e > one else -one if e < -one else e
         elif loss == BINARY_CROSS_ENTROPY:
-            d[i] = share * (e / (a[i] * (one - a[i])))
+            e = e / (value * (one - value))
         elif loss == CROSS_ENTROPY:
-            d[i] = -share * y[i] / a[i] if y[i] != 0 else share * y[i]
+            e = -target / value if target != 0 else target
         elif loss == POISSON:
-            d[i] = share * (exp(a[i]) - y[i])
-        else:
-            d[i] = share * e
+            e = exp(value) - target
+        d[at + i] = share * e
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def delta_rows(loss, output, width, z, a, y, d):
-    """d = dL/dz on flat arrays that hold rows of `width`"""
+def delta_rows(loss, output, rows, width, at, z, a, y_at, y, d):
+    """d = dL/dz; rows of z, a and d begin at `at`, those of y at `y_at`."""
     share = z.dtype.type(share_of(loss, width))
+    count = rows * width
     if (loss == CROSS_ENTROPY and output == SOFTMAX) or (loss == BINARY_CROSS_ENTROPY and output == SIGMOID):
-        for i in range(z.size):
-            d[i] = share * (a[i] - y[i])
+        for i in range(count):
+            d[at + i] = share * (a[at + i] - y[y_at + i])
         return
-    derive(loss, share, a, y, d)
+    derive(loss, share, count, at, a, y_at, y, d)
     if output == SOFTMAX:
         # the Jacobian of softmax is diag(a) - a a^T
-        for start in range(0, z.size, width):
+        for row in range(at, at + count, width):
             mean = z.dtype.type(0)
-            for o in range(start, start + width):
+            for o in range(row, row + width):
                 mean += d[o] * a[o]
-            for o in range(start, start + width):
+            for o in range(row, row + width):
                 d[o] = a[o] * (d[o] - mean)
     else:
-        times_derivative(output, z, a, d)
+        times_derivative(output, at, at + count, z, a, d)
 
 
 def loss_value(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> float:
     """mean over the batch of L"""
-    return sum_losses(LOSSES.index(loss), ACTIVATIONS.index(output), z__bo, a__bo, y__bo) / len(z__bo)
+    rows, width = (np.uint64(size) for size in z__bo.shape)
+    z, a, y = (array.reshape(-1) for array in (z__bo, a__bo, y__bo))
+    total = sum_losses(LOSSES.index(loss), ACTIVATIONS.index(output), rows, width, ZERO, z, a, ZERO, y)
+    return total / len(z__bo)
 
 
 def loss_derivative(loss: str, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
     """da = dL/da of each sample"""
-    code = LOSSES.index(loss)
-    share = a__bo.dtype.type(share_of(code, a__bo.shape[1]))
-    derive(code, share, a__bo.reshape(-1), y__bo.reshape(-1), da__bo.reshape(-1))
+    code, width = LOSSES.index(loss), np.uint64(a__bo.shape[1])
+    share = a__bo.dtype.type(share_of(code, width))
+    a, y, da = (array.reshape(-1) for array in (a__bo, y__bo, da__bo))
+    derive(code, share, np.uint64(a.size), ZERO, a, ZERO, y, da)
 
 
 def output_delta(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> None:
     """d = dL/dz of each sample"""
-    flat = (z__bo.reshape(-1), a__bo.reshape(-1), y__bo.reshape(-1), d__bo.reshape(-1))
-    delta_rows(LOSSES.index(loss), ACTIVATIONS.index(output), z__bo.shape[1], *flat)
+    rows, width = (np.uint64(size) for size in z__bo.shape)
+    z, a, y, d = (array.reshape(-1) for array in (z__bo, a__bo, y__bo, d__bo))
+    delta_rows(LOSSES.index(loss), ACTIVATIONS.index(output), rows, width, ZERO, z, a, ZERO, y, d)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS
+from nanostep.backends.jit._layout import ACTIVATION, IN, OUT, THETA
 from nanostep.backends.jit.activations import activate_rows, times_derivative
+from nanostep.backends.jit.layers import forward_row
 from nanostep.backends.jit.losses import delta_rows, sum_losses
 
 SMALL = 4096
@@ -13,50 +16,57 @@ SMALL = 4096
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def sample_step(layout, loss, theta, x, y, lr, z, a, d):
-    """theta -= lr * gradient of L(x, y); return L before it. Every delta is computed before its weights change."""
-    layers = layout.shape[0]
-    source = x
-    at = 0
-    for l in range(layers):
-        fan_in, fan_out, w = layout[l, 0], layout[l, 1], layout[l, 3]
-        b = w + fan_in * fan_out
-        for o in range(fan_out):
-            total = theta[b + o]
-            for i in range(fan_in):
-                total += source[i] * theta[w + o * fan_in + i]
-            z[at + o] = total
-        activate_rows(layout[l, 2], fan_out, z[at : at + fan_out], a[at : at + fan_out])
-        source = a[at : at + fan_out]
-        at += fan_out
-    fan_out = layout[layers - 1, 1]
-    at -= fan_out
-    end = at + fan_out
-    output = layout[layers - 1, 2]
-    value = sum_losses(
-        loss, output, z[at:end].reshape((1, fan_out)), a[at:end].reshape((1, fan_out)), y.reshape((1, fan_out))
-    )
-    delta_rows(loss, output, fan_out, z[at:end], a[at:end], y, d[at:end])
-    for o in range(fan_out):
-        d[at + o] *= lr  # deltas are linear in this one: they are ready-made updates from here on
-    for l in range(layers - 1, -1, -1):
-        fan_in, fan_out, w = layout[l, 0], layout[l, 1], layout[l, 3]
-        b = w + fan_in * fan_out
-        source = x
-        below = at - fan_in
+def forward_sample(layout, theta, x_at, x, z, a):
+    """z and a of all layers, one after the other; return where the last begins."""
+    source, source_at, at = x, x_at, np.uint64(0)
+    for l in range(layout.shape[0]):
+        fan_in, fan_out = layout[l, IN], layout[l, OUT]
         if l > 0:
-            source = a[below:at]
-            for i in range(fan_in):
-                d[below + i] = 0
-            for o in range(fan_out):
-                delta = d[at + o]
-                for i in range(fan_in):
-                    d[below + i] += delta * theta[w + o * fan_in + i]
-            times_derivative(layout[l - 1, 2], z[below:at], source, d[below:at])
-        for o in range(fan_out):
-            delta = d[at + o]
-            for i in range(fan_in):
-                theta[w + o * fan_in + i] -= delta * source[i]
-            theta[b + o] -= delta
+            source, source_at, at = a, at, at + fan_in
+        forward_row(fan_in, fan_out, source, source_at, theta, layout[l, THETA], z, at)
+        activate_rows(layout[l, ACTIVATION], fan_out, at, at + fan_out, z, a)
+    return at
+
+
+@njit(fastmath=FASTMATH, **OPTIONS)
+def backward_layer(fan_in, fan_out, w_at, theta, d_at, below, code, z, a, d):
+    """d of the layer below, at `below`, from the old weights: W^T d * f'(z)"""
+    for i in range(fan_in):
+        d[below + i] = 0
+    for o in range(fan_out):
+        delta, row = d[d_at + o], w_at + o * fan_in
+        for i in range(fan_in):
+            d[below + i] += delta * theta[row + i]
+    times_derivative(code, below, below + fan_in, z, a, d)
+
+
+@njit(fastmath=FASTMATH, **OPTIONS)
+def update_layer(fan_in, fan_out, w_at, theta, d_at, d, source_at, source):
+    """W -= d source^T, b -= d"""
+    b_at = w_at + fan_in * fan_out
+    for o in range(fan_out):
+        delta, row = d[d_at + o], w_at + o * fan_in
+        for i in range(fan_in):
+            theta[row + i] -= delta * source[source_at + i]
+        theta[b_at + o] -= delta
+
+
+@njit(fastmath=FASTMATH, **OPTIONS)
+def sample_step(layout, loss, theta, x_at, x, y_at, y, lr, z, a, d):
+    """theta -= lr * gradient of L(x, y); return L before it. Every delta is computed before its weights change."""
+    one = np.uint64(1)
+    at = forward_sample(layout, theta, x_at, x, z, a)
+    last = layout.shape[0] - 1
+    width, output = layout[last, OUT], layout[last, ACTIVATION]
+    value = sum_losses(loss, output, one, width, at, z, a, y_at, y)
+    delta_rows(loss, output, one, width, at, z, a, y_at, y, d)
+    for o in range(width):
+        d[at + o] *= lr  # deltas are linear in this one: they are ready-made updates from here on
+    for l in range(last, 0, -1):
+        fan_in, fan_out, w_at = layout[l, IN], layout[l, OUT], layout[l, THETA]
+        below = at - fan_in
+        backward_layer(fan_in, fan_out, w_at, theta, at, below, layout[l - 1, ACTIVATION], z, a, d)
+        update_layer(fan_in, fan_out, w_at, theta, at, d, below, a)
         at = below
+    update_layer(layout[0, IN], layout[0, OUT], layout[0, THETA], theta, at, d, x_at, x)
     return value
