@@ -14,3 +14,6 @@ EXACT = {"contract"}
 
 OPTIONS = {"nogil": True, "cache": True, "error_model": "numpy"}
 """Without the GIL, kept on disk between processes, and x / 0 = inf as in NumPy."""
+
+UNCACHED = {"nogil": True, "error_model": "numpy"}
+"""For kernels made for one architecture while the program runs, which have no source file to be cached beside."""

@@ -85,25 +85,30 @@ def sum_losses(loss, output, rows, width, at, z, a, y_at, y):
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
+def loss_slope(loss, a, y):
+    """dL/da of one output, before the share"""
+    one = type(a)(1)
+    e = a - y
+    if loss == SQUARED:
+        return e + e
+    if loss == ABSOLUTE:
+        return one if e > 0 else -one if e < 0 else e  # e: 0, or NaN
+    if loss == HUBER:
+        return one if e > one else -one if e < -one else e
+    if loss == BINARY_CROSS_ENTROPY:
+        return e / (a * (one - a))
+    if loss == CROSS_ENTROPY:
+        return -y / a if y != 0 else y
+    if loss == POISSON:
+        return exp(a) - y
+    return e
+
+
+@njit(fastmath=FASTMATH, **OPTIONS)
 def derive(loss, share, count, at, a, y_at, y, d):
     """d = share * dL/da for `count` entries; d begins where a does."""
-    one = a.dtype.type(1)
     for i in range(count):
-        value, target = a[at + i], y[y_at + i]
-        e = value - target
-        if loss == SQUARED:
-            e = e + e
-        elif loss == ABSOLUTE:
-            e = one if e > 0 else -one if e < 0 else e  # e: 0, or NaN
-        elif loss == HUBER:
-            e = one if e > one else -one if e < -one else e
-        elif loss == BINARY_CROSS_ENTROPY:
-            e = e / (value * (one - value))
-        elif loss == CROSS_ENTROPY:
-            e = -target / value if target != 0 else target
-        elif loss == POISSON:
-            e = exp(value) - target
-        d[at + i] = share * e
+        d[at + i] = share * loss_slope(loss, a[at + i], y[y_at + i])
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)

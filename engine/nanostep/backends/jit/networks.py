@@ -17,6 +17,7 @@ from nanostep.backends.jit.batches import batch_gradient, forward, gather, pack,
 from nanostep.backends.jit.optimizers import KINDS, hyperparameter_array, update_scaled
 from nanostep.backends.jit.order import shuffle_kernel
 from nanostep.backends.jit.samples import SMALL, sample_step
+from nanostep.backends.jit.unrolled import can_unroll, train_unrolled
 from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
@@ -193,7 +194,12 @@ class Engine:
         loss_sum = np.array([cursor.loss_sum])
         run = (*self._data(samples), cursor.order, place, loss_sum, epoch_loss__e)
         work, seed = self._work(len(slots__sp)), np.uint64(plan.seed)
-        if plain and plan.batch == 1 and self.architecture.parameter_count <= SMALL:
+        single = plain and plan.batch == 1
+        if single and samples.labels is None and can_unroll(self.architecture):
+            n, x, y, _ = self._data(samples)
+            run_unrolled = train_unrolled(self.architecture)
+            ended = run_unrolled(h["lr"], seed, steps, theta__p, n, x, y, cursor.order, place, loss_sum, epoch_loss__e)
+        elif single and self.architecture.parameter_count <= SMALL:
             lr = self.dtype.type(h["lr"])
             ended = train_singles(self._layout, self._loss, lr, seed, steps, theta__p, *run, *work[4:])
         else:

@@ -18,12 +18,14 @@ SMALL = 4096
 @njit(fastmath=FASTMATH, **OPTIONS)
 def forward_sample(layout, theta, x_at, x, z, a):
     """z and a of all layers, one after the other; return where the last begins."""
-    source, source_at, at = x, x_at, np.uint64(0)
-    for l in range(layout.shape[0]):
-        fan_in, fan_out = layout[l, IN], layout[l, OUT]
-        if l > 0:
-            source, source_at, at = a, at, at + fan_in
-        forward_row(fan_in, fan_out, source, source_at, theta, layout[l, THETA], z, at)
+    # The first layer stands apart because a name that is bound to one array, then another, costs reference counts.
+    at, fan_out = np.uint64(0), layout[0, OUT]
+    forward_row(layout[0, IN], fan_out, x, x_at, theta, layout[0, THETA], z, at)
+    activate_rows(layout[0, ACTIVATION], fan_out, at, at + fan_out, z, a)
+    for l in range(1, layout.shape[0]):
+        fan_in, fan_out, below = layout[l, IN], layout[l, OUT], at
+        at = below + fan_in
+        forward_row(fan_in, fan_out, a, below, theta, layout[l, THETA], z, at)
         activate_rows(layout[l, ACTIVATION], fan_out, at, at + fan_out, z, a)
     return at
 
