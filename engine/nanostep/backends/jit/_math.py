@@ -1,7 +1,7 @@
 """exp and its relatives as short polynomials that LLVM inlines and vectorises, in both precisions.
 
-Method and coefficients are those of ``csrc/src/kernels/math.inc`` (see ``tools/fit_polynomials.py``); a call of libm's exp
-would keep a loop from being vectorised. NaN gives NaN; infinities and results below the normal range are right.
+Method and coefficients are those of ``csrc/src/kernels/math.inc`` (see ``tools/fit_polynomials.py``); a call of libm's
+exp would keep a loop from being vectorised. NaN gives NaN; infinities and results below the normal range are right.
 
 Each function is a stub with an overload: Numba calls the overload with the type of the argument and gets the body with
 constants of that type, so that float32 stays float32.

@@ -85,18 +85,21 @@ def times_derivative(code, start, stop, z, a, d):
 @njit(fastmath=FASTMATH, **OPTIONS)
 def softmax_rows(width, start, stop, z, a):
     """a = softmax of each row of `width` entries from `start` to `stop`; a may be z."""
+    # in three passes, so that the exponentials of all rows are one loop, which vectorises however narrow the rows are
     for row in range(start, stop, width):
-        end = row + width
         largest = z[row]
-        for o in range(row, end):
+        for o in range(row, row + width):
             largest = max(largest, z[o])
+        for o in range(row, row + width):
+            a[o] = z[o] - largest
+    for o in range(start, stop):
+        a[o] = exp(a[o])
+    for row in range(start, stop, width):
         total = z.dtype.type(0)
-        for o in range(row, end):
-            e = exp(z[o] - largest)
-            a[o] = e
-            total += e
+        for o in range(row, row + width):
+            total += a[o]
         scale = z.dtype.type(1) / total
-        for o in range(row, end):
+        for o in range(row, row + width):
             a[o] *= scale
 
 

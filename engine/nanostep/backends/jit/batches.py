@@ -1,8 +1,9 @@
-"""Forward and backward pass of a batch, one tile of rows at a time: a tile goes through all layers while its activations
-are in cache, and the gradient is summed over the tiles.
+"""Forward and backward pass of a batch, one tile of rows at a time: a tile goes through all layers while its
+activations are in cache, and the gradient is summed over the tiles.
 
-Parameters are packed for the length of a call: for each layer wt (in x out), then b. Layers but the first also keep
-w (out x in), which the backward pass reads.
+Parameters are packed for the length of a call. The first layer is kept as wt (in x out), which the forward pass reads
+along its rows; the others stay as in theta, W (out x in), which the backward pass reads, with a copy wt for the forward
+pass. So the gradient of every layer comes from a product whose rows are long, also where outputs are few.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS
-from nanostep.backends.jit._layout import ACTIVATION, IN, OUT, THETA, TILE, TILE_AT, W_AT
+from nanostep.backends.jit._layout import ACTIVATION, IN, OUT, THETA, TILE, TILE_AT, WT_AT
 from nanostep.backends.jit.activations import activate_rows, times_derivative
 from nanostep.backends.jit.layers import add_product, add_rows, fill, repeat_row
 from nanostep.backends.jit.losses import delta_rows, sum_losses
@@ -19,52 +20,49 @@ from nanostep.backends.jit.losses import delta_rows, sum_losses
 
 @njit(fastmath=FASTMATH, **OPTIONS)
 def pack(layout, theta, packed):
-    """packed = theta, W transposed"""
-    for l in range(layout.shape[0]):
-        fan_in, fan_out, at = layout[l, IN], layout[l, OUT], layout[l, THETA]
-        for i in range(fan_in):
-            for o in range(fan_out):
-                packed[at + i * fan_out + o] = theta[at + o * fan_in + i]
-        b_at = at + fan_in * fan_out
-        for o in range(b_at, b_at + fan_out):
-            packed[o] = theta[o]
+    """packed = theta, W of the first layer transposed"""
+    fan_in, fan_out = layout[0, IN], layout[0, OUT]
+    for i in range(fan_in):
+        for o in range(fan_out):
+            packed[i * fan_out + o] = theta[o * fan_in + i]
+    for i in range(fan_in * fan_out, np.uint64(theta.size)):
+        packed[i] = theta[i]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
 def unpack(layout, packed, scale, theta):
     """theta = scale * packed"""
-    for l in range(layout.shape[0]):
-        fan_in, fan_out, at = layout[l, IN], layout[l, OUT], layout[l, THETA]
-        for o in range(fan_out):
-            for i in range(fan_in):
-                theta[at + o * fan_in + i] = scale * packed[at + i * fan_out + o]
-        b_at = at + fan_in * fan_out
-        for o in range(b_at, b_at + fan_out):
-            theta[o] = scale * packed[o]
+    fan_in, fan_out = layout[0, IN], layout[0, OUT]
+    for o in range(fan_out):
+        for i in range(fan_in):
+            theta[o * fan_in + i] = scale * packed[i * fan_out + o]
+    for i in range(fan_in * fan_out, np.uint64(theta.size)):
+        theta[i] = scale * packed[i]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def refresh(layout, packed, w):
-    """w of every layer but the first from wt, in blocks of 16 x 16 so that both sides stay in cache"""
+def refresh(layout, packed, wt):
+    """wt of every layer but the first, in blocks of 16 x 16 so that both sides stay in cache"""
     side = np.uint64(16)
     for l in range(1, layout.shape[0]):
-        fan_in, fan_out, at, w_at = layout[l, IN], layout[l, OUT], layout[l, THETA], layout[l, W_AT]
+        fan_in, fan_out, at, wt_at = layout[l, IN], layout[l, OUT], layout[l, THETA], layout[l, WT_AT]
         for i0 in range(np.uint64(0), fan_in, side):
             for o0 in range(np.uint64(0), fan_out, side):
-                for o in range(o0, min(o0 + side, fan_out)):
-                    for i in range(i0, min(i0 + side, fan_in)):
-                        w[w_at + o * fan_in + i] = packed[at + i * fan_out + o]
+                for i in range(i0, min(i0 + side, fan_in)):
+                    for o in range(o0, min(o0 + side, fan_out)):
+                        wt[wt_at + i * fan_out + o] = packed[at + o * fan_in + i]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def forward(layout, packed, rows, x_at, x, z, a):
+def forward(layout, packed, wt, rows, x_at, x, z, a):
     """z and a of every layer for `rows` <= TILE rows of x"""
     one = np.uint64(1)
     source, source_at = x, x_at
     for l in range(layout.shape[0]):
-        fan_in, fan_out, wt_at, at = layout[l, IN], layout[l, OUT], layout[l, THETA], layout[l, TILE_AT]
-        repeat_row(rows, fan_out, packed, wt_at + fan_in * fan_out, z, at)
-        add_product(rows, fan_out, fan_in, source, source_at, fan_in, one, packed, wt_at, z, at)
+        fan_in, fan_out, w_at, at = layout[l, IN], layout[l, OUT], layout[l, THETA], layout[l, TILE_AT]
+        matrix, matrix_at = (wt, layout[l, WT_AT]) if l > 0 else (packed, w_at)
+        repeat_row(rows, fan_out, packed, w_at + fan_in * fan_out, z, at)
+        add_product(rows, fan_out, fan_in, source, source_at, fan_in, one, matrix, matrix_at, z, at)
         activate_rows(layout[l, ACTIVATION], fan_out, at, at + rows * fan_out, z, a)
         source, source_at = a, at
 
@@ -77,27 +75,28 @@ def tile_loss(layout, loss, rows, y_at, y, z, a):
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def backward(layout, loss, w, rows, x_at, x, y_at, y, z, a, d, grad):
+def backward(layout, loss, packed, rows, x_at, x, y_at, y, z, a, d, grad):
     """grad (packed) += gradient of the sum of L over the rows of the last forward"""
     one, zero = np.uint64(1), d.dtype.type(0)
     last = layout.shape[0] - 1
     delta_rows(loss, layout[last, ACTIVATION], rows, layout[last, OUT], layout[last, TILE_AT], z, a, y_at, y, d)
-    for l in range(last, -1, -1):
-        fan_in, fan_out, gt_at, at = layout[l, IN], layout[l, OUT], layout[l, THETA], layout[l, TILE_AT]
-        source, source_at = x, x_at
-        if l > 0:
-            source, source_at = a, layout[l - 1, TILE_AT]
-            end = source_at + rows * fan_in
-            fill(zero, source_at, end, d)
-            add_product(rows, fan_in, fan_out, d, at, fan_out, one, w, layout[l, W_AT], d, source_at)
-            times_derivative(layout[l - 1, ACTIVATION], source_at, end, z, a, d)
-        add_product(fan_in, fan_out, rows, source, source_at, one, fan_in, d, at, grad, gt_at)
-        add_rows(rows, fan_out, d, at, grad, gt_at + fan_in * fan_out)
+    for l in range(last, 0, -1):
+        fan_in, fan_out, w_at, at = layout[l, IN], layout[l, OUT], layout[l, THETA], layout[l, TILE_AT]
+        below = layout[l - 1, TILE_AT]
+        end = below + rows * fan_in
+        fill(zero, below, end, d)
+        add_product(rows, fan_in, fan_out, d, at, fan_out, one, packed, w_at, d, below)
+        times_derivative(layout[l - 1, ACTIVATION], below, end, z, a, d)
+        add_product(fan_out, fan_in, rows, d, at, one, fan_out, a, below, grad, w_at)
+        add_rows(rows, fan_out, d, at, grad, w_at + fan_in * fan_out)
+    fan_in, fan_out, at = layout[0, IN], layout[0, OUT], layout[0, TILE_AT]
+    add_product(fan_in, fan_out, rows, x, x_at, one, fan_in, d, at, grad, np.uint64(0))
+    add_rows(rows, fan_out, d, at, grad, fan_in * fan_out)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
 def gather(inputs, outputs, x__ni, y__no, labels__n, order__n, place, rows, x, y):
-    """Return where x and y of `rows` samples from `place` of the order begin, and whether each was gathered into x or y.
+    """Return where x and y of `rows` samples from `place` of the order begin, and if each was gathered into x or y.
 
     Samples that stand together are used in place. Labels become one-hot rows.
     """
@@ -120,7 +119,7 @@ def gather(inputs, outputs, x__ni, y__no, labels__n, order__n, place, rows, x, y
 
 @njit(fastmath=FASTMATH, **OPTIONS)
 def batch_gradient(
-    layout, loss, x__ni, y__no, labels__n, order__n, place, rows, packed, grad, w, z, a, d, x, y
+    layout, loss, x__ni, y__no, labels__n, order__n, place, rows, packed, grad, wt, z, a, d, x, y
 ):  # fmt: skip
     """grad (packed) = gradient of the sum of L over `rows` samples from `place`; return that sum"""
     inputs, outputs, tile = layout[0, IN], layout[layout.shape[0] - 1, OUT], np.uint64(TILE)
@@ -132,7 +131,7 @@ def batch_gradient(
         x_gathered, y_gathered = gather(inputs, outputs, x__ni, y__no, labels__n, order__n, at, count, x, y)
         x_from, x_at = (x, zero) if x_gathered else (x__ni, at * inputs)
         y_from, y_at = (y, zero) if y_gathered else (y__no, at * outputs)
-        forward(layout, packed, count, x_at, x_from, z, a)
+        forward(layout, packed, wt, count, x_at, x_from, z, a)
         total += tile_loss(layout, loss, count, y_at, y_from, z, a)
-        backward(layout, loss, w, count, x_at, x_from, y_at, y_from, z, a, d, grad)
+        backward(layout, loss, packed, count, x_at, x_from, y_at, y_from, z, a, d, grad)
     return total

@@ -50,18 +50,34 @@ def loss_term(loss, a, y):
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def cross_entropy_row(width, at, z, a, y_at, y):
-    """L of a row of softmax: log a_o = z_o - max z - log(sum e^(z - max z)), and that sum is 1 / max a."""
-    top = at
-    for o in range(at, at + width):
-        if z[o] > z[top]:
-            top = o
-    log_sum = -math.log(a[top])
-    total = z.dtype.type(0)
-    for o in range(width):
-        if y[y_at + o] != 0:  # 0 * infinity is not meant
-            total += y[y_at + o] * ((z[top] - z[at + o]) + log_sum)
-    return total
+def sum_cross_entropy(rows, width, at, z, a, y_at, y):
+    """The sum of L over rows of softmax: log a_o = z_o - max z - log(sum e^(z - max z)), and that sum is 1 / max a.
+
+    Rows with targets that sum to 1 exactly, such as one-hot rows, share a logarithm: sum log = log product. Each factor is
+    at least 2^-31, so the product of 16 stays above 2^-496.
+    """
+    total, product, factors = 0.0, 1.0, 0
+    for _ in range(rows):
+        z_top, a_top = z[at], a[at]
+        for o in range(at, at + width):
+            z_top, a_top = max(z_top, z[o]), max(a_top, a[o])
+        linear, weight = z.dtype.type(0), z.dtype.type(0)
+        for o in range(width):
+            target = y[y_at + o]
+            weight += target
+            if target != 0:  # 0 * infinity is not meant
+                linear += target * (z_top - z[at + o])
+        total += linear
+        if weight == 1:
+            product *= a_top
+            factors += 1
+        else:
+            total -= weight * math.log(a_top)
+        if factors == 16:
+            total -= math.log(product)
+            product, factors = 1.0, 0
+        at, y_at = at + width, y_at + width
+    return total - math.log(product)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
@@ -69,9 +85,7 @@ def sum_losses(loss, output, rows, width, at, z, a, y_at, y):
     """The sum over the rows of L, in float64; rows of z and a begin at `at`, those of y at `y_at`."""
     total = 0.0
     if loss == CROSS_ENTROPY and output == SOFTMAX:
-        for _ in range(rows):
-            total += cross_entropy_row(width, at, z, a, y_at, y)
-            at, y_at = at + width, y_at + width
+        total = sum_cross_entropy(rows, width, at, z, a, y_at, y)
     elif loss == BINARY_CROSS_ENTROPY and output == SIGMOID:
         # softplus(z) - y z, as two terms that are >= 0 so that nothing cancels
         one = z.dtype.type(1)

@@ -24,12 +24,12 @@ Array = np.ndarray
 
 
 class Work(NamedTuple):
-    """Memory of one call: packed parameters, gradient and slots; copies of W; tiles of z, a, d; gathered x and y."""
+    """Memory of one call: packed parameters, gradient, slots; transposed weights; tiles of z, a, d; gathered x and y."""
 
     packed: Array
     grad: Array
     slots: Array
-    w: Array
+    wt: Array
     z: Array
     a: Array
     d: Array
@@ -38,29 +38,31 @@ class Work(NamedTuple):
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def predict_kernel(layout, theta, n, x__ni, a__no, packed, z, a):
+def predict_kernel(layout, theta, n, x__ni, a__no, packed, wt, z, a):
     """a__no = output of the network for every row"""
     pack(layout, theta, packed)
+    refresh(layout, packed, wt)
     tile, last = np.uint64(TILE), layout.shape[0] - 1
     inputs, outputs, at = layout[0, IN], layout[last, OUT], layout[last, TILE_AT]
     for done in range(np.uint64(0), n, tile):
         rows = min(tile, n - done)
-        forward(layout, packed, rows, done * inputs, x__ni, z, a)
+        forward(layout, packed, wt, rows, done * inputs, x__ni, z, a)
         for i in range(rows * outputs):
             a__no[done * outputs + i] = a[at + i]
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def loss_kernel(layout, loss, theta, n, x__ni, y__no, labels__n, order__n, packed, z, a, x, y):
+def loss_kernel(layout, loss, theta, n, x__ni, y__no, labels__n, order__n, packed, wt, z, a, x, y):
     """The sum of L over all samples, which are not shuffled"""
     pack(layout, theta, packed)
+    refresh(layout, packed, wt)
     tile, zero = np.uint64(TILE), np.uint64(0)
     inputs, outputs = layout[0, IN], layout[layout.shape[0] - 1, OUT]
     total = 0.0
     for done in range(zero, n, tile):
         rows = min(tile, n - done)
         _, gathered = gather(inputs, outputs, x__ni, y__no, labels__n, order__n, done, rows, x, y)
-        forward(layout, packed, rows, done * inputs, x__ni, z, a)
+        forward(layout, packed, wt, rows, done * inputs, x__ni, z, a)
         if gathered:
             total += tile_loss(layout, loss, rows, zero, y, z, a)
         else:
@@ -70,13 +72,13 @@ def loss_kernel(layout, loss, theta, n, x__ni, y__no, labels__n, order__n, packe
 
 @njit(fastmath=FASTMATH, **OPTIONS)
 def gradient_kernel(
-    layout, loss, theta, n, x__ni, y__no, labels__n, order__n, result, packed, grad, w, z, a, d, x, y
+    layout, loss, theta, n, x__ni, y__no, labels__n, order__n, result, packed, grad, wt, z, a, d, x, y
 ):  # fmt: skip
     """result = gradient of the mean of L, laid out as theta; return the mean"""
     zero = np.uint64(0)
     pack(layout, theta, packed)
-    refresh(layout, packed, w)
-    total = batch_gradient(layout, loss, x__ni, y__no, labels__n, order__n, zero, n, packed, grad, w, z, a, d, x, y)
+    refresh(layout, packed, wt)
+    total = batch_gradient(layout, loss, x__ni, y__no, labels__n, order__n, zero, n, packed, grad, wt, z, a, d, x, y)
     unpack(layout, grad, theta.dtype.type(1 / n), result)
     return total / n
 
@@ -109,12 +111,12 @@ def train_singles(layout, loss, lr, seed, steps, theta, n, x__ni, y__no, labels_
 
 @njit(fastmath=FASTMATH, **OPTIONS)
 def train_batches(layout, loss, kind, h, batch, seed, steps, theta, slots__sp, n, x__ni, y__no, labels__n, order__n,
-                  place, loss_sum, epoch_loss__e, packed, grad, slots, w, z, a, d, x, y):  # fmt: skip
-    """Make `steps` updates; place = (epoch, row, updates) and loss_sum (1,) move on. Return the number of epochs ended."""
+                  place, loss_sum, epoch_loss__e, packed, grad, slots, wt, z, a, d, x, y):  # fmt: skip
+    """Make `steps` updates; place = (epoch, row, updates) and loss_sum (1,) move on. Return how many epochs ended."""
     one, zero = np.uint64(1), np.uint64(0)
     unit = theta.dtype.type(1)
     pack(layout, theta, packed)
-    refresh(layout, packed, w)
+    refresh(layout, packed, wt)
     for s in range(slots.shape[0]):
         pack(layout, slots__sp[s], slots[s])
     ended = 0
@@ -124,11 +126,11 @@ def train_batches(layout, loss, kind, h, batch, seed, steps, theta, slots__sp, n
             shuffle_kernel(seed, place[0], order__n)
         rows = min(batch, n - row)
         loss_sum[0] += batch_gradient(
-            layout, loss, x__ni, y__no, labels__n, order__n, row, rows, packed, grad, w, z, a, d, x, y
+            layout, loss, x__ni, y__no, labels__n, order__n, row, rows, packed, grad, wt, z, a, d, x, y
         )
         place[2] += one
         update_scaled(kind, h, place[2], unit / theta.dtype.type(rows), packed, grad, slots)
-        refresh(layout, packed, w)
+        refresh(layout, packed, wt)
         place[1] = row + rows
         if place[1] == n:
             epoch_loss__e[ended] = loss_sum[0] / n
@@ -161,20 +163,20 @@ class Engine:
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
         work = self._work(0)
         n, x = np.uint64(len(x__ni)), _flat(x__ni)
-        predict_kernel(self._layout, theta__p, n, x, a__no.reshape(-1), work.packed, work.z, work.a)
+        predict_kernel(self._layout, theta__p, n, x, a__no.reshape(-1), work.packed, work.wt, work.z, work.a)
 
     def loss(self, theta__p: Array, samples: Samples) -> float:
         work = self._work(0)
         return loss_kernel(
             self._layout, self._loss, theta__p, *self._data(samples), self._no_order,
-            work.packed, work.z, work.a, work.x, work.y,
+            work.packed, work.wt, work.z, work.a, work.x, work.y,
         ) / len(samples)  # fmt: skip
 
     def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
         work = self._work(0)
         return gradient_kernel(
             self._layout, self._loss, theta__p, *self._data(samples), self._no_order, grad__p,
-            work.packed, work.grad, work.w, work.z, work.a, work.d, work.x, work.y,
+            work.packed, work.grad, work.wt, work.z, work.a, work.d, work.x, work.y,
         )  # fmt: skip
 
     def train(
