@@ -53,8 +53,8 @@ def loss_term(loss, a, y):
 def sum_cross_entropy(rows, width, at, z, a, y_at, y):
     """The sum of L over rows of softmax: log a_o = z_o - max z - log(sum e^(z - max z)), and that sum is 1 / max a.
 
-    Rows with targets that sum to 1 exactly, such as one-hot rows, share a logarithm: sum log = log product. Each factor is
-    at least 2^-31, so the product of 16 stays above 2^-496.
+    Rows with targets that sum to 1 exactly, such as one-hot rows, share a logarithm: sum log = log product. Each factor
+    is at least 2^-31, so the product of 16 stays above 2^-496.
     """
     total, product, factors = 0.0, 1.0, 0
     for _ in range(rows):

@@ -24,7 +24,7 @@ Array = np.ndarray
 
 
 class Work(NamedTuple):
-    """Memory of one call: packed parameters, gradient, slots; transposed weights; tiles of z, a, d; gathered x and y."""
+    """Memory of one call: packed parameters, gradient, slots; transposed weights; tiles of z, a, d; gathered x, y."""
 
     packed: Array
     grad: Array
