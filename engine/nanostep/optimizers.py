@@ -9,7 +9,7 @@ Hyper-parameters may be changed between calls (``optimizer.lr = 1e-3``) without 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from nanostep._checks import check_bool, check_real
 
@@ -233,7 +233,7 @@ class AdamW(Adam):
     weight_decay: float = 1e-2
 
 
-OPTIMIZERS = {cls.kind: cls for cls in (SGD, RMSprop, Adam, AdamW)}
+OPTIMIZERS: dict[str, Any] = {cls.kind: cls for cls in (SGD, RMSprop, Adam, AdamW)}
 """Every optimiser by kind; the position of a kind is the identifier that the jit kernels switch on."""
 
 

@@ -117,7 +117,7 @@ def _reduce_range(x):
         "0x1.289185613a3d6p-22", "0x1.af38a9b0ec855p-26",
     )  # fmt: skip
 
-    def body(x):
+    def body64(x):
         shifted = x * log2_e + rounder
         whole = shifted - rounder
         r = (x - whole * high) - whole * low
@@ -128,7 +128,7 @@ def _reduce_range(x):
         q = q03 + (q47 + (d[8] + d[9] * r) * r4) * r4
         return bits_of(shifted) - bits_of(rounder), r, r2 * q
 
-    return body
+    return body64
 
 
 @overload(power_of_two, jit_options=JIT_OPTIONS)
@@ -193,7 +193,7 @@ def _log1p_unit(x):
         "0x1.ad46f379b316dp-5", "0x1.9739afdde0110p-5", "0x1.0371f75936f6fp-5", "0x1.37efaea22dc4bp-4",
     )  # fmt: skip
 
-    def body(x):
+    def body64(x):
         s = x / (two + x)
         w = s * s
         w2 = w * w
@@ -203,7 +203,7 @@ def _log1p_unit(x):
         q8b = (d[8] + d[9] * w) + (d[10] + d[11] * w) * w2
         return two * s + two * s * w * (q03 + (q47 + q8b * w4) * w4)
 
-    return body
+    return body64
 
 
 @overload(sigmoid, jit_options=JIT_OPTIONS)

@@ -1,0 +1,240 @@
+"""Tables in CSV files, and how their columns become numbers for a network.
+
+Numeric feature columns are standardised with the mean and standard deviation of the rows they were fitted to; text
+columns become one 0/1 input for each value seen. A numeric target is standardised too (regression); a text target, or
+one of few distinct integers, becomes class labels (classification).
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nanostep._names import check_choice
+from nanostep.errors import FileFormatError
+
+TASKS = ("auto", "regression", "classification")
+MOST_CLASSES = 20
+"""Most distinct integers in a target that is taken for class numbers."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file as text: columns by name, in order, all of the same length."""
+
+    name: str
+    columns: dict[str, list[str]]
+
+    @property
+    def rows(self) -> int:
+        return len(next(iter(self.columns.values())))
+
+    def column(self, name: str) -> list[str]:
+        """Return a column, or raise ValueError with the names there are."""
+        if name not in self.columns:
+            raise ValueError(f"{self.name} has no column {name!r}; it has: {', '.join(self.columns)}")
+        return self.columns[name]
+
+    def take(self, rows: Iterable[int]) -> Table:
+        """Return a table of the given rows."""
+        chosen = list(rows)
+        return Table(self.name, {name: [values[r] for r in chosen] for name, values in self.columns.items()})
+
+
+def read_table(path: Path) -> Table:
+    """Read a CSV file with a header.
+
+    Raises
+    ------
+    FileNotFoundError
+    FileFormatError
+        No header or rows, a name that is missing or stands twice, a row that is too short or too long, an empty cell.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = [row for row in csv.reader(file, strict=True) if row]
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path} is not a CSV file: {error}") from None
+    if len(lines) < 2:
+        raise FileFormatError(f"{path} needs a header and at least one row; it has {len(lines)} lines")
+    header = [name.strip() for name in lines[0]]
+    for name in header:
+        if not name or header.count(name) > 1:
+            problem = f"names column {name!r} twice" if name else "has a column without a name"
+            raise FileFormatError(f"{path}: the header {problem}")
+    for number, row in enumerate(lines[1:], 1):
+        if len(row) != len(header):
+            raise FileFormatError(f"{path}: row {number} has {len(row)} cells; the header has {len(header)}")
+        for name, cell in zip(header, row, strict=True):
+            if not cell.strip():
+                raise FileFormatError(f"{path}: row {number} has no value in column {name!r}; fill or drop it first")
+    columns = {name: [row[i].strip() for row in lines[1:]] for i, name in enumerate(header)}
+    return Table(str(path), columns)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """How one column becomes inputs: `levels` of a text column, otherwise mean and standard deviation."""
+
+    name: str
+    mean: float = 0.0
+    deviation: float = 1.0
+    levels: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> int:
+        return len(self.levels) or 1
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How a table becomes inputs and targets of a network, and outputs become values again.
+
+    Attributes
+    ----------
+    target : str
+        Name of the target column.
+    task : {"regression", "classification"}
+    reason : str
+        Why this task was chosen.
+    features : tuple of Feature
+    classes : tuple of str
+        For classification: the values of the target, by label.
+    mean, deviation : float
+        For regression: of the target.
+    """
+
+    target: str
+    task: str
+    reason: str
+    features: tuple[Feature, ...]
+    classes: tuple[str, ...] = ()
+    mean: float = 0.0
+    deviation: float = 1.0
+
+    @classmethod
+    def fit(cls, table: Table, target: str, task: str = "auto") -> Encoder:
+        """Learn the encoding from a table."""
+        check_choice("task", task, TASKS)
+        values = table.column(target)
+        names = [name for name in table.columns if name != target]
+        if not names:
+            raise ValueError(f"{table.name} has no column beside the target {target!r}")
+        task, reason = _choose_task(values, target, task)
+        features = tuple(_fit_feature(name, table.column(name)) for name in names)
+        if task == "classification":
+            classes = _sorted_classes(values)
+            if len(classes) < 2:
+                raise ValueError(f"target {target!r} has only one value, {classes[0]!r}; there is nothing to learn")
+            return cls(target, task, reason, features, classes)
+        mean, deviation = _moments(_numbers(table.name, target, values))
+        return cls(target, task, reason, features, mean=mean, deviation=deviation)
+
+    @property
+    def inputs(self) -> int:
+        return sum(feature.inputs for feature in self.features)
+
+    @property
+    def outputs(self) -> int:
+        return len(self.classes) or 1
+
+    def transform_inputs(self, table: Table) -> np.ndarray:
+        """Return float64 inputs (rows, inputs). Columns are found by name; others than the features are ignored."""
+        blocks = []
+        for feature in self.features:
+            cells = table.column(feature.name)
+            if feature.levels:
+                known = {level: i for i, level in enumerate(feature.levels)}
+                for row, cell in enumerate(cells, 1):
+                    if cell not in known:
+                        seen = ", ".join(feature.levels)
+                        raise ValueError(
+                            f"{table.name}: row {row} has {cell!r} in column {feature.name!r}; known are: {seen}"
+                        )
+                blocks.append(np.eye(len(known))[[known[cell] for cell in cells]])
+            else:
+                numbers = _numbers(table.name, feature.name, cells)
+                blocks.append(((numbers - feature.mean) / feature.deviation)[:, None])
+        return np.hstack(blocks)
+
+    def transform_target(self, table: Table) -> np.ndarray:
+        """Return labels (rows,) of int64, or standardised values (rows, 1) of float64."""
+        cells = table.column(self.target)
+        if self.task == "regression":
+            return ((_numbers(table.name, self.target, cells) - self.mean) / self.deviation)[:, None]
+        known = {name: i for i, name in enumerate(self.classes)}
+        for row, cell in enumerate(cells, 1):
+            if cell not in known:
+                names = ", ".join(self.classes)
+                raise ValueError(f"{table.name}: row {row} has target {cell!r}; known classes are: {names}")
+        return np.array([known[cell] for cell in cells], np.int64)
+
+    def inverse_target(self, outputs: np.ndarray) -> list[str] | list[float]:
+        """Return class names, or numbers in the units of the target, for outputs (rows, outputs)."""
+        if self.task == "classification":
+            return [self.classes[label] for label in outputs.argmax(axis=1)]
+        return (outputs[:, 0].astype(np.float64) * self.deviation + self.mean).tolist()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain dicts, lists, numbers and strings."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Encoder:
+        """Return the encoder that `to_json` described."""
+        try:
+            features = tuple(Feature(**{**f, "levels": tuple(f["levels"])}) for f in values["features"])
+            return cls(**{**values, "features": features, "classes": tuple(values["classes"])})
+        except (KeyError, TypeError) as error:
+            raise FileFormatError(f"the model does not say how to read tables: {error}") from None
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        return math.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def _numbers(table: str, column: str, cells: list[str]) -> np.ndarray:
+    for row, cell in enumerate(cells, 1):
+        if not _is_number(cell):
+            raise ValueError(f"{table}: row {row} has {cell!r} in column {column!r}, where a finite number is needed")
+    return np.array([float(cell) for cell in cells])
+
+
+def _moments(numbers: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation; 1 for the latter where all values are the same."""
+    deviation = float(numbers.std())
+    return float(numbers.mean()), deviation if deviation > 0 else 1.0
+
+
+def _fit_feature(name: str, cells: list[str]) -> Feature:
+    if all(_is_number(cell) for cell in cells):
+        mean, deviation = _moments(np.array([float(cell) for cell in cells]))
+        return Feature(name, mean, deviation)
+    return Feature(name, levels=tuple(sorted(set(cells))))
+
+
+def _sorted_classes(values: list[str]) -> tuple[str, ...]:
+    distinct = set(values)
+    numeric = all(_is_number(value) for value in distinct)
+    return tuple(sorted(distinct, key=float if numeric else str))
+
+
+def _choose_task(values: list[str], target: str, task: str) -> tuple[str, str]:
+    """Return the task and the reason for it."""
+    if task != "auto":
+        return task, "as asked for"
+    if not all(_is_number(value) for value in values):
+        return "classification", f"target {target!r} holds text"
+    distinct = {float(value) for value in values}
+    if all(number.is_integer() for number in distinct) and len(distinct) <= min(MOST_CLASSES, max(2, len(values) // 5)):
+        return "classification", f"target {target!r} holds only {len(distinct)} distinct integers"
+    return "regression", f"target {target!r} holds numbers, {len(distinct)} of them distinct"
