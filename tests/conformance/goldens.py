@@ -1,0 +1,85 @@
+"""Checks against the golden files, which PyTorch made (see ``tests/golden/make_goldens.py``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cases import OPTIMIZERS
+from conformance.runs import TOLERANCE, EngineType, assert_blocks, assert_norm
+from nanostep._arrays import Samples
+from nanostep.architecture import Architecture, make_architecture
+from nanostep.backends.contract import Cursor, Plan
+
+FOLDER = Path(__file__).parent.parent / "golden"
+
+UNITS = {"theta": 2.0**-13, "x": 2.0**-10, "y": 2.0**-3}
+"""Of the integers in which drawn numbers are stored."""
+
+
+@dataclass(frozen=True, eq=False)
+class Golden:
+    """One case: an architecture, float64 arrays (drawn ones are exact in float32), and what else describes it."""
+
+    name: str
+    architecture: Architecture
+    arrays: Mapping[str, np.ndarray]
+    description: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def start(self, dtype: str) -> tuple[np.ndarray, Samples]:
+        """Return theta and samples in `dtype`, in new arrays."""
+        theta, x, y = (self.arrays[name].astype(dtype) for name in ("theta", "x", "y"))
+        return theta, Samples(x, y, None)
+
+
+@cache
+def load(name: str) -> tuple[Golden, ...]:
+    """Return the cases of a golden file."""
+    with np.load(FOLDER / f"{name}.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    goldens = []
+    for k, description in enumerate(json.loads(str(arrays["cases"]))):
+        own = {key.partition("/")[2]: value for key, value in arrays.items() if key.startswith(f"{k}/")}
+        own |= {key: own[key] * unit for key, unit in UNITS.items()}
+        network = (description.pop(key) for key in ("sizes", "activation", "output", "loss"))
+        architecture = make_architecture(*network)
+        label = f"{k}: {architecture} {architecture.loss} {description.get('optimizer', '')}".strip()
+        goldens.append(Golden(label, architecture, own, description))
+    return tuple(goldens)
+
+
+def check_golden_gradient(engine_type: EngineType, golden: Golden, dtype: str) -> None:
+    """Check loss and gradient."""
+    theta, samples = golden.start(dtype)
+    got = np.full(len(theta), np.nan, dtype)
+    loss = engine_type(golden.architecture, np.dtype(dtype)).gradient(theta, samples, got)
+    assert_norm(np.array(loss), golden.arrays["loss"], TOLERANCE[dtype], f"{golden}: loss")
+    assert_blocks(golden.architecture, got, golden.arrays["gradient"], TOLERANCE[dtype], f"{golden}: gradient")
+
+
+def check_golden_trajectory(engine_type: EngineType, golden: Golden, dtype: str, tolerance: float) -> None:
+    """Check the loss before every step and all parameters after it, or after every few steps if the file has fewer."""
+    theta, samples = golden.start(dtype)
+    optimizer, n = OPTIMIZERS[golden.description["optimizer"]], len(samples)
+    engine = engine_type(golden.architecture, np.dtype(dtype))
+    plan = Plan(batch=golden.description["batch"], shuffle=False, seed=0)
+    slots, cursor = np.zeros((len(optimizer.slots), len(theta)), dtype), Cursor(np.empty(0, np.int64))
+    losses, thetas = golden.arrays["losses"], golden.arrays["thetas"]
+    every = len(losses) // len(thetas)
+    for step, expected_loss in enumerate(losses):
+        assert samples.y is not None
+        rows = slice(cursor.row, min(cursor.row + plan.batch, n))
+        loss = engine.loss(theta, Samples(samples.x[rows], samples.y[rows], None))
+        assert_norm(np.array(loss), expected_loss, tolerance, f"{golden}: loss before step {step}")
+        engine.train(theta, slots, samples, optimizer, plan, cursor, 1, np.empty(1))
+        if (step + 1) % every == 0:
+            assert_norm(theta, thetas[step // every], tolerance, f"{golden}: theta after step {step}")

@@ -1,0 +1,256 @@
+"""Checks of a backend's whole runs, as plain functions that raise AssertionError.
+
+They take the class ``Engine`` to check, so that `test_can_fail` can hand them wrong ones. Expected values come from the
+reference's engine in high precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+from cases import DTYPES, HIGH, OPTIMIZERS, cast, draw_samples, draw_theta
+from conformance.arguments import Guarded, guard
+from nanostep._arrays import Samples
+from nanostep.architecture import Architecture
+from nanostep.backends.contract import Cursor, Engine, Plan
+from nanostep.backends.reference import networks
+from nanostep.optimizers import SGD
+
+EngineType = type[Engine]
+
+TOLERANCE = dict(zip(DTYPES, (5e-6, 1e-12), strict=True))
+"""Agreement with high precision: norm of the difference over the norm, of each W and b, of outputs, and of losses."""
+
+
+@dataclass(frozen=True)
+class RunCase:
+    """A network with data: everything is drawn from the seed."""
+
+    architecture: Architecture
+    n: int
+    seed: int = 0
+
+    def __str__(self) -> str:
+        a = self.architecture
+        return f"{a} {'/'.join(a.activations)} {a.loss} n={self.n}"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a training run does with a case."""
+
+    optimizer: str
+    batch: int
+    shuffle: bool
+    steps: int
+    seed: int = 3
+
+    def plan(self) -> Plan:
+        return Plan(batch=self.batch, shuffle=self.shuffle, seed=self.seed)
+
+
+@cache
+def make(case: RunCase) -> tuple[np.ndarray, Samples]:
+    """Return theta and samples of a case in float64."""
+    rng = np.random.default_rng([case.seed, case.n, *case.architecture.sizes])
+    theta = draw_theta(case.architecture, rng)
+    return theta, draw_samples(case.architecture, theta, case.n, rng)
+
+
+@dataclass
+class State:
+    """What a training run moves on."""
+
+    theta: np.ndarray
+    slots: np.ndarray
+    cursor: Cursor
+    losses: np.ndarray
+    ended: int = 0
+
+
+def train(
+    engine_type: EngineType, case: RunCase, schedule: Schedule, dtype: np.dtype, cuts: Sequence[int] = ()
+) -> State:
+    """Train from the start, in calls that end after each number of steps in `cuts` and at the end of the schedule."""
+    theta, samples = make(case)
+    optimizer = OPTIMIZERS[schedule.optimizer]
+    state = State(
+        theta.astype(dtype),
+        np.zeros((len(optimizer.slots), len(theta)), dtype),
+        Cursor(np.full(case.n if schedule.shuffle else 0, -1, np.int64)),
+        np.full(schedule.steps + 1, np.nan),
+    )
+    engine, data, plan, made = engine_type(case.architecture, dtype), cast(samples, dtype), schedule.plan(), 0
+    for end in [*cuts, schedule.steps]:
+        room = state.losses[state.ended :]
+        state.ended += engine.train(state.theta, state.slots, data, optimizer, plan, state.cursor, end - made, room)
+        made = end
+    return state
+
+
+@cache
+def expected_training(case: RunCase, schedule: Schedule) -> State:
+    """Return what the reference makes in high precision; treat it as read-only."""
+    return train(networks.Engine, case, schedule, HIGH)
+
+
+def check_training(engine_type: EngineType, case: RunCase, schedule: Schedule, dtype: str) -> None:
+    """Check theta, slots, cursor and epoch losses after a run; each step may add a rounding of its own."""
+    got, want = train(engine_type, case, schedule, np.dtype(dtype)), expected_training(case, schedule)
+    what = f"{case}, {schedule}"
+    tolerance = TOLERANCE[dtype] + schedule.steps * float(np.finfo(dtype).eps)
+    assert_blocks(case.architecture, got.theta, want.theta, tolerance, f"{what}: theta")
+    for name, g, w in zip(OPTIMIZERS[schedule.optimizer].slots, got.slots, want.slots, strict=True):
+        assert_norm(g, w, tolerance, f"{what}: {name}")
+    for field in ("epoch", "row", "updates"):
+        assert getattr(got.cursor, field) == getattr(want.cursor, field), f"{what}: cursor.{field}"
+    np.testing.assert_array_equal(got.cursor.order, want.cursor.order, f"{what}: cursor.order")
+    assert got.ended == want.ended, f"{what}: {got.ended} epochs ended, not {want.ended}"
+    assert_norm(got.losses[: got.ended], want.losses[: want.ended], tolerance, f"{what}: epoch losses")
+    assert_norm(np.array(got.cursor.loss_sum), np.array(want.cursor.loss_sum), tolerance, f"{what}: cursor.loss_sum")
+    assert np.isnan(got.losses[got.ended :]).all(), f"{what}: wrote more losses than epochs ended"
+
+
+def check_training_effects(engine_type: EngineType, case: RunCase, schedule: Schedule, dtype: str) -> None:
+    """Check that a run changes nothing but what it moves on: guard words and data stay as they were."""
+    theta, samples = make(case)
+    optimizer = OPTIMIZERS[schedule.optimizer]
+    data = cast(samples, np.dtype(dtype))
+    assert data.y is not None
+    areas = {
+        "theta": guard(theta.astype(dtype)),
+        "slots": guard(np.zeros((len(optimizer.slots), len(theta)), dtype)),
+        "x": guard(data.x),
+        "y": guard(data.y),
+        "order": guard(np.full(case.n if schedule.shuffle else 0, -1, np.int64)),
+        "epoch_loss": guard(np.full(schedule.steps + 1, np.nan)),
+    }
+    arrays = {name: area.array for name, area in areas.items()}
+    engine = engine_type(case.architecture, np.dtype(dtype))
+    engine.train(
+        arrays["theta"],
+        arrays["slots"],
+        Samples(arrays["x"], arrays["y"], None),
+        optimizer,
+        schedule.plan(),
+        Cursor(arrays["order"]),
+        schedule.steps,
+        arrays["epoch_loss"],
+    )
+    assert_intact(areas, case)
+    assert arrays["x"].tobytes() == data.x.tobytes(), f"{case}: changed x"
+    assert arrays["y"].tobytes() == data.y.tobytes(), f"{case}: changed y"
+    assert arrays["theta"].tobytes() != theta.astype(dtype).tobytes(), f"{case}: theta stayed as it was"
+
+
+def check_cuts(engine_type: EngineType, case: RunCase, schedule: Schedule, dtype: str) -> None:
+    """Check that a run cut into calls anywhere makes the same bits as one call."""
+    whole = train(engine_type, case, schedule, np.dtype(dtype))
+    rng = np.random.default_rng(1)
+    some = sorted(rng.integers(0, schedule.steps + 1, 5).tolist())
+    for cuts in ([1], range(1, schedule.steps), some):
+        parts = train(engine_type, case, schedule, np.dtype(dtype), list(cuts))
+        what = f"{case}, {schedule}, cut after {list(cuts)}"
+        for name in ("theta", "slots", "losses"):
+            assert getattr(parts, name).tobytes() == getattr(whole, name).tobytes(), f"{what}: {name}"
+        assert parts.ended == whole.ended, what
+        for field in ("epoch", "row", "updates", "loss_sum"):
+            assert getattr(parts.cursor, field) == getattr(whole.cursor, field), f"{what}: cursor.{field}"
+        np.testing.assert_array_equal(parts.cursor.order, whole.cursor.order, what)
+
+
+def check_forward(engine_type: EngineType, case: RunCase, dtype: str) -> None:
+    """Check values and effects of predict and loss."""
+    theta, samples = make(case)
+    reference = networks.Engine(case.architecture, HIGH)
+    expected = np.empty((case.n, case.architecture.outputs), HIGH)
+    reference.predict(theta.astype(HIGH), samples.x.astype(HIGH), expected)
+    areas, data = _guarded(theta, samples, dtype)
+    areas["a"] = guard(np.full((case.n, case.architecture.outputs), np.nan, dtype))
+    engine = engine_type(case.architecture, np.dtype(dtype))
+    engine.predict(areas["theta"].array, areas["x"].array, areas["a"].array)
+    assert_unchanged(areas, theta, cast(samples, np.dtype(dtype)), case)
+    assert_norm(areas["a"].array, expected, TOLERANCE[dtype], f"{case}: predict")
+
+    loss = engine.loss(areas["theta"].array, data)
+    assert_unchanged(areas, theta, cast(samples, np.dtype(dtype)), case)
+    expected_loss = reference.loss(theta.astype(HIGH), cast(samples, HIGH))
+    assert_norm(np.array(loss), np.array(expected_loss), TOLERANCE[dtype], f"{case}: loss")
+
+
+def check_gradient(engine_type: EngineType, case: RunCase, dtype: str) -> None:
+    """Check values and effects of gradient."""
+    theta, samples = make(case)
+    expected = np.empty(len(theta), HIGH)
+    expected_loss = networks.Engine(case.architecture, HIGH).gradient(theta.astype(HIGH), cast(samples, HIGH), expected)
+    areas, data = _guarded(theta, samples, dtype)
+    areas["grad"] = guard(np.full(len(theta), np.nan, dtype))
+    loss = engine_type(case.architecture, np.dtype(dtype)).gradient(areas["theta"].array, data, areas["grad"].array)
+    assert_unchanged(areas, theta, cast(samples, np.dtype(dtype)), case)
+    assert_norm(np.array(loss), np.array(expected_loss), TOLERANCE[dtype], f"{case}: loss")
+    assert_blocks(case.architecture, areas["grad"].array, expected, TOLERANCE[dtype], f"{case}: gradient")
+
+
+def check_labels(engine_type: EngineType, case: RunCase, dtype: str) -> None:
+    """Check that class labels do what their one-hot rows do."""
+    theta, samples = make(case)
+    classes = case.architecture.outputs
+    labels = np.random.default_rng(case.seed).integers(0, classes, case.n)
+    x = samples.x.astype(dtype)
+    kept = labels.copy()
+    by_label, by_row = Samples(x, None, labels), Samples(x, np.eye(classes, dtype=dtype)[labels], None)
+    engine = engine_type(case.architecture, np.dtype(dtype))
+    results = []
+    for data in (by_label, by_row):
+        moving, grad = theta.astype(dtype), np.full(len(theta), np.nan, dtype)
+        values = [engine.loss(moving, data), engine.gradient(moving, data, grad)]
+        losses = np.full(3, np.nan)
+        cursor = Cursor(np.empty(case.n, np.int64))
+        plan = Plan(batch=min(4, case.n), shuffle=True, seed=1)
+        steps = 2 * -(-case.n // plan.batch)
+        engine.train(moving, np.empty((0, len(theta)), dtype), data, SGD(lr=0.05), plan, cursor, steps, losses)
+        results.append([np.array(values), grad, moving, losses[:2]])
+    for name, by_label_result, by_row_result in zip(("losses", "gradient", "theta", "epochs"), *results, strict=True):
+        assert_norm(by_label_result, by_row_result, TOLERANCE[dtype], f"{case}: {name} from labels")
+    np.testing.assert_array_equal(labels, kept, f"{case}: changed the labels")
+
+
+def _guarded(theta: np.ndarray, samples: Samples, dtype: str) -> tuple[dict[str, Guarded], Samples]:
+    assert samples.y is not None
+    areas = {
+        "theta": guard(theta.astype(dtype)),
+        "x": guard(samples.x.astype(dtype)),
+        "y": guard(samples.y.astype(dtype)),
+    }
+    return areas, Samples(areas["x"].array, areas["y"].array, None)
+
+
+def assert_intact(areas: dict[str, Guarded], case: RunCase) -> None:
+    for name, area in areas.items():
+        assert area.intact(), f"{case}: wrote beyond {name}"
+
+
+def assert_unchanged(areas: dict[str, Guarded], theta: np.ndarray, data: Samples, case: RunCase) -> None:
+    """Check guard words, and that theta and the data are bit for bit what they were."""
+    assert_intact(areas, case)
+    assert data.y is not None
+    for name, array in (("theta", theta.astype(data.x.dtype)), ("x", data.x), ("y", data.y)):
+        assert areas[name].array.tobytes() == array.tobytes(), f"{case}: changed {name}"
+
+
+def assert_blocks(architecture: Architecture, got: np.ndarray, want: np.ndarray, tolerance: float, what: str) -> None:
+    """Check each W and each b by the norm of its difference."""
+    for l, layer in enumerate(architecture.layers):
+        for name, block in (("W", layer.weights), ("b", layer.biases)):
+            assert_norm(got[block], want[block], tolerance, f"{what}, {name} of layer {l}")
+
+
+def assert_norm(got: np.ndarray, want: np.ndarray, tolerance: float, what: str) -> None:
+    """Raise AssertionError unless got is finite and ``|got - want| <= tolerance * |want|`` in the 2-norm."""
+    assert np.isfinite(got).all(), f"{what} is not finite, or not written"
+    error, size = (float(np.sqrt((values * values).sum())) for values in (got.astype(HIGH) - want, want.astype(HIGH)))
+    assert error <= tolerance * size, f"{what} differs by {error:.3g} in {size:.3g}; allowed is {tolerance:.3g} of that"

@@ -1,0 +1,20 @@
+"""Finite differences for every hidden activation with every loss and output."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import pytest
+
+from cases import PAIRS
+from conformance.differences import check_differences
+from conformance.runs import RunCase
+from nanostep._names import HIDDEN_ACTIVATIONS
+from nanostep.architecture import make_architecture
+
+
+@pytest.mark.parametrize("activation", HIDDEN_ACTIVATIONS)
+@pytest.mark.parametrize(("loss", "output"), PAIRS)
+def test_gradient_is_the_limit_of_differences(backend: ModuleType, loss: str, output: str, activation: str) -> None:
+    architecture = make_architecture([2, 4, 3], activation, output, loss)
+    check_differences(backend.networks.Engine, RunCase(architecture, 4))

@@ -1,0 +1,116 @@
+"""Whole runs of every backend: values against the reference in high precision, and effects."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from cases import DTYPES, OPTIMIZERS, PAIRS, draw_architecture
+from conformance.runs import (
+    RunCase,
+    Schedule,
+    check_cuts,
+    check_forward,
+    check_gradient,
+    check_labels,
+    check_training,
+    check_training_effects,
+)
+from nanostep._names import HIDDEN_ACTIVATIONS
+from nanostep.architecture import make_architecture
+
+EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
+
+NETWORKS = (
+    *(
+        RunCase(draw_architecture(np.random.default_rng(k), loss, output, layers=k % 5, widest=70), n)
+        for k, ((loss, output), n) in enumerate(zip(PAIRS, [1, 2, 3, 7, 16, 33, 65] * len(PAIRS), strict=False))
+    ),
+    *(
+        RunCase(make_architecture([3, 5, 2], name, "identity", "half_squared_error"), n)
+        for name in HIDDEN_ACTIVATIONS
+        for n in (1, 9)
+    ),
+    RunCase(make_architecture([1, 1], "tanh", "sigmoid", "half_squared_error"), 1),
+    RunCase(make_architecture([1, 1, 1, 1, 1, 1], "tanh", "identity", "squared_error"), 5),
+    RunCase(make_architecture([3, 1], "tanh", "softmax", "cross_entropy"), 5),
+    RunCase(make_architecture([5, 33, 17, 4], ["relu", "silu"], "softmax", "cross_entropy"), 300),
+    RunCase(make_architecture([64, 32, 10], "relu", "softmax", "cross_entropy"), 1000),
+    RunCase(make_architecture([4, 32, 16, 4], "tanh", "identity", "squared_error"), 5000),
+)
+"""Every loss with every output, depth 0 to 5, widths 1 to 70, batches from one row to more than any tile or block."""
+
+TRAINED = (
+    RunCase(make_architecture([2, 2, 1], "sigmoid", "sigmoid", "half_squared_error"), 11),
+    RunCase(make_architecture([4, 16, 3], "tanh", "softmax", "cross_entropy"), 37),
+    RunCase(make_architecture([3, 9, 5, 2], ["silu", "elu"], "identity", "huber"), 25),
+    RunCase(make_architecture([7, 33, 4], "softplus", "sigmoid", "binary_cross_entropy"), 20),
+    RunCase(make_architecture([6, 2], "tanh", "identity", "poisson"), 13),
+)
+"""What is trained with every optimiser: narrow and wider, with last batches that are partial."""
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("case", NETWORKS, ids=str)
+def test_predict_and_loss(backend: ModuleType, case: RunCase, dtype: str) -> None:
+    check_forward(backend.networks.Engine, case, dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("case", NETWORKS, ids=str)
+def test_gradient(backend: ModuleType, case: RunCase, dtype: str) -> None:
+    check_gradient(backend.networks.Engine, case, dtype)
+
+
+@EVERY_DTYPE
+def test_predict_no_rows(backend: ModuleType, dtype: str) -> None:
+    engine = backend.networks.Engine(NETWORKS[-1].architecture, np.dtype(dtype))
+    theta = np.ones(NETWORKS[-1].architecture.parameter_count, dtype)
+    a = np.empty((0, 4), dtype)
+    assert engine.predict(theta, np.empty((0, 4), dtype), a) is None
+    assert (theta == 1).all()
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("case", [c for c in NETWORKS if c.architecture.loss == "cross_entropy"], ids=str)
+def test_labels_are_one_hot_rows(backend: ModuleType, case: RunCase, dtype: str) -> None:
+    check_labels(backend.networks.Engine, case, dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("batch", [1, 4, 64])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_training(backend: ModuleType, optimizer: str, batch: int, dtype: str) -> None:
+    for case in TRAINED:
+        rows = min(batch, case.n)
+        steps = 2 * -(-case.n // rows) + 1  # two epochs and the beginning of a third
+        for shuffle in (True, False):
+            check_training(backend.networks.Engine, case, Schedule(optimizer, rows, shuffle, steps), dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_training_in_batches_larger_than_a_tile(backend: ModuleType, optimizer: str, dtype: str) -> None:
+    for case in NETWORKS[-3:]:
+        check_training(backend.networks.Engine, case, Schedule(optimizer, case.n // 3 + 1, True, 4), dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("optimizer", ["sgd", "sgd-momentum", "adamw-amsgrad"])
+def test_training_changes_nothing_but_what_it_moves_on(backend: ModuleType, optimizer: str, dtype: str) -> None:
+    for case in TRAINED:
+        for batch in (1, 4, case.n):
+            check_training_effects(backend.networks.Engine, case, Schedule(optimizer, batch, True, 9), dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("batch", [1, 4, 64])
+@pytest.mark.parametrize("optimizer", ["sgd", "sgd-dampening", "rmsprop-all", "adam"])
+def test_cutting_a_run_changes_no_bit(backend: ModuleType, optimizer: str, batch: int, dtype: str) -> None:
+    for case in TRAINED:
+        rows = min(batch, case.n)
+        steps = 2 * -(-case.n // rows) + 1
+        for shuffle in (True, False):
+            check_cuts(backend.networks.Engine, case, Schedule(optimizer, rows, shuffle, steps), dtype)

@@ -1,0 +1,322 @@
+"""Engines that are wrong on purpose, made from the reference's; `test_can_fail` wants each of them rejected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from nanostep._arrays import Samples
+from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.reference import activations, layers, losses, networks
+from nanostep.optimizers import SGD, Optimizer
+
+Array = np.ndarray
+Right = networks.Engine
+
+
+class PredictSkipsTheLastRow(Right):
+    def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
+        super().predict(theta__p, x__ni[:-1], a__no[:-1])
+
+
+class PredictWritesBeyond(Right):
+    def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
+        super().predict(theta__p, x__ni, a__no)
+        np.lib.stride_tricks.as_strided(a__no.reshape(-1), (a__no.size + 1,))[-1] = 0
+
+
+class PredictInFloat32(Right):
+    def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
+        super().predict(theta__p, x__ni, a__no)
+        a__no[...] = a__no.astype(np.float32)
+
+
+class LossOfTheFirstBlock(Right):
+    def loss(self, theta__p: Array, samples: Samples) -> float:
+        return super().loss(theta__p, _rows(samples, slice(0, networks.BLOCK)))
+
+
+class LossCentresTheData(Right):
+    def loss(self, theta__p: Array, samples: Samples) -> float:
+        value = super().loss(theta__p, samples)
+        samples.x[...] -= samples.x.mean(axis=0)
+        return value
+
+
+class GradientOfTheSum(Right):
+    def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
+        value = super().gradient(theta__p, samples, grad__p)
+        grad__p *= len(samples)
+        return value
+
+
+class GradientSkipsTheLastRow(Right):
+    def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
+        value = super().gradient(theta__p, samples, grad__p)
+        if len(samples) > 1:
+            super().gradient(theta__p, _rows(samples, slice(0, -1)), grad__p)
+        return value
+
+
+class GradientLeavesTheLastBias(Right):
+    def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
+        kept = grad__p[-1]
+        value = super().gradient(theta__p, samples, grad__p)
+        grad__p[-1] = kept
+        return value
+
+
+class GradientInFloat32(Right):
+    def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
+        value = super().gradient(theta__p, samples, grad__p)
+        grad__p[...] = grad__p.astype(np.float32)
+        return value
+
+
+class GradientWritesBeyond(Right):
+    def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
+        value = super().gradient(theta__p, samples, grad__p)
+        np.lib.stride_tricks.as_strided(grad__p, (grad__p.size + 1,))[-1] = 0
+        return value
+
+
+class GradientMovesTheta(Right):
+    def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
+        value = super().gradient(theta__p, samples, grad__p)
+        theta__p -= 1e-3 * grad__p
+        return value
+
+
+class NoHiddenDerivative(Right):
+    """Leaves f'(z) out of the deltas of hidden layers."""
+
+    def backward(self, theta__p: Array, z: list[Array], a: list[Array], y__bo: Array, grad__p: Array) -> None:
+        _backward(self, theta__p, z, a, y__bo, grad__p, derivative=False)
+
+
+class HiddenDeltaOfNewWeights(Right):
+    """Updates each layer before the delta of the one below is taken; right in `gradient`, wrong in `train`."""
+
+    lr = 0.0
+
+    def backward(self, theta__p: Array, z: list[Array], a: list[Array], y__bo: Array, grad__p: Array) -> None:
+        _backward(self, theta__p, z, a, y__bo, grad__p, lr=self.lr)
+
+    def train(self, *arguments: Any) -> int:
+        self.lr = arguments[3].lr
+        return super().train(*arguments)
+
+
+class LabelsIgnored(Right):
+    """Takes every sample to be of class 0."""
+
+    def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
+        return super().gradient(theta__p, _class_zero(samples), grad__p)
+
+    def loss(self, theta__p: Array, samples: Samples) -> float:
+        return super().loss(theta__p, _class_zero(samples))
+
+
+class LabelsShiftedInTraining(Right):
+    """Counts classes from 1, but only where it gathers batches."""
+
+    def train(self, theta__p: Array, slots__sp: Array, samples: Samples, *rest: Any) -> int:
+        if samples.labels is not None:
+            samples = Samples(samples.x, None, (samples.labels + 1) % self.architecture.outputs)
+        return super().train(theta__p, slots__sp, samples, *rest)
+
+
+class _Train(Right):
+    """Trains one step at a time, so that a wrong engine can come in between."""
+
+    def train(
+        self,
+        theta__p: Array,
+        slots__sp: Array,
+        samples: Samples,
+        optimizer: Optimizer,
+        plan: Plan,
+        cursor: Cursor,
+        steps: int,
+        epoch_loss__e: Array,
+    ) -> int:
+        done = 0
+        for _ in range(steps):
+            done += self.one(theta__p, slots__sp, samples, optimizer, plan, cursor, epoch_loss__e[done:])
+        return done
+
+    def one(
+        self,
+        theta: Array,
+        slots: Array,
+        samples: Samples,
+        optimizer: Optimizer,
+        plan: Plan,
+        cursor: Cursor,
+        room: Array,
+    ) -> int:
+        return Right.train(self, theta, slots, samples, optimizer, plan, cursor, 1, room)
+
+
+class DropsTheLastPartialBatch(_Train):
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        kept = (theta.copy(), slots.copy())
+        partial = cursor.row + plan.batch > len(samples)
+        done = super().one(theta, slots, samples, optimizer, plan, cursor, room)
+        if partial:
+            theta[...], slots[...] = kept
+        return done
+
+
+class LastBatchDividedByAFullOne(_Train):
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        share = min(plan.batch, len(samples) - cursor.row) / plan.batch
+        return super().one(theta, slots, samples, replace(optimizer, lr=optimizer.lr * share), plan, cursor, room)
+
+
+class ShufflesOnce(_Train):
+    """Uses the order of the first epoch in all of them."""
+
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        epoch, cursor.epoch = cursor.epoch, 0
+        done = super().one(theta, slots, samples, optimizer, plan, cursor, room)
+        cursor.epoch += epoch
+        return done
+
+
+class NeverShuffles(_Train):
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(plan, shuffle=False), cursor, room)
+
+
+class AlwaysPlainSGD(_Train):
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, SGD(lr=optimizer.lr), plan, cursor, room)
+
+
+class DoesNotCountUpdates(_Train):
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        updates = cursor.updates
+        done = super().one(theta, slots, samples, optimizer, plan, cursor, room)
+        cursor.updates = updates
+        return done
+
+
+class LossOfTheLastBatch(_Train):
+    """Reports the loss of an epoch's last batch for that of the epoch."""
+
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        cursor.loss_sum = 0.0
+        done = super().one(theta, slots, samples, optimizer, plan, cursor, room)
+        if done:
+            room[0] *= len(samples) / ((len(samples) - 1) % plan.batch + 1)
+        return done
+
+
+class LossAfterTheEpoch(_Train):
+    """Reports the loss of the parameters at the end of the epoch, not the mean of those on the way."""
+
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        done = super().one(theta, slots, samples, optimizer, plan, cursor, room)
+        if done:
+            room[0] = self.loss(theta, samples)
+        return done
+
+
+class LosesAnEpoch(Right):
+    """Returns one epoch less than have ended."""
+
+    def train(self, *arguments: Any) -> int:
+        return max(super().train(*arguments) - 1, 0)
+
+
+class TrainingWritesBeyondTheta(Right):
+    def train(self, *arguments: Any) -> int:
+        np.lib.stride_tricks.as_strided(arguments[0], (len(arguments[0]) + 1,))[-1] = 0
+        return super().train(*arguments)
+
+
+class TrainingScalesTheData(Right):
+    def train(self, *arguments: Any) -> int:
+        arguments[2].x[...] *= 2
+        ended = super().train(*arguments)
+        arguments[2].x[...] *= 0.25
+        return ended
+
+
+class TrainingDoesNothing(Right):
+    def train(self, *arguments: Any) -> int:
+        kept = arguments[0].copy()
+        ended = super().train(*arguments)
+        arguments[0][...] = kept
+        return ended
+
+
+class ForgetsTheLossAtACut(Right):
+    """Sums an epoch's loss from the beginning of the call."""
+
+    def train(self, *arguments: Any) -> int:
+        arguments[5].loss_sum = 0.0
+        return super().train(*arguments)
+
+
+class CountsUpdatesFromTheCut(Right):
+    """Starts Adam's t, or the first velocity, afresh in every call."""
+
+    def train(self, *arguments: Any) -> int:
+        cursor = arguments[5]
+        before, cursor.updates = cursor.updates, 0
+        ended = super().train(*arguments)
+        cursor.updates += before
+        return ended
+
+
+class BeginsTheEpochAgainAtACut(Right):
+    def train(self, *arguments: Any) -> int:
+        arguments[5].row = 0
+        return super().train(*arguments)
+
+
+class RoundsAtACut(Right):
+    """Leaves its private copy of theta rounded when a call ends: small, but not the same bits."""
+
+    def train(self, *arguments: Any) -> int:
+        ended = super().train(*arguments)
+        arguments[0][...] *= 1 + 2 * np.finfo(arguments[0].dtype).eps
+        return ended
+
+
+def _rows(samples: Samples, rows: slice) -> Samples:
+    parts = (None if part is None else part[rows] for part in (samples.x, samples.y, samples.labels))
+    return Samples(*parts)  # type: ignore[arg-type]
+
+
+def _class_zero(samples: Samples) -> Samples:
+    return samples if samples.labels is None else Samples(samples.x, None, np.zeros_like(samples.labels))
+
+
+def _backward(
+    engine: Right,
+    theta__p: Array,
+    z: list[Array],
+    a: list[Array],
+    y__bo: Array,
+    grad__p: Array,
+    *,
+    derivative: bool = True,
+    lr: float = 0.0,
+) -> None:
+    """Write the gradient as the reference does, but with W - lr dW in the hidden deltas, or without f'."""
+    architecture = engine.architecture
+    weights, _ = architecture.views(theta__p)
+    grad_weights, grad_biases = architecture.views(grad__p)
+    d__bo = np.empty_like(z[-1])
+    losses.output_delta(architecture.loss, architecture.output, z[-1], a[-1], y__bo, d__bo)
+    for l in reversed(range(len(weights))):
+        layers.dense_backward_weights(d__bo, a[l], grad_weights[l], grad_biases[l])
+        if l > 0:
+            d__bo = d__bo @ (weights[l] - lr * grad_weights[l])
+            if derivative:
+                d__bo = d__bo * activations.DERIVATIVES[architecture.activations[l - 1]](z[l - 1], a[l])
