@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,17 @@ class Encoder:
             return cls(target, task, reason, features, classes)
         mean, deviation = _moments(_numbers(table.name, target, values))
         return cls(target, task, reason, features, mean=mean, deviation=deviation)
+
+    def with_moments_of(self, table: Table) -> Encoder:
+        """Return the same encoder with means and deviations of another table, such as the rows to train on."""
+        features = tuple(
+            feature if feature.levels else _fit_feature(feature.name, table.column(feature.name))
+            for feature in self.features
+        )
+        if self.task == "classification":
+            return replace(self, features=features)
+        mean, deviation = _moments(_numbers(table.name, self.target, table.column(self.target)))
+        return replace(self, features=features, mean=mean, deviation=deviation)
 
     @property
     def inputs(self) -> int:

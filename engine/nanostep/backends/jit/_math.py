@@ -9,7 +9,6 @@ constants of that type, so that float32 stays float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,7 +66,7 @@ def float_of(typingctx: Any, bits: Any) -> Any:
     return FLOATS[bits](bits), generate
 
 
-def _stub(name: str, doc: str) -> Callable[[Any], Any]:
+def _stub(name: str, doc: str) -> Any:
     def stub(x):
         raise TypeError(f"{name} is for compiled code")
 
@@ -83,8 +82,8 @@ def power_of_two(n):
     raise TypeError("power_of_two is for compiled code")
 
 
-exp = _stub("exp", "e^x")
-expm1_negative = _stub("expm1_negative", "e^x - 1 for x <= 0; -1 below -50.")
+exp: Any = _stub("exp", "e^x")
+expm1_negative: Any = _stub("expm1_negative", "e^x - 1 for x <= 0; -1 below -50.")
 log1p_unit = _stub("log1p_unit", "log(1 + u) for u in [0, 1] = 2 artanh(u / (2 + u)).")
 sigmoid = _stub("sigmoid", "1 / (1 + e^-x), or e^x / (1 + e^x) for x < 0: nothing overflows or is lost.")
 tanh = _stub("tanh", "-t / (2 + t) with t = e^(-2|x|) - 1, and the sign of x.")
@@ -224,7 +223,7 @@ def _tanh(x):
     zero, two = real(0), real(2)
 
     def body(x):
-        t = expm1_negative(-two * abs(x))
+        t = expm1_negative(-(two * abs(x)))
         magnitude = -t / (two + t)
         return -magnitude if x < zero else magnitude
 

@@ -1,0 +1,57 @@
+"""The command ``nanostep``: a click group whose commands live in a file each, imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import click
+
+from nanostep._version import __version__
+from nanostep.errors import NanostepError
+
+COMMANDS = {
+    "bench": "Time the backends on the standard workloads.",
+    "demo": "Train on handwritten digits with every backend.",
+    "info": "Show versions, backends and instruction sets.",
+    "predict": "Predict with a model that `nanostep train` saved.",
+    "train": "Train a network on a CSV file.",
+    "worksheet": "Work one SGD step through, every number shown.",
+}
+"""Commands, each the function `command` of a module here, and what the overview says of them."""
+
+
+class Failure(click.ClickException):
+    """An error of the library, shown as one line; exit code 2 as for wrong usage."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """A group that imports a command only when it is called, and turns errors into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"nanostep.cli.{name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(COMMANDS.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (NanostepError, ValueError, TypeError, MemoryError, OSError) as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            raise Failure(str(error) or type(error).__name__) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="nanostep")
+def main() -> None:
+    """Train small dense neural networks on the CPU, one SGD step after another, fast."""
