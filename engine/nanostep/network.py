@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -378,7 +379,7 @@ class Network:
             "dtype": self._dtype.name,
             "backend": self._requested_backend,  # "auto" chooses again where the pickle is read
             "theta": self._theta.copy(),
-            "state": self._state,
+            "state": replace(self._state, slots=self._state.slots.copy()),  # copies share nothing that changes
             "history": self._history,
         }
 
