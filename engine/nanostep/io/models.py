@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -24,10 +24,12 @@ import safetensors
 import safetensors.numpy
 
 from nanostep._checks import check_integer
-from nanostep.errors import BackendUnavailable, FileFormatError
-from nanostep.network import Network
+from nanostep.architecture import Architecture, make_architecture
+from nanostep.backends import resolve
+from nanostep.errors import FileFormatError
+from nanostep.network import DTYPES, Network
 from nanostep.optimizers import OPTIMIZERS, Optimizer
-from nanostep.training import OptimizerState
+from nanostep.training import OptimizerState, continued
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -42,11 +44,12 @@ def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | 
     Raises
     ------
     TypeError
-        `metadata` is not a dict that JSON can hold.
+        `metadata` is not a dict that JSON can hold (NaN and infinity it cannot).
     OSError
         The file cannot be written; what stood at `path` before still stands there.
     """
-    state = net._state
+    # hyper-parameters may have been changed since the last step: what is saved is the state that the next one starts from
+    state = continued(net._state, None)
     header = {
         "format": FORMAT,
         "sizes": net.sizes,
@@ -58,7 +61,7 @@ def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | 
         "metadata": _checked_metadata(metadata),
     }
     slots = {f"slot.{name}": row for name, row in zip(state.optimizer.slots, state.slots, strict=True)}
-    content = safetensors.numpy.save({"theta": net.theta, **slots}, metadata={KEY: json.dumps(header)})
+    content = safetensors.numpy.save({"theta": net.theta, **slots}, metadata={KEY: _to_json(header)})
     _write_atomically(Path(path), content)
 
 
@@ -81,31 +84,17 @@ def load(path: str | PathLike[str], backend: str = "auto") -> Network:
     BackendUnavailable
         The backend asked for cannot run here.
     """
+    resolve(backend)  # so that a wrong backend is not taken for a wrong file
     header, tensors = _read(Path(path))
     try:
-        *hidden, output = header["activations"]
-        theta = tensors["theta"]
-        net = Network(header["sizes"], hidden, output, header["loss"], theta.dtype, backend, seed=0)
-        optimizer = _make_optimizer(header["optimizer"])
-        slots = [tensors[f"slot.{name}"] for name in optimizer.slots]
-        if len(tensors) != 1 + len(slots) or any(array.shape != theta.shape for array in slots):
-            raise ValueError(f"its tensors {sorted(tensors)} do not fit {optimizer}")
-        if any(array.dtype != theta.dtype for array in slots):
-            raise ValueError("its tensors differ in dtype")
-        if theta.shape != net.theta.shape:
-            raise ValueError(f"theta has shape {theta.shape}; its sizes ask for {net.theta.shape}")
-        state = OptimizerState(
-            optimizer,
-            np.array(slots, theta.dtype).reshape(len(slots), len(theta)),
-            check_integer("updates", header["updates"], 0),
-            check_integer("epochs", header["epochs"], 0),
-        )
-    except BackendUnavailable:
-        raise
-    except (KeyError, TypeError, ValueError, MemoryError) as error:
+        architecture, state = _check(header, tensors)
+    except (KeyError, TypeError, ValueError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
         raise FileFormatError(f"{path} is not a usable nanostep model: {reason}") from None
-    # what was saved is what comes back, NaN included
+    *hidden, output = architecture.activations
+    theta = tensors["theta"]
+    net = Network(architecture.sizes, hidden, output, architecture.loss, theta.dtype, backend)
+    # past the setter, which refuses NaN: what was saved is what comes back
     net._theta[...] = theta
     net._state = state
     return net
@@ -125,23 +114,55 @@ def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     if not isinstance(metadata, Mapping):
         raise TypeError(f"metadata must be a dict; got {type(metadata).__name__}")
     try:
-        json.dumps(dict(metadata))
-    except (TypeError, ValueError) as error:
+        json.dumps(dict(metadata), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"metadata must hold only what JSON can: {error}") from None
     return dict(metadata)
 
 
+def _to_json(header: dict[str, Any]) -> str:
+    """Return `header` as JSON; NumPy's numbers, which optimisers accept, as plain ones."""
+    return json.dumps(header, allow_nan=False, default=lambda number: number.item())
+
+
+def _check(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, OptimizerState]:
+    """Return what the file describes; raise KeyError, TypeError or ValueError unless all its parts fit together.
+
+    Nothing of the size that the header claims is allocated before the tensors have shown that they have it.
+    """
+    *hidden, output = header["activations"]
+    architecture = make_architecture(header["sizes"], hidden, output, header["loss"])
+    theta, shape = tensors["theta"], (architecture.parameter_count,)
+    optimizer = _make_optimizer(header["optimizer"])
+    expected = {"theta", *(f"slot.{name}" for name in optimizer.slots)}
+    if set(tensors) != expected:
+        raise ValueError(f"it has tensors {sorted(tensors)}; {optimizer} needs {sorted(expected)}")
+    if theta.dtype.name not in DTYPES:
+        raise ValueError(f"theta has dtype {theta.dtype}; accepted are {' and '.join(DTYPES)}")
+    for name, array in tensors.items():
+        if array.shape != shape or array.dtype != theta.dtype:
+            raise ValueError(
+                f"{name} has shape {array.shape} and dtype {array.dtype}; network {architecture} of {theta.dtype} "
+                f"needs {shape} of {theta.dtype}"
+            )
+    slots = np.empty((len(optimizer.slots), len(theta)), theta.dtype)
+    for row, name in zip(slots, optimizer.slots, strict=True):
+        row[...] = tensors[f"slot.{name}"]
+    updates, epochs = (check_integer(name, header[name], 0) for name in ("updates", "epochs"))
+    return architecture, OptimizerState(optimizer, slots, updates, epochs)
+
+
 def _make_optimizer(values: Mapping[str, Any]) -> Optimizer:
-    if not isinstance(values, dict) or values.get("kind") not in OPTIMIZERS:
-        raise ValueError(f"unknown optimiser {values!r}")
+    if not isinstance(values, dict) or values.get("kind") not in list(OPTIMIZERS):
+        raise ValueError(f"optimizer={values!r} is not known; its kind must be one of: {', '.join(OPTIMIZERS)}")
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name != "kind"}
     return OPTIMIZERS[values["kind"]](**given)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the header and the tensors of a model file."""
-    if not path.exists():
-        raise FileNotFoundError(f"no such file: {path}")
+    # safetensors maps the file; its own errors for what is absent, a directory or locked do not name it
+    path.open("rb").close()
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             text = (file.metadata() or {}).get(KEY)
@@ -152,7 +173,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         raise FileFormatError(f"{path} is a safetensors file, but not a nanostep model: it has no {KEY!r} metadata")
     try:
         header = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise FileFormatError(f"{path} is damaged: its metadata is not JSON ({error})") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         version = header.get("format") if isinstance(header, dict) else None
@@ -162,24 +183,20 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _write_atomically(path: Path, content: bytes) -> None:
     """Write to a file beside `path` and move it into place, so that nobody ever sees half of it."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        # opened like any new file, so that the process's umask decides on its permissions
+        with beside.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, _permissions(path))
-        os.replace(name, path)
+        if path.exists():
+            beside.chmod(path.stat().st_mode & 0o777)
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        # the name beside means nothing to the caller
+        raise type(error)(error.errno, f"cannot write: {error.strerror}", str(path)) from None
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        beside.unlink(missing_ok=True)
         raise
-
-
-def _permissions(path: Path) -> int:
-    """Permissions of the file that is replaced, or those a new file would get; mkstemp gives the owner's only."""
-    try:
-        return path.stat().st_mode & 0o777
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
