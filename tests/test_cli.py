@@ -13,9 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import nanostep as ns
 from cases import REQUIRED
+from nanostep.cli import main
 
 
 def start(*arguments: str | Path, **options) -> subprocess.Popen[str]:
@@ -78,7 +80,7 @@ def test_version() -> None:
 
 @pytest.mark.parametrize("backend", REQUIRED)
 def test_demo_learns_the_digits(backend: str) -> None:
-    text = run("demo", "--backends", backend)
+    text = run("demo", "--backend", backend)
     row = next(line for line in text.splitlines() if f" {backend} " in line and "%" in line and "│" in line)
     accuracy = float(row.split("%")[0].split()[-1])
     assert accuracy >= 96
@@ -86,7 +88,7 @@ def test_demo_learns_the_digits(backend: str) -> None:
 
 
 def test_demo_fails_below_the_required_accuracy() -> None:
-    assert "below 96%" in run("demo", "--backends", "numpy", "--epochs", "1", code=1)
+    assert "below 96%" in run("demo", "--backend", "numpy", "--epochs", "1", code=1)
 
 
 def test_classifier_from_csv_to_predictions(flowers: Path, tmp_path: Path) -> None:
@@ -139,6 +141,36 @@ def test_interrupted_training_keeps_what_was_learned(flowers: Path, tmp_path: Pa
     assert float(out.split("held out: accuracy ")[1].split("%")[0]) > 90
 
 
+def test_training_interrupted_before_its_first_step_saves_nothing(
+    flowers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments, **options) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ns.Network, "train", interrupt)
+    model = tmp_path / "model"
+    result = CliRunner().invoke(main, ["train", str(flowers), "--target", "kind", "--save", str(model)])
+    assert result.exit_code == 130
+    assert "nothing was learned" in result.stderr
+    assert not model.exists()
+
+
+def test_training_that_diverges_says_so_and_saves_nothing(prices: Path, tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    arguments = ("--target", "price", "--optimizer", "sgd", "--lr", "1e9", "--epochs", "3", "--save", model)
+    text = run("train", prices, *arguments, code=1)
+    assert "Warning: the training loss is nan after epoch 1" in text
+    assert "Error: the training diverged and nothing is saved" in text
+    assert ".py" not in text
+    assert not model.exists()
+
+
+def test_missing_numbers_are_named_by_row_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "gaps.csv"
+    path.write_text("a,b,y\n" + "".join(f"{i / 3},{'NA' if i == 7 else i / 7},{i / 5}\n" for i in range(20)))
+    assert "row 8 has 'NA' in column 'b'" in run("train", path, "--target", "y", code=2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -152,8 +184,10 @@ def test_interrupted_training_keeps_what_was_learned(flowers: Path, tmp_path: Pa
         (["train", "{flowers}", "--target", "kind", "--backend", "cuda"], "cuda"),
         (["train", "{flowers}", "--target", "kind", "--save", "no/such/place"], "no such directory"),
         (["predict", "{flowers}", "{flowers}"], "not a nanostep model"),
-        (["predict", "none", "{flowers}"], "no such file"),
-        (["demo", "--backends", "cuda"], "cuda"),
+        (["train", "{flowers}", "--target", "kind", "--save", "."], "'.' is a directory"),
+        (["predict", "none", "{flowers}"], "'none' does not exist"),
+        (["demo", "--backend", "cuda"], "cuda"),
+        (["demo", "--backend", ","], "names nothing"),
         (["worksheet", "--sizes", "2,2,1"], "--x"),
         (["worksheet", "--digits", "0"], "digits"),
         (["worksheet", "--sizes", "2,1", "--theta", "1,2", "--x", "1,2", "--y", "1"], "theta must have shape (3,)"),

@@ -77,7 +77,7 @@ def test_metadata_come_back(tmp_path: Path) -> None:
     assert read_metadata(tmp_path / "model") == {"classes": ["a", "b"], "mean": 1.5}
 
 
-@pytest.mark.parametrize("metadata", [{"x": np.zeros(2)}, {"x": {1, 2}}, [1], "text"])
+@pytest.mark.parametrize("metadata", [{"x": np.zeros(2)}, {"x": {1, 2}}, {"x": np.nan}, [1], "text"])
 def test_metadata_that_json_cannot_hold_are_refused_and_nothing_is_written(metadata, tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="metadata"):
         trained().save(tmp_path / "model", metadata=metadata)
@@ -100,19 +100,49 @@ def test_a_failing_save_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_new_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+def test_a_new_file_has_the_permissions_of_any_new_file_and_a_replaced_one_keeps_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "model"
     (tmp_path / "other").write_text("")
-    trained().save(tmp_path / "model")
-    assert (tmp_path / "model").stat().st_mode == (tmp_path / "other").stat().st_mode
+    trained().save(path)
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
+    path.chmod(0o640)
+    trained().save(path)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_saving_through_a_link_replaces_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "real" / "model")
+    trained().save(link)
+    assert link.is_symlink()
+    assert ns.load(tmp_path / "real" / "model").sizes == (3, 5, 2)
 
 
 def test_missing_file_and_directory(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="none"):
+    with pytest.raises(FileNotFoundError, match=r"none'$"):
         ns.load(tmp_path / "none")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"no/model'$"):
         trained().save(tmp_path / "no" / "model")
-    with pytest.raises(OSError):
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path}'$"):
         ns.load(tmp_path)
+    with pytest.raises(IsADirectoryError, match=f"{tmp_path}'$"):
+        trained().save(tmp_path)
+
+
+def test_hyperparameters_changed_between_steps_are_saved(tmp_path: Path) -> None:
+    net = trained(optimizer=ns.SGD(lr=0.1))
+    net.optimizer.lr = np.float32(0.05)
+    net.optimizer.momentum = 0.9  # type: ignore[attr-defined]
+    net.save(tmp_path / "model")
+    loaded = ns.load(tmp_path / "model", backend="numpy")
+    assert loaded.optimizer == net.optimizer
+    for n in (net, loaded):
+        n.train(X, Y, epochs=2)
+    np.testing.assert_array_equal(loaded.theta, net.theta)
+    net.optimizer.lr = -1
+    with pytest.raises(ValueError, match="lr=-1"):
+        net.save(tmp_path / "model")
 
 
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.99])
@@ -149,14 +179,17 @@ def set_header(**values):
         (set_header(loss="hinge"), "hinge"),
         (set_header(optimizer={"kind": "lion"}), "lion"),
         (set_header(optimizer={"kind": "adam", "lr": -1}), "lr"),
-        (set_header(optimizer={"kind": "sgd", "lr": 0.1}), "do not fit"),
+        (set_header(sizes=[2**20, 2**20, 2**20]), "theta has shape"),
+        (set_header(optimizer={"kind": ["adam"]}), "kind must be one of"),
+        (set_header(optimizer={"kind": "sgd", "lr": 0.1}), r"SGD.* needs \['theta'\]"),
         (set_header(updates=-1), "updates"),
         (lambda header, tensors: header.pop("loss"), "'loss' is missing"),
         (lambda header, tensors: tensors.pop("theta"), "'theta' is missing"),
         (lambda header, tensors: tensors.pop("slot.exp_avg"), "slot.exp_avg"),
-        (lambda header, tensors: tensors.update({"slot.exp_avg": np.zeros(3)}), "do not fit"),
+        (lambda header, tensors: tensors.update({"slot.exp_avg": np.zeros(3)}), r"slot.exp_avg has shape \(3,\)"),
         (lambda header, tensors: tensors.update(theta=tensors["theta"].astype(np.float32)), "dtype"),
         (lambda header, tensors: tensors.update(theta=tensors["theta"].astype(np.int64)), "int64"),
+        (lambda header, tensors: tensors.update(more=np.zeros(32)), "'more'"),
     ],
 )
 def test_inconsistent_files_say_what_is_wrong(change, words: str, tmp_path: Path) -> None:
@@ -172,6 +205,10 @@ def test_foreign_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "other").write_bytes(safetensors.numpy.save({"weight": np.zeros(3)}))
     with pytest.raises(ns.FileFormatError, match="safetensors file, but not a nanostep model"):
         ns.load(tmp_path / "other")
+    for text in ("{", "[" * 100_000):
+        (tmp_path / "other").write_bytes(safetensors.numpy.save({"theta": np.zeros(3)}, metadata={models.KEY: text}))
+        with pytest.raises(ns.FileFormatError, match="not JSON"):
+            ns.load(tmp_path / "other")
 
 
 def test_unknown_backend_is_an_argument_error(tmp_path: Path) -> None:

@@ -102,6 +102,33 @@ def test_classes_are_in_order_and_come_back() -> None:
     assert encoder.inverse_target(np.eye(3)[labels]) == ["10", "9", "10", "2"]
 
 
+def test_ways_to_write_a_number_are_one_class() -> None:
+    data = table(x=["1", "2", "3"], y=["1", "2", "1.0"])
+    encoder = Encoder.fit(data, "y")
+    assert encoder.classes == ("1", "2")
+    assert encoder.transform_target(data).tolist() == [0, 1, 0]
+    with pytest.raises(ValueError, match="row 1 has target '3'; known classes are: 1, 2"):
+        encoder.transform_target(table(y=["3"]))
+
+
+@pytest.mark.parametrize("cell", ["NA", "nan", "n/a", "null", "?", "inf", "-Infinity", "1e999"])
+def test_missing_and_infinite_numbers_are_refused_not_taken_for_text(cell: str) -> None:
+    numbers = ["1.5", "2.5", cell, "4"]
+    for columns in ({"x": numbers, "y": list("abab")}, {"x": list("abab"), "y": numbers}):
+        with pytest.raises(ValueError, match=r"data.csv: row 3 has .* in column '[xy]', whose other values are num"):
+            Encoder.fit(table(**columns), "y")
+
+
+def test_the_same_words_are_values_of_a_text_column() -> None:
+    encoder = Encoder.fit(table(x=["gravel", "none", "7", "?"], y=["1.5", "2.5", "3.5", "4.5"]), "y")
+    assert encoder.features[0].levels == ("7", "?", "gravel", "none")
+
+
+def test_numbers_too_large_to_be_standardised_are_refused() -> None:
+    with pytest.raises(ValueError, match="'x' are too large"):
+        Encoder.fit(table(x=["1e300", "-1e300"], y=["a", "b"]), "y")
+
+
 def test_encoder_survives_json() -> None:
     data = table(a=["1", "2"], b=["p", "q"], y=["u", "v"])
     encoder = Encoder.fit(data, "y")

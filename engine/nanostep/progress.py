@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from nanostep.history import History
@@ -13,14 +14,14 @@ class EpochBar:
     """Context manager that shows epochs done, the latest losses and the time left, on standard error."""
 
     def __init__(self, epochs: int) -> None:
-        from rich.console import Console
-
+        console = Console(stderr=True)
         self._progress = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
             TextColumn("{task.percentage:>3.0f}% {task.fields[losses]}"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
+            disable=not (console.is_terminal or console.is_jupyter),
         )
         self._epochs = epochs
         self._task = self._progress.add_task("train", total=max(epochs, 1), epoch=f"0/{epochs}", losses="")

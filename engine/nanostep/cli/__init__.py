@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+import warnings
+from typing import Any, TextIO
 
 import click
 
@@ -44,11 +45,28 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
-        except (NanostepError, ValueError, TypeError, MemoryError, OSError) as error:
-            if isinstance(error, BrokenPipeError):
-                raise
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                return super().invoke(ctx)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            named = error.filename is not None and error.strerror
+            raise Failure(f"{error.filename}: {error.strerror}" if named else str(error)) from error
+        except (NanostepError, ValueError, TypeError, MemoryError) as error:
             raise Failure(str(error) or type(error).__name__) from error
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line; where in the code it was raised means nothing to someone at the command line."""
+    click.echo(f"Warning: {message}", err=True)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,6 +11,10 @@ import click
 from nanostep.backends import PACKAGES
 
 BACKENDS = ("auto", *PACKAGES)
+
+EXISTING_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
+"""A file to write, made or replaced."""
 
 
 class NumberList(click.ParamType):
@@ -35,7 +40,12 @@ class NameList(click.ParamType):
     name = "LIST"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
-        return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+        if not isinstance(value, str):
+            return value
+        names = [part.strip() for part in value.split(",") if part.strip()]
+        if not names:
+            self.fail("names nothing; leave the option out for all", param, ctx)
+        return names
 
 
 backend = click.option(

@@ -9,6 +9,7 @@ import click
 import numpy as np
 import plotext
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -84,13 +85,15 @@ def steps_per_second(backend: str, split: Split, seconds: float = 0.3) -> float:
 
 
 def draw_losses(history: History, backend: str, width: int) -> str:
-    """Return a text plot of the training and the held-out loss."""
+    """Return a text plot of the training and the held-out loss, on a logarithmic scale."""
     epochs = list(range(1, history.epochs + 1))
     plotext.clear_figure()
     plotext.theme("clear")
     plotext.plot_size(min(width, 90), 16)
     plotext.plot(epochs, history.loss, label="training", marker="dot")
     plotext.plot(epochs, history.validation_loss, label="held out", marker="x")
+    plotext.yscale("log")
+    plotext.xticks(sorted({round(tick) for tick in np.linspace(1, history.epochs, 5)}))
     plotext.title(f"cross-entropy, {backend}")
     plotext.xlabel("epoch")
     return plotext.build()
@@ -98,7 +101,11 @@ def draw_losses(history: History, backend: str, width: int) -> str:
 
 @click.command("demo")
 @click.option(
-    "--backends", type=NameList(), help="Backends to run, such as c,numba.  [default: all that are available]"
+    "--backend",
+    "--backends",
+    "backends",
+    type=NameList(),
+    help="Backends to run, such as c,numba.  [default: all that are available]",
 )
 @click.option("--epochs", type=click.IntRange(1), default=40, show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, weights and order.")
@@ -111,14 +118,14 @@ def command(backends: list[str] | None, epochs: int, seed: int) -> None:
     chosen = []
     for name in backends if backends is not None else PACKAGES:
         if name not in PACKAGES:
-            raise ValueError(f"--backends: {name!r} is not known; choose from: {', '.join(PACKAGES)}")
+            raise ValueError(f"--backend: {name!r} is not known; choose from: {', '.join(PACKAGES)}")
         try:
             load(name)
             chosen.append(name)
         except BackendUnavailable as error:
             if backends is not None:
                 raise
-            console.print(f"[yellow]skipped[/yellow] {error}")
+            console.print(f"[yellow]skipped[/yellow] {escape(str(error))}")
     split = split_digits(seed)
     console.print(
         f"{len(split.train[0])} digits to learn from, {HELD_OUT} held out; 64-32-10, relu, softmax, cross-entropy, "

@@ -5,25 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import platform
-from pathlib import Path
 
 import click
 
 from nanostep._version import __version__
 from nanostep.backends import PACKAGES, load, resolve
+from nanostep.benchmark.machine import cpu_model
 from nanostep.errors import BackendUnavailable
 
 PACKAGES_SHOWN = ("numpy", "numba", "cffi", "safetensors")
-
-
-def processor() -> str:
-    """Return the name of the processor, as far as the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def version_of(package: str) -> str:
@@ -50,7 +40,7 @@ def collect() -> dict[str, dict[str, str]]:
         backends["auto"] = f"not available: {error}"
     versions = {"nanostep": __version__, "python": platform.python_version()}
     versions |= {name: version_of(name) for name in PACKAGES_SHOWN}
-    machine = {"processor": processor(), "system": platform.platform()}
+    machine = {"processor": cpu_model(), "system": platform.platform()}
     return {"versions": versions, "backends": backends, "C library": library, "machine": machine}
 
 

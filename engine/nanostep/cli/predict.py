@@ -15,9 +15,9 @@ from nanostep.io.tables import Encoder, read_table
 
 
 @click.command("predict")
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="CSV file to write.  [default: print]")
+@click.argument("model", type=_options.EXISTING_FILE)
+@click.argument("data", type=_options.EXISTING_FILE)
+@click.option("--output", type=_options.NEW_FILE, metavar="FILE", help="CSV file to write.  [default: print]")
 @click.option("--probabilities", is_flag=True, help="Add a column for each class.")
 @_options.backend
 def command(model: Path, data: Path, output: Path | None, probabilities: bool, backend: str) -> None:

@@ -26,23 +26,23 @@ def split_rows(rows: int, part: float, seed: int) -> tuple[list[int], list[int]]
 def describe_quality(net: Network, encoder: Encoder, table: Table) -> str:
     """Return accuracy, or root-mean-square error and R2 in the units of the target."""
     outputs = net.predict(encoder.transform_inputs(table))
-    predicted = encoder.inverse_target(outputs)
-    actual = table.column(encoder.target)
     if encoder.task == "classification":
-        right = sum(p == a for p, a in zip(predicted, actual, strict=True))
-        return f"accuracy {right / len(actual):.1%} ({right} of {len(actual)})"
-    truth = np.array([float(cell) for cell in actual])
-    errors = truth - np.array(predicted, np.float64)
+        right = int((outputs.argmax(axis=1) == encoder.transform_target(table)).sum())
+        return f"accuracy {right / table.rows:.1%} ({right} of {table.rows})"
+    truth = np.array([float(cell) for cell in table.column(encoder.target)])
+    errors = truth - np.array(encoder.inverse_target(outputs), np.float64)
     spread = float(((truth - truth.mean()) ** 2).sum())
     r2 = f", R2 {1 - float((errors**2).sum()) / spread:.3f}" if spread > 0 else ""
     return f"RMSE {float(np.sqrt((errors**2).mean())):.4g}{r2}"
 
 
 @click.command("train")
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=_options.EXISTING_FILE)
 @click.option("--target", required=True, metavar="COLUMN", help="Column to predict.")
 @click.option("--task", type=click.Choice(TASKS), default="auto", show_default=True)
-@click.option("--hidden", type=_options.NumberList(int), default="32,16", show_default=True, help="Hidden widths.")
+@click.option(
+    "--hidden", type=_options.NumberList(int), default="32,16", show_default=True, help="Hidden widths; '' for none."
+)
 @click.option("--activation", type=click.Choice(HIDDEN_ACTIVATIONS), default="relu", show_default=True)
 @click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="adam", show_default=True)
 @click.option("--lr", type=float, default=None, help="Learning rate.  [default: the optimiser's, 0.01 for sgd]")
@@ -54,7 +54,7 @@ def describe_quality(net: Network, encoder: Encoder, table: Table) -> str:
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, weights and order.")
 @_options.backend
-@click.option("--save", "model", type=click.Path(path_type=Path), metavar="MODEL", help="File to write the model to.")
+@click.option("--save", "model", type=_options.NEW_FILE, metavar="MODEL", help="File to write the model to.")
 def command(
     data: Path,
     target: str,
@@ -75,7 +75,8 @@ def command(
 
     A text target, or one of few distinct integers, makes a classifier; any other numbers make a regression. Numeric
     columns are standardised, text columns become one 0/1 input for each value. Ctrl-C ends the training with what was
-    learned: the model is evaluated and saved as usual, and the exit code is 130.
+    learned: the model is evaluated and saved as usual, and the exit code is 130. If the training diverges, nothing is
+    saved and the exit code is 1.
     """
     table = read_table(data)
     if table.rows < 2:
@@ -118,8 +119,14 @@ def command(
         )
     except KeyboardInterrupt:
         interrupted = True
-        click.echo("interrupted: going on with what was learned", err=True)
     history = net.history
+    if interrupted and (history is None or history.steps == 0):
+        click.echo("interrupted before the first step: nothing was learned", err=True)
+        raise SystemExit(130)
+    if interrupted:
+        click.echo("interrupted: going on with what was learned", err=True)
+    if not np.isfinite(net.theta).all():
+        raise click.ClickException("the training diverged and nothing is saved; a smaller --lr may help")
     if history is not None and history.loss:
         last = f"epoch {history.epochs}: training loss {history.loss[-1]:.4g}"
         if history.validation_loss:

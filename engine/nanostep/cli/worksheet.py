@@ -39,7 +39,7 @@ EXAMPLE: dict[str, Any] = {
 @click.option(
     "--format", "style", type=click.Choice(["text", "latex", "html", "json"]), default="text", show_default=True
 )
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="File to write.  [default: print]")
+@click.option("--output", type=_options.NEW_FILE, metavar="FILE", help="File to write.  [default: print]")
 @_options.backend
 def command(
     sizes: list[int] | None,

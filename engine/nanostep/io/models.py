@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | 
     OSError
         The file cannot be written; what stood at `path` before still stands there.
     """
-    # hyper-parameters may have been changed since the last step: what is saved is the state that the next one starts from
+    # hyper-parameters may have changed since the last step: the state that the next one would start from is saved
     state = continued(net._state, None)
     header = {
         "format": FORMAT,
@@ -139,7 +140,7 @@ def _check(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tupl
         raise ValueError(f"it has tensors {sorted(tensors)}; {optimizer} needs {sorted(expected)}")
     if theta.dtype.name not in DTYPES:
         raise ValueError(f"theta has dtype {theta.dtype}; accepted are {' and '.join(DTYPES)}")
-    for name, array in tensors.items():
+    for name, array in {"theta": theta, **tensors}.items():
         if array.shape != shape or array.dtype != theta.dtype:
             raise ValueError(
                 f"{name} has shape {array.shape} and dtype {array.dtype}; network {architecture} of {theta.dtype} "
@@ -183,20 +184,21 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 def _write_atomically(path: Path, content: bytes) -> None:
     """Write to a file beside `path` and move it into place, so that nobody ever sees half of it."""
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    target = Path(os.path.realpath(path))  # a link stays one: what it points to is replaced
+    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         # opened like any new file, so that the process's umask decides on its permissions
         with beside.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if path.exists():
-            beside.chmod(path.stat().st_mode & 0o777)
-        beside.replace(path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        # the name beside means nothing to the caller
-        raise type(error)(error.errno, f"cannot write: {error.strerror}", str(path)) from None
-    except BaseException:
-        beside.unlink(missing_ok=True)
+        if target.exists():
+            beside.chmod(target.stat().st_mode & 0o777)
+        beside.replace(target)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink()
+        if isinstance(error, OSError) and error.filename is not None:
+            # with the name that the caller knows
+            raise OSError(error.errno, error.strerror, str(path)) from None
         raise

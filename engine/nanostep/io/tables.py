@@ -2,7 +2,7 @@
 
 Numeric feature columns are standardised with the mean and standard deviation of the rows they were fitted to; text
 columns become one 0/1 input for each value seen. A numeric target is standardised too (regression); a text target, or
-one of few distinct integers, becomes class labels (classification).
+one of few distinct integers, becomes class labels (classification). Missing values are refused, not guessed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from nanostep.errors import FileFormatError
 TASKS = ("auto", "regression", "classification")
 MOST_CLASSES = 20
 """Most distinct integers in a target that is taken for class numbers."""
+
+MISSING = frozenset({"na", "n/a", "none", "null", "?", "-", "."})
+"""What stands for a missing number in common files, in lower case, beside nan. In a text column it is a value."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,8 @@ class Feature:
 class Encoder:
     """How a table becomes inputs and targets of a network, and outputs become values again.
 
+    Classes that are numbers are told apart by value: 1 and 1.0 are the same.
+
     Attributes
     ----------
     target : str
@@ -120,31 +125,39 @@ class Encoder:
 
     @classmethod
     def fit(cls, table: Table, target: str, task: str = "auto") -> Encoder:
-        """Learn the encoding from a table."""
+        """Learn the encoding from a table.
+
+        Raises
+        ------
+        ValueError
+            The target is not there, is the only column, or has only one class; a column would be numbers but for
+            missing or infinite ones.
+        """
         check_choice("task", task, TASKS)
         values = table.column(target)
         names = [name for name in table.columns if name != target]
         if not names:
             raise ValueError(f"{table.name} has no column beside the target {target!r}")
-        task, reason = _choose_task(values, target, task)
-        features = tuple(_fit_feature(name, table.column(name)) for name in names)
+        numeric = _holds_numbers(table.name, target, values)
+        task, reason = _choose_task(values, target, task, numeric)
+        features = tuple(_fit_feature(table.name, name, table.column(name)) for name in names)
         if task == "classification":
-            classes = _sorted_classes(values)
+            classes = _sorted_classes(values, numeric)
             if len(classes) < 2:
                 raise ValueError(f"target {target!r} has only one value, {classes[0]!r}; there is nothing to learn")
             return cls(target, task, reason, features, classes)
-        mean, deviation = _moments(_numbers(table.name, target, values))
+        mean, deviation = _moments(table.name, target, values)
         return cls(target, task, reason, features, mean=mean, deviation=deviation)
 
     def with_moments_of(self, table: Table) -> Encoder:
         """Return the same encoder with means and deviations of another table, such as the rows to train on."""
         features = tuple(
-            feature if feature.levels else _fit_feature(feature.name, table.column(feature.name))
+            feature if feature.levels else _fit_feature(table.name, feature.name, table.column(feature.name))
             for feature in self.features
         )
         if self.task == "classification":
             return replace(self, features=features)
-        mean, deviation = _moments(_numbers(table.name, self.target, table.column(self.target)))
+        mean, deviation = _moments(table.name, self.target, table.column(self.target))
         return replace(self, features=features, mean=mean, deviation=deviation)
 
     @property
@@ -179,12 +192,14 @@ class Encoder:
         cells = table.column(self.target)
         if self.task == "regression":
             return ((_numbers(table.name, self.target, cells) - self.mean) / self.deviation)[:, None]
-        known = {name: i for i, name in enumerate(self.classes)}
-        for row, cell in enumerate(cells, 1):
-            if cell not in known:
+        numeric = all(_is_number(name) for name in self.classes)
+        known: dict[str | float, int] = {float(name) if numeric else name: i for i, name in enumerate(self.classes)}
+        labels = [known.get(float(cell) if numeric and _is_number(cell) else cell) for cell in cells]
+        for row, (cell, label) in enumerate(zip(cells, labels, strict=True), 1):
+            if label is None:
                 names = ", ".join(self.classes)
                 raise ValueError(f"{table.name}: row {row} has target {cell!r}; known classes are: {names}")
-        return np.array([known[cell] for cell in cells], np.int64)
+        return np.array(labels, np.int64)
 
     def inverse_target(self, outputs: np.ndarray) -> list[str] | list[float]:
         """Return class names, or numbers in the units of the target, for outputs (rows, outputs)."""
@@ -208,9 +223,31 @@ class Encoder:
 
 def _is_number(cell: str) -> bool:
     try:
-        return math.isfinite(float(cell))
+        return math.isfinite(float(cell)) and "_" not in cell  # Python's 1_000 is not a number in other programs
     except ValueError:
         return False
+
+
+def _is_missing(cell: str) -> bool:
+    """True for what stands where a finite number should: nan, inf, NA and the like."""
+    if cell.lower() in MISSING:
+        return True
+    try:
+        return not math.isfinite(float(cell))
+    except ValueError:
+        return False
+
+
+def _holds_numbers(table: str, column: str, cells: list[str]) -> bool:
+    """True if all cells are numbers; raise ValueError if all are but for missing ones, which would pass for text."""
+    others = {row: cell for row, cell in enumerate(cells, 1) if not _is_number(cell)}
+    if 0 < len(others) < len(cells) and all(_is_missing(cell) for cell in others.values()):
+        row, cell = next(iter(others.items()))
+        raise ValueError(
+            f"{table}: row {row} has {cell!r} in column {column!r}, whose other values are numbers "
+            f"({len(others)} of {len(cells)} rows are like it); fill or drop them first"
+        )
+    return not others
 
 
 def _numbers(table: str, column: str, cells: list[str]) -> np.ndarray:
@@ -220,30 +257,37 @@ def _numbers(table: str, column: str, cells: list[str]) -> np.ndarray:
     return np.array([float(cell) for cell in cells])
 
 
-def _moments(numbers: np.ndarray) -> tuple[float, float]:
+def _moments(table: str, column: str, cells: list[str]) -> tuple[float, float]:
     """Mean and standard deviation; 1 for the latter where all values are the same."""
-    deviation = float(numbers.std())
-    return float(numbers.mean()), deviation if deviation > 0 else 1.0
+    numbers = _numbers(table, column, cells)
+    with np.errstate(all="ignore"):
+        mean, deviation = float(numbers.mean()), float(numbers.std())
+    if not math.isfinite(deviation):
+        raise ValueError(f"{table}: the numbers in column {column!r} are too large: their squares overflow")
+    return mean, deviation if deviation > 0 else 1.0
 
 
-def _fit_feature(name: str, cells: list[str]) -> Feature:
-    if all(_is_number(cell) for cell in cells):
-        mean, deviation = _moments(np.array([float(cell) for cell in cells]))
-        return Feature(name, mean, deviation)
+def _fit_feature(table: str, name: str, cells: list[str]) -> Feature:
+    if _holds_numbers(table, name, cells):
+        return Feature(name, *_moments(table, name, cells))
     return Feature(name, levels=tuple(sorted(set(cells))))
 
 
-def _sorted_classes(values: list[str]) -> tuple[str, ...]:
-    distinct = set(values)
-    numeric = all(_is_number(value) for value in distinct)
-    return tuple(sorted(distinct, key=float if numeric else str))
+def _sorted_classes(values: list[str], numeric: bool) -> tuple[str, ...]:
+    """Return the distinct values in order; of several ways to write a number, the first."""
+    if not numeric:
+        return tuple(sorted(set(values)))
+    first: dict[float, str] = {}
+    for value in values:
+        first.setdefault(float(value), value)
+    return tuple(first[number] for number in sorted(first))
 
 
-def _choose_task(values: list[str], target: str, task: str) -> tuple[str, str]:
+def _choose_task(values: list[str], target: str, task: str, numeric: bool) -> tuple[str, str]:
     """Return the task and the reason for it."""
     if task != "auto":
         return task, "as asked for"
-    if not all(_is_number(value) for value in values):
+    if not numeric:
         return "classification", f"target {target!r} holds text"
     distinct = {float(value) for value in values}
     if all(number.is_integer() for number in distinct) and len(distinct) <= min(MOST_CLASSES, max(2, len(values) // 5)):

@@ -11,6 +11,7 @@ from nanostep._names import ACTIVATIONS, LOSSES
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS
 from nanostep.backends.jit._math import exp, softplus
 from nanostep.backends.jit.activations import SIGMOID, SOFTMAX, ZERO, times_derivative
+from nanostep.backends.reference.losses import LOG_FLOOR, SLOPE_FLOOR
 
 Array = np.ndarray
 
@@ -42,8 +43,8 @@ def loss_term(loss, a, y):
     if loss == HUBER:
         return 0.5 * (e * e) if abs(e) <= 1 else abs(e) - 0.5
     if loss == BINARY_CROSS_ENTROPY:
-        one = type(a)(1)
-        return 1.0 * (cross(y, a) + cross(one - y, one - a))
+        one, floor = type(a)(1), type(a)(LOG_FLOOR)
+        return -1.0 * (y * max(math.log(a), floor) + (one - y) * max(math.log(one - a), floor))
     if loss == POISSON:
         return 1.0 * (exp(a) - y * a)
     return 1.0 * cross(y, a)
@@ -110,7 +111,7 @@ def loss_slope(loss, a, y):
     if loss == HUBER:
         return one if e > one else -one if e < -one else e
     if loss == BINARY_CROSS_ENTROPY:
-        return e / (a * (one - a))
+        return e / max(a * (one - a), type(a)(SLOPE_FLOOR))
     if loss == CROSS_ENTROPY:
         return -y / a if y != 0 else y
     if loss == POISSON:

@@ -15,6 +15,10 @@ from nanostep.backends.reference.activations import DERIVATIVES, softplus
 
 Array = np.ndarray
 
+LOG_FLOOR = -100.0
+SLOPE_FLOOR = 1e-12
+"""Where binary cross-entropy is not joined with sigmoid: PyTorch's bounds on log a, and on a (1 - a) as a divisor."""
+
 
 def _huber(a: Array, y: Array) -> Array:
     e = np.abs(a - y)
@@ -26,12 +30,17 @@ def _cross(p: Array, q: Array) -> Array:
     return -p * np.log(np.where(p == 0, 1, q))
 
 
+def _binary_cross_entropy(a: Array, y: Array) -> Array:
+    """-(y log a + (1 - y) log(1 - a)), with logarithms of at least LOG_FLOOR, as PyTorch's BCELoss"""
+    return -(y * np.maximum(np.log(a), LOG_FLOOR) + (1 - y) * np.maximum(np.log(1 - a), LOG_FLOOR))
+
+
 TERMS: dict[str, Callable[[Array, Array], Array]] = {
     "half_squared_error": lambda a, y: (a - y) ** 2 / 2,
     "squared_error": lambda a, y: (a - y) ** 2,
     "absolute_error": lambda a, y: np.abs(a - y),
     "huber": _huber,
-    "binary_cross_entropy": lambda a, y: _cross(y, a) + _cross(1 - y, 1 - a),
+    "binary_cross_entropy": _binary_cross_entropy,
     "cross_entropy": lambda a, y: _cross(y, a),
     "poisson": lambda a, y: np.exp(a) - y * a,
 }
@@ -42,7 +51,7 @@ TERM_DERIVATIVES: dict[str, Callable[[Array, Array], Array]] = {
     "squared_error": lambda a, y: 2 * (a - y),
     "absolute_error": lambda a, y: np.sign(a - y),
     "huber": lambda a, y: np.clip(a - y, -1, 1),
-    "binary_cross_entropy": lambda a, y: (a - y) / (a * (1 - a)),
+    "binary_cross_entropy": lambda a, y: (a - y) / np.maximum(a * (1 - a), SLOPE_FLOOR),
     "cross_entropy": lambda a, y: np.where(y == 0, 0, -y / a),
     "poisson": lambda a, y: np.exp(a) - y,
 }

@@ -32,7 +32,7 @@ def targets(samples: Samples, rows: slice | Array, outputs: int) -> Array:
 
 
 class Engine:
-    """See `nanostep.backends.contract.Engine`."""
+    """See `nanostep.backends.contract.Engine`. Overflow is silent, as in compiled code."""
 
     isa = ""
 
@@ -71,11 +71,13 @@ class Engine:
     def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
         return None
 
+    @np.errstate(all="ignore")
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
         for start in range(0, len(x__ni), BLOCK):
             rows = slice(start, start + BLOCK)
             a__no[rows] = self.forward(theta__p, x__ni[rows])[1][-1]
 
+    @np.errstate(all="ignore")
     def loss(self, theta__p: Array, samples: Samples) -> float:
         total = 0.0
         for start in range(0, len(samples), BLOCK):
@@ -85,12 +87,14 @@ class Engine:
             total += len(y__bo) * loss_value(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo)
         return total / len(samples)
 
+    @np.errstate(all="ignore")
     def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
         z, a = self.forward(theta__p, samples.x)
         y__bo = targets(samples, slice(None), self.architecture.outputs)
         self.backward(theta__p, z, a, y__bo, grad__p)
         return loss_value(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo)
 
+    @np.errstate(all="ignore")
     def train(
         self,
         theta__p: Array,
