@@ -195,3 +195,16 @@ def test_unrolled_steps_follow_the_reference(activation: str, output: str, loss:
     tolerance = 500 * np.finfo(dtype).eps
     np.testing.assert_allclose(nets[1].theta, nets[0].theta, rtol=tolerance, atol=tolerance)
     np.testing.assert_allclose(histories[1].loss, histories[0].loss, rtol=tolerance)
+
+
+def test_disk_caches_are_valid_for_these_sources_only(tmp_path: Path) -> None:
+    stamp = _compile.fingerprint(jit._SOURCES)
+    for kernel in (batch_gradient, jit.networks.train_batches, jit.layers.add_product, jit.order.shuffle_kernel):
+        assert kernel._cache._cache_file._source_stamp == stamp
+    paths = [tmp_path / "a.py", tmp_path / "b.py"]
+    for path in paths:
+        path.write_text("x = 1")
+    before = _compile.fingerprint(paths)
+    paths[1].write_text("x = 2")
+    assert _compile.fingerprint(paths) != before
+    assert _compile.stamp_caches([jit.order, jit.layers], stamp) > 5

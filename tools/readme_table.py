@@ -19,6 +19,11 @@ def describe(workload: dict[str, Any]) -> str:
     return f"{sizes} {workload['activation']}, batch {workload['batch']}, {workload['dtype']}, {workload['optimizer']}"
 
 
+def show(value: float) -> str:
+    """Return three significant digits."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+
+
 def make_table(figures: dict[str, Any]) -> str:
     """Return the table: a row for each workload, microseconds per step for each backend."""
     rows: dict[str, dict[str, Any]] = {}
@@ -31,7 +36,7 @@ def make_table(figures: dict[str, Any]) -> str:
     ]
     for name, by_backend in rows.items():
         first = by_backend[backends[0]]
-        figures_shown = " | ".join(f"{by_backend[b]['us_per_step']:.3g}" for b in backends)
+        figures_shown = " | ".join(show(by_backend[b]["us_per_step"]) for b in backends)
         lines.append(f"| {name} | {describe(first['workload'])} | {figures_shown} | {first['samples_per_s']:,.0f} |")
     machine = figures["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
