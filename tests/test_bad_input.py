@@ -66,10 +66,18 @@ NETWORKS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: ns.SGD(nesterov=True), ValueError, "nesterov=True needs momentum > 0"),
     (lambda: ns.SGD(momentum=0.9, nesterov=1), TypeError, "nesterov must be True or False"),
     (lambda: ns.SGD(weight_decay=-1e-3), ValueError, "weight_decay"),
+    (lambda: ns.SGD(momentum=0.9, nesterov=True, dampening=0.1), ValueError, "dampening = 0"),
+    (lambda: ns.SGD(momentum=NAN), ValueError, "momentum=nan"),
+    (lambda: ns.SGD(dampening=INF), ValueError, "dampening=inf"),
+    (lambda: ns.SGD(lr=1j), TypeError, "lr must be a real number"),
     (lambda: ns.RMSprop(alpha=1.5), ValueError, "alpha=1.5"),
     (lambda: ns.RMSprop(eps=-1), ValueError, "eps"),
     (lambda: ns.RMSprop(centered="no"), TypeError, "centered"),
     (lambda: ns.Adam(betas=(0.9, 1.0)), ValueError, "betas[1]=1.0"),
+    (lambda: ns.Adam(betas=(-0.1, 0.9)), ValueError, "betas[0]=-0.1"),
+    (lambda: ns.Adam(betas=(0.9, NAN)), ValueError, "betas[1]=nan"),
+    (lambda: ns.Adam(betas=(0.9, "x")), TypeError, "betas[1] must be a real number"),
+    (lambda: ns.Adam(betas=(0.9,)), TypeError, "betas must be a pair"),
     (lambda: ns.Adam(betas=0.9), TypeError, "betas must be a pair"),
     (lambda: ns.AdamW(amsgrad=None), TypeError, "amsgrad"),
 ]
@@ -143,24 +151,52 @@ def test_methods_refuse_data(backend: str, method: str, x: Any, y: Any, exceptio
 @pytest.mark.parametrize("backend", REQUIRED)
 def test_predict_refuses_data(backend: str) -> None:
     net = make(backend)
-    for x, _, exception, words in DATA:
-        if words.startswith("X") and "no samples" not in words:
-            with pytest.raises(exception) as caught:
-                net.predict(x)
-            assert words in str(caught.value)
+    refused = [row for row in DATA if row[3].startswith("X") and "no samples" not in row[3]]
+    assert len(refused) >= 10
+    for x, _, exception, words in refused:
+        with pytest.raises(exception) as caught:
+            net.predict(x)
+        assert words in str(caught.value)
+
+
+ROW = X[1]
+ROWS: list[tuple[str, str, Any, Any]] = [
+    *(("huber", "identity", with_value(X, value)[1], Y[1]) for value in (NAN, INF, -INF)),
+    *(("huber", "identity", ROW, with_value(Y, value)[2]) for value in (NAN, INF, -INF)),
+    ("huber", "identity", X[1, :2], Y[1]),
+    ("huber", "identity", ROW, Y[1, :1]),
+    ("huber", "identity", ROW, X[0]),
+    ("huber", "identity", ROW, Y[1] + 0j),
+    ("binary_cross_entropy", "sigmoid", ROW, np.array([1.5, 0.5])),
+    ("binary_cross_entropy", "softmax", ROW, np.array([-0.5, 0.5])),
+    ("cross_entropy", "softmax", ROW, np.array([0.4, 0.4])),
+    ("cross_entropy", "softmax", ROW, np.array([1.5, -0.5])),
+    ("poisson", "identity", ROW, np.array([1.0, -1.0])),
+]
+
+
+@pytest.mark.parametrize("backend", REQUIRED)
+@pytest.mark.parametrize(("loss", "output", "x", "y"), ROWS)
+def test_one_plain_row_is_refused_in_the_same_words_as_any_data(
+    backend: str, loss: str, output: str, x: np.ndarray, y: np.ndarray
+) -> None:
+    """Rows of the network's own dtype may take a short cut, which must refuse what the gate refuses."""
+    net = make(backend, loss, output)
+    before, messages = snapshot(net), []
+    for data, target in ((x, y), (x.tolist(), y), (x, y.tolist())):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            net.step(data, target, 0.1)
+        messages.append(str(caught.value).replace("list of", "ndarray of"))
+    assert len(set(messages)) == 1
+    assert snapshot(net) == before
 
 
 @pytest.mark.parametrize("backend", REQUIRED)
 @pytest.mark.parametrize("value", [NAN, INF, -INF])
-def test_one_plain_row_is_checked_like_any_data(backend: str, value: float) -> None:
-    """Rows of the network's own dtype may take a short cut: it must refuse what the gate refuses."""
+def test_predicting_one_plain_row_refuses_what_is_not_finite(backend: str, value: float) -> None:
     net = make(backend)
-    before = snapshot(net)
-    bad_x, bad_y = with_value(X, value)[1], with_value(Y, value)[2]
-    for call in (lambda: net.predict(bad_x), lambda: net.step(bad_x, Y[1], 0.1), lambda: net.step(X[0], bad_y, 0.1)):
-        with pytest.raises(ValueError, match="must be finite in float64"):
-            call()
-    assert snapshot(net) == before
+    with pytest.raises(ValueError, match=r"X must be finite in float64; X\[1\] is"):
+        net.predict(with_value(X, value)[1])
 
 
 @pytest.mark.parametrize("backend", REQUIRED)
@@ -171,6 +207,11 @@ def test_one_plain_row_is_checked_like_any_data(backend: str, value: float) -> N
         ("cross_entropy", "softmax", [0, 1, -1, 0, 0, 0], ValueError, "label -1"),
         ("cross_entropy", "softmax", [0, 1, 0.5, 0, 0, 0], ValueError, "fractions such as 0.5"),
         ("cross_entropy", "softmax", [0, 1, NAN, 0, 0, 0], ValueError, "nan"),
+        ("cross_entropy", "softmax", [0, 1, INF, 0, 0, 0], ValueError, "inf"),
+        ("cross_entropy", "softmax", [0, 1, 2**70, 0, 0, 0], TypeError, "dtype object"),
+        ("cross_entropy", "softmax", LABELS + 0j, TypeError, "integer class labels"),
+        ("cross_entropy", "softmax", LABELS.astype(np.uint64) + np.uint64(2**63), ValueError, "out of range"),
+        ("cross_entropy", "softmax", np.full((6, 2), NAN), ValueError, "Y[0, 0] is nan"),
         ("cross_entropy", "softmax", list("abcabc"), TypeError, "integer class labels"),
         ("cross_entropy", "softmax", LABELS[:5], ValueError, "class labels of shape (6,)"),
         ("cross_entropy", "softmax", np.full((6, 2), 0.4), ValueError, "sum to 1"),

@@ -197,7 +197,8 @@ class Engine:
         run = (*self._data(samples), cursor.order, place, loss_sum, epoch_loss__e)
         work, seed = self._work(len(slots__sp)), np.uint64(plan.seed)
         single = plain and plan.batch == 1
-        if single and samples.labels is None and can_unroll(self.architecture):
+        # a lone sample is a call of `step`, which is not worth a compilation
+        if single and len(samples) > 1 and samples.labels is None and can_unroll(self.architecture):
             n, x, y, _ = self._data(samples)
             run_unrolled = train_unrolled(self.architecture)
             ended = run_unrolled(h["lr"], seed, steps, theta__p, n, x, y, cursor.order, place, loss_sum, epoch_loss__e)
