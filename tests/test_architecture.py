@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 
 import numpy as np
@@ -31,9 +32,7 @@ def test_layout_covers_theta_without_gap_or_overlap(sizes: tuple[int, ...]) -> N
 @pytest.mark.parametrize("sizes", SIZES)
 def test_layers_are_chained(sizes: tuple[int, ...]) -> None:
     architecture = make(*sizes)
-    assert tuple((layer.inputs, layer.outputs) for layer in architecture.layers) == tuple(
-        zip(sizes, sizes[1:], strict=False)
-    )
+    assert [(layer.inputs, layer.outputs) for layer in architecture.layers] == list(itertools.pairwise(sizes))
     assert (architecture.inputs, architecture.outputs) == (sizes[0], sizes[-1])
     assert [layer.activation for layer in architecture.layers] == ["tanh"] * (len(sizes) - 2) + ["identity"]
 
@@ -57,7 +56,8 @@ def test_one_activation_for_all_or_one_per_hidden_layer() -> None:
     mixed = make_architecture([2, 3, 4, 1], ["silu", "elu"], "sigmoid", "huber")
     assert mixed.activations == ("silu", "elu", "sigmoid")
     assert mixed.output == "sigmoid"
-    for activation in ("relu", [], ()):
+    unused: tuple[str | list[str], ...] = ("relu", [])
+    for activation in unused:
         assert make_architecture([2, 1], activation, "tanh", "huber").activations == ("tanh",)
 
 

@@ -133,7 +133,7 @@ def snapshot(net: ns.Network) -> tuple[bytes, bytes, int, int, object, object]:
 @pytest.mark.parametrize(("x", "y", "exception", "words"), DATA)
 def test_methods_refuse_data(backend: str, method: str, x: Any, y: Any, exception: type[Exception], words: str) -> None:
     net = make(backend)
-    calls = {
+    calls: dict[str, Callable[[], object]] = {
         "loss": lambda: net.loss(x, y),
         "gradient": lambda: net.gradient(x, y),
         "step": lambda: net.step(x, y, optimizer=ns.SGD()),

@@ -80,9 +80,7 @@ def test_weight_decay_is_all_that_moves_a_weight_without_gradient(
 @pytest.mark.parametrize("backend", REQUIRED)
 @pytest.mark.parametrize("cls", [ns.RMSprop, ns.Adam])
 def test_decay_in_the_gradient_is_normalised_away(backend: str, cls: type[ns.RMSprop | ns.Adam]) -> None:
-    """An L2 penalty is divided by its own size: the weight moves by about lr towards 0 (RMSprop: lr / sqrt(1 - alpha)),
-    however small the penalty is.
-    """
+    """A penalty is divided by its own size, so a weight moves towards 0 by lr (RMSprop: lr / sqrt(1 - alpha))."""
     start = ns.Network([2, 1], seed=1, backend="numpy").weights[0]
     net = ns.Network([2, 1], output="identity", loss="absolute_error", backend=backend, seed=1)
     net.step([[0.0, 0.0]], [[-1000.0]], optimizer=cls(lr=1e-3, weight_decay=0.25, eps=0.0))

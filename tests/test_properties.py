@@ -14,9 +14,11 @@ from nanostep.backends import load
 TRY = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 SEEDS = st.integers(0, 2**64 - 1)
 
+Case = tuple[ns.Network, np.ndarray, np.ndarray]
+
 
 @st.composite
-def networks(draw: st.DrawFn) -> tuple[ns.Network, np.ndarray, np.ndarray]:
+def networks(draw: st.DrawFn) -> Case:
     """A float64 network on a backend, and samples for it."""
     sizes = draw(st.lists(st.integers(1, 9), min_size=2, max_size=5))
     loss = draw(st.sampled_from(LOSSES))
@@ -58,7 +60,7 @@ def test_orders_are_uniform() -> None:
 
 @TRY
 @given(case=networks())
-def test_the_gradient_of_a_batch_is_the_mean_of_those_of_its_samples(case) -> None:
+def test_the_gradient_of_a_batch_is_the_mean_of_those_of_its_samples(case: Case) -> None:
     net, X, Y = case
     loss, gradient = net.gradient(X, Y)
     singles = [net.gradient(X[i : i + 1], Y[i : i + 1]) for i in range(len(X))]
@@ -70,7 +72,7 @@ def test_the_gradient_of_a_batch_is_the_mean_of_those_of_its_samples(case) -> No
 
 @TRY
 @given(case=networks())
-def test_predictions_of_a_batch_are_those_of_its_rows(case) -> None:
+def test_predictions_of_a_batch_are_those_of_its_rows(case: Case) -> None:
     net, X, _ = case
     rows = np.array([net.predict(x) for x in X])
     np.testing.assert_allclose(net.predict(X), rows, rtol=1e-12, atol=1e-13)
@@ -78,7 +80,7 @@ def test_predictions_of_a_batch_are_those_of_its_rows(case) -> None:
 
 @TRY
 @given(case=networks(), batch=st.integers(1, 90), first=st.integers(0, 4), seed=SEEDS)
-def test_runs_may_be_cut(case, batch: int, first: int, seed: int) -> None:
+def test_runs_may_be_cut(case: Case, batch: int, first: int, seed: int) -> None:
     net, X, Y = case
     start, optimizer = net.theta.copy(), ns.SGD(lr=0.01, momentum=0.5)
     whole = net.train(X, Y, epochs=5, batch_size=batch, optimizer=optimizer, seed=seed).loss
@@ -92,7 +94,7 @@ def test_runs_may_be_cut(case, batch: int, first: int, seed: int) -> None:
 
 @TRY
 @given(case=networks())
-def test_calls_that_only_look_change_nothing(case) -> None:
+def test_calls_that_only_look_change_nothing(case: Case) -> None:
     net, X, Y = case
     before = net.theta.tobytes(), X.tobytes(), Y.tobytes()
     net.predict(X)

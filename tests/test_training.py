@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 import nanostep as ns
 from cases import REQUIRED
+from nanostep.callbacks import Callback
 
 X = np.random.default_rng(0).standard_normal((45, 3))
 Y = np.random.default_rng(1).random((45, 2))
@@ -75,7 +78,7 @@ def test_every_backend_uses_the_same_order(batch_size: int) -> None:
 
 
 def test_seeds(net: ns.Network) -> None:
-    def train(**arguments) -> bytes:
+    def train(**arguments: Any) -> bytes:
         net.theta = make().theta
         net.train(X, Y, epochs=2, optimizer=ns.SGD(lr=0.1), **arguments)
         return net.theta.tobytes()
@@ -90,7 +93,7 @@ def test_seeds(net: ns.Network) -> None:
     assert train(seed=net.history.seed) == drawn[1]
 
 
-OPTIMIZERS = [
+OPTIMIZERS: list[Callable[[], ns.Optimizer]] = [
     lambda: ns.SGD(lr=0.05),
     lambda: ns.SGD(lr=0.05, momentum=0.9),
     lambda: ns.RMSprop(centered=True, momentum=0.5),
@@ -101,7 +104,9 @@ OPTIMIZERS = [
 
 @pytest.mark.parametrize("batch_size", [1, 7])
 @pytest.mark.parametrize("new", OPTIMIZERS)
-def test_the_same_optimiser_goes_on_with_the_same_bits(net: ns.Network, new, batch_size: int) -> None:
+def test_the_same_optimiser_goes_on_with_the_same_bits(
+    net: ns.Network, new: Callable[[], ns.Optimizer], batch_size: int
+) -> None:
     twin, optimizer, other = make(net.backend), new(), new()
     whole = net.train(X, Y, epochs=6, batch_size=batch_size, optimizer=optimizer)
     parts = [twin.train(X, Y, epochs=2, batch_size=batch_size, optimizer=other)]
@@ -112,13 +117,12 @@ def test_the_same_optimiser_goes_on_with_the_same_bits(net: ns.Network, new, bat
 
 
 @pytest.mark.parametrize("new", OPTIMIZERS[1:])
-def test_another_optimiser_and_a_reset_start_afresh(net: ns.Network, new) -> None:
+def test_another_optimiser_and_a_reset_start_afresh(net: ns.Network, new: Callable[[], ns.Optimizer]) -> None:
     thetas = []
     optimizer = new()
-    for prepare in (lambda: new(), lambda: new(), lambda: optimizer):
+    for chosen in (new(), new(), optimizer):
         net.train(X, Y, epochs=1, optimizer=optimizer)
         net.theta = make().theta
-        chosen = prepare()
         if chosen is optimizer:
             net.reset_optimizer()
         net.train(X, Y, epochs=2, optimizer=chosen)
@@ -198,14 +202,21 @@ def stop_by_exception(event: ns.EpochEnd) -> None:
 
 
 @pytest.mark.parametrize("stop", [lambda event: event.epoch == 2, stop_by_exception])
-def test_callbacks_can_stop(net: ns.Network, stop) -> None:
-    calls = []
-    history = net.train(X, Y, epochs=50, callbacks=[stop, calls.append] if stop is not stop_by_exception else [stop])
+def test_callbacks_can_stop(net: ns.Network, stop: Callback) -> None:
+    before: list[int] = []
+    history = net.train(X, Y, epochs=50, callbacks=[lambda event: before.append(event.epoch), stop])
+    assert before == [1, 2]
     assert history.epochs == 2
     assert not history.interrupted
     twin = make(net.backend)
     twin.train(X, Y, epochs=2)
     assert net.theta.tobytes() == twin.theta.tobytes()
+
+
+def test_a_callback_that_answers_stop_lets_the_others_see_the_epoch() -> None:
+    after: list[int] = []
+    make().train(X, Y, epochs=50, callbacks=[lambda event: event.epoch == 2, lambda event: after.append(event.epoch)])
+    assert after == [1, 2]
 
 
 def test_an_error_in_a_callback_leaves_a_sound_state(net: ns.Network) -> None:
