@@ -183,6 +183,9 @@ def test_missing_numbers_are_named_by_row_and_column(tmp_path: Path) -> None:
         (["train", "{flowers}", "--target", "kind", "--task", "regression"], "'a' in column 'kind'"),
         (["train", "{flowers}", "--target", "kind", "--backend", "cuda"], "cuda"),
         (["train", "{flowers}", "--target", "kind", "--save", "no/such/place"], "no such directory"),
+        (["train", "{flowers}", "--target", "kind", "--save", "{flowers}"], "which this command reads"),
+        (["train", "{flowers}", "--target", "kind", "--validation", "nan"], "--validation=nan"),
+        (["train", "{flowers}", "--target", "kind", "--validation", "1"], "--validation=1.0"),
         (["predict", "{flowers}", "{flowers}"], "not a nanostep model"),
         (["train", "{flowers}", "--target", "kind", "--save", "."], "'.' is a directory"),
         (["predict", "none", "{flowers}"], "'none' does not exist"),
@@ -204,6 +207,10 @@ def test_predict_refuses_tables_and_models_that_do_not_fit(flowers: Path, prices
     assert "has no column 'length'" in run("predict", tmp_path / "model", prices, code=2)
     ns.Network([2, 1]).save(tmp_path / "plain")
     assert "was not made by `nanostep train`" in run("predict", tmp_path / "plain", prices, code=2)
+    before = (tmp_path / "model").read_bytes()
+    arguments = ("predict", tmp_path / "model", flowers, "--output", tmp_path / "model")
+    assert "which this command reads" in run(*arguments, code=2)
+    assert (tmp_path / "model").read_bytes() == before
 
 
 def test_worksheet_shows_the_worked_example(tmp_path: Path) -> None:

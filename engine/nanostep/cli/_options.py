@@ -17,6 +17,13 @@ NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 """A file to write, made or replaced."""
 
 
+def check_not_input(option: str, output: Path | None, *inputs: Path) -> None:
+    """Raise a usage error if the file to write is one of those that are read, which would be lost."""
+    for path in inputs:
+        if output is not None and output.exists() and output.samefile(path):
+            raise click.UsageError(f"{option} names {path}, which this command reads; choose another file")
+
+
 class NumberList(click.ParamType):
     """Numbers separated by commas, such as 32,16."""
 

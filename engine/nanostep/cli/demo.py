@@ -112,7 +112,8 @@ def draw_losses(history: History, backend: str, width: int) -> str:
 def command(backends: list[str] | None, epochs: int, seed: int) -> None:
     """Train a 64-32-10 network on 1,797 handwritten digits with every backend.
 
-    Shows held-out accuracy, steps per second and the loss. Ends with an error if a backend stays below 96 %.
+    Shows held-out accuracy, steps per second and the loss. Ends with an error if a backend stays below 96 %. The 360
+    held-out digits tell the accuracy to about 1 %, so that one --seed in about fifteen ends just below.
     """
     console = Console()
     chosen = []

@@ -25,6 +25,7 @@ def command(model: Path, data: Path, output: Path | None, probabilities: bool, b
 
     Columns are found by name; others are ignored, the target's among them.
     """
+    _options.check_not_input("--output", output, model, data)
     net = load(model, backend)
     described = read_metadata(model).get("table")
     if not isinstance(described, dict):

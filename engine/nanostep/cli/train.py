@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 import numpy as np
 
+from nanostep._checks import check_real
 from nanostep._names import HIDDEN_ACTIVATIONS
 from nanostep.cli import _options
 from nanostep.io.tables import TASKS, Encoder, Table, read_table
@@ -48,9 +49,7 @@ def describe_quality(net: Network, encoder: Encoder, table: Table) -> str:
 @click.option("--lr", type=float, default=None, help="Learning rate.  [default: the optimiser's, 0.01 for sgd]")
 @click.option("--epochs", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
-@click.option(
-    "--validation", type=click.FloatRange(0, 1, max_open=True), default=0.2, show_default=True, help="Part to hold out."
-)
+@click.option("--validation", type=float, default=0.2, show_default=True, help="Part to hold out: at least 0, below 1.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32", show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of split, weights and order.")
 @_options.backend
@@ -78,6 +77,8 @@ def command(
     learned: the model is evaluated and saved as usual, and the exit code is 130. If the training diverges, nothing is
     saved and the exit code is 1.
     """
+    check_real("--validation", validation, 0, 1, open_high=True)
+    _options.check_not_input("--save", model, data)
     table = read_table(data)
     if table.rows < 2:
         raise ValueError(f"{data} has one row; at least two are needed")
