@@ -16,7 +16,7 @@ INCLUDE = ROOT / "csrc" / "include"
 SOURCES = ROOT / "csrc" / "src"
 
 # Named floating-point options only: contraction into FMA, no errno from sqrt, no traps to keep. Never -ffast-math.
-GNU_OPTIONS = ["-std=c11", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+GNU_OPTIONS = ["-std=c11", "-pthread", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
 
 
 def prototypes() -> str:
@@ -42,6 +42,7 @@ ffibuilder.set_source(
     include_dirs=[str(INCLUDE.relative_to(ROOT))],
     extra_compile_args=[] if sys.platform == "win32" else GNU_OPTIONS,
     libraries=[] if sys.platform == "win32" else ["m"],
+    extra_link_args=[] if sys.platform == "win32" else ["-pthread"],
 )
 
 if __name__ == "__main__":

@@ -7,8 +7,9 @@
  * row-major), then b. Array names carry their axes: x__bi is (batch, inputs). Arrays are contiguous and owned by the
  * caller; so is the workspace, whose size is asked for first. Arrays of one call must not overlap unless said so.
  * Every function returns a status and, unless that is NST_OK, has written nothing (exceptions are stated). The library
- * allocates nothing, prints nothing, never exits, and keeps no state but the choice of instruction set. Calls from
- * several threads are safe as long as they write to different arrays. */
+ * allocates nothing, prints nothing, never exits, and keeps no state but the choice of instruction set. Threads run only
+ * in a pool that the caller starts and stops, in memory that the caller owns. Calls from several threads are safe as long
+ * as they write to different arrays; they may share a pool. */
 #ifndef NANOSTEP_H
 #define NANOSTEP_H
 
@@ -44,6 +45,7 @@ typedef enum nst_status {
     NST_E_CURSOR,     /* the cursor does not describe a place in the run */
     NST_E_WORKSPACE,  /* the workspace is smaller than nst_*_workspace_size says */
     NST_E_ISA,        /* instruction set unknown, not compiled in, or not on this machine */
+    NST_E_THREADS,    /* a worker thread could not be started, or the pool is at work or stopped */
     NST_STATUS_COUNT
 } nst_status;
 
@@ -102,12 +104,16 @@ typedef struct nst_optimizer {
     double lr, momentum, dampening, nesterov, weight_decay, alpha, centered, eps, beta1, beta2, amsgrad;
 } nst_optimizer;
 
+/* Threads that wait for work. */
+typedef struct nst_pool nst_pool;
+
 /* What stays the same through a run. */
 typedef struct nst_plan {
     size_t batch;    /* samples per update, 1 to n; the last batch of an epoch takes what is left */
     uint64_t seed;   /* of the sample order */
     int32_t shuffle; /* 0: samples in the order given */
-    int32_t threads; /* most threads to use, >= 1 */
+    int32_t threads; /* most threads to use, the calling one included; 0: the library chooses */
+    nst_pool *pool;  /* the workers; null: the calling thread alone */
 } nst_plan;
 
 /* Where a run stands; nst_*_train moves it on. A run may be cut into calls anywhere without changing a bit. */
@@ -118,6 +124,7 @@ typedef struct nst_cursor {
     uint64_t updates; /* updates made since the optimiser state was fresh */
     double loss_sum;  /* of the samples used so far in this epoch */
     int32_t isa;      /* out: the nst_isa that the kernel which ran was compiled for */
+    int32_t threads;  /* out: how many threads ran, the calling one included */
 } nst_cursor;
 
 NST_API const char *nst_version(void);
@@ -140,6 +147,18 @@ NST_API nst_status nst_isa_current(nst_isa *isa);
 
 /* Check an architecture and count its parameters. */
 NST_API nst_status nst_parameter_count(const nst_architecture *net, size_t *count);
+
+/* Bytes of memory that a pool of `threads` threads lives in, 1 to 2^16. The thread that makes a call is counted as one. */
+NST_API nst_status nst_pool_size(int32_t threads, size_t *bytes);
+
+/* Start threads - 1 workers, which wait for calls whose plan names the pool; idle ones sleep. A pool serves one call at a
+ * time: calls that find it at work run alone and do not wait. After fork() the child may keep the pool in its plans, but
+ * its calls run alone. NST_E_THREADS if not all could be started (none then remains) or the system has no POSIX threads. */
+NST_API nst_status nst_pool_start(int32_t threads, void *memory, size_t bytes, nst_pool **pool);
+
+/* End the workers; the memory may then be freed. NST_E_THREADS if the pool is at work or was stopped before; in the
+ * child of a fork there is nothing to end. */
+NST_API nst_status nst_pool_stop(nst_pool *pool);
 
 /* order = the permutation of 0..n-1 that belongs to (seed, epoch): Fisher-Yates whose draws are hashes (SplitMix64) of
  * seed, epoch and position, made uniform by Lemire's method. n <= 2^32. */

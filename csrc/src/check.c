@@ -81,7 +81,7 @@ nst_status nst_check_plan(const nst_plan *plan, const nst_cursor *cursor, size_t
 {
     if (plan == NULL || cursor == NULL || (plan->shuffle && cursor->order == NULL))
         return NST_E_NULL;
-    if (n == 0 || plan->batch == 0 || plan->batch > n || plan->threads < 1)
+    if (n == 0 || plan->batch == 0 || plan->batch > n || plan->threads < 0)
         return NST_E_SIZE;
     if (plan->shuffle && (uint64_t)n > UINT64_C(1) << 32)
         return NST_E_SIZE;

@@ -14,6 +14,7 @@ static const char *const messages[] = {
     [NST_E_CURSOR] = "the cursor does not describe a place in the run",
     [NST_E_WORKSPACE] = "the workspace is too small",
     [NST_E_ISA] = "the instruction set is unknown, not compiled in, or not on this machine",
+    [NST_E_THREADS] = "a worker thread could not be started, or the pool is at work or stopped",
 };
 
 _Static_assert(sizeof messages / sizeof *messages == NST_STATUS_COUNT, "every status has a message");

@@ -19,7 +19,7 @@ static int failures;
     } while (0)
 
 /* Exit with 77 (skipped) if NANOSTEP_ISA names a known set that this machine lacks. */
-static void require_isa(void)
+static inline void require_isa(void)
 {
     nst_isa isa;
     if (nst_isa_current(&isa) == NST_OK)

@@ -62,9 +62,10 @@ static void test_train(void)
     nst_optimizer unknown = sgd, momentum = sgd;
     unknown.kind = 17;
     momentum.momentum = 0.9;
-    nst_plan large = plan, shuffled = plan;
+    nst_plan large = plan, shuffled = plan, none = plan;
     large.batch = 5;
     shuffled.shuffle = 1;
+    none.threads = -1;
     nst_cursor beyond = {.row = 4};
     CHECK(TRAIN(NULL, 0, 4, x, y, NULL, &sgd, &plan, &cursor, workspace, bytes) == NST_E_NULL);
     CHECK(TRAIN(&good, 0, 0, x, y, NULL, &sgd, &plan, &cursor, workspace, bytes) == NST_E_SIZE);
@@ -75,6 +76,7 @@ static void test_train(void)
     CHECK(TRAIN(&good, 0, 4, x, y, NULL, &unknown, &plan, &cursor, workspace, bytes) == NST_E_OPTIMIZER);
     CHECK(TRAIN(&good, 0, 4, x, y, NULL, &momentum, &plan, &cursor, workspace, bytes) == NST_E_OPTIMIZER);
     CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &large, &cursor, workspace, bytes) == NST_E_SIZE);
+    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &none, &cursor, workspace, bytes) == NST_E_SIZE);
     CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &shuffled, &cursor, workspace, bytes) == NST_E_NULL);
     CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &plan, &beyond, workspace, bytes) == NST_E_CURSOR);
     CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &plan, &cursor, workspace, bytes - 1) == NST_E_WORKSPACE);
