@@ -46,6 +46,7 @@ typedef enum nst_status {
     NST_E_WORKSPACE,  /* the workspace is smaller than nst_*_workspace_size says */
     NST_E_ISA,        /* instruction set unknown, not compiled in, or not on this machine */
     NST_E_THREADS,    /* a worker thread could not be started, or the pool is at work or stopped */
+    NST_E_CANCELLED,  /* the caller asked for an end; what was done is complete up to the last update */
     NST_STATUS_COUNT
 } nst_status;
 
@@ -109,11 +110,12 @@ typedef struct nst_pool nst_pool;
 
 /* What stays the same through a run. */
 typedef struct nst_plan {
-    size_t batch;    /* samples per update, 1 to n; the last batch of an epoch takes what is left */
-    uint64_t seed;   /* of the sample order */
-    int32_t shuffle; /* 0: samples in the order given */
-    int32_t threads; /* most threads to use, the calling one included; 0: the library chooses */
-    nst_pool *pool;  /* the workers; null: the calling thread alone */
+    size_t batch;          /* samples per update, 1 to n; the last batch of an epoch takes what is left */
+    uint64_t seed;         /* of the sample order */
+    int32_t shuffle;       /* 0: samples in the order given */
+    int32_t threads;       /* most threads to use, the calling one included; 0: the library chooses */
+    const int32_t *cancel; /* null, or set to another value than 0 by another thread to end the call: NST_E_CANCELLED */
+    nst_pool *pool;        /* the workers; null: the calling thread alone */
 } nst_plan;
 
 /* Where a run stands; nst_*_train moves it on. A run may be cut into calls anywhere without changing a bit. */

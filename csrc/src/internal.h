@@ -3,14 +3,22 @@
 #define NST_INTERNAL_H
 
 #include "nanostep.h"
+#include "team.h"
 
 /* Widest vector of any instruction set. The private layout is padded to it, whatever set runs, so that the size of a
  * workspace does not depend on the machine. */
 #define NST_ALIGN ((size_t)64)
 
-/* Rows that go through all layers together. 64 rows of 64 floats are 16 KiB per layer: a tile's activations stay in L1
- * or L2 between forward and backward. */
-#define NST_TILE ((size_t)64)
+/* How work is cut. None of this depends on the instruction set, the precision or the number of threads. */
+#define NST_GROUP      ((size_t)16) /* rows of a batch, or inputs of a layer, that one thread takes at a time */
+#define NST_COLUMNS    ((size_t)4)  /* vectors of neurons that one thread takes at a time */
+#define NST_BLOCKS     ((size_t)16) /* most parts of a large batch that are summed up by themselves */
+#define NST_MAX_TILE   ((size_t)128)
+#define NST_WIDE_BYTES ((size_t)64 * 1024) /* weights of a layer that leave L1 to nothing else */
+#define NST_SMALL      ((size_t)16384)     /* most parameters of a small network */
+
+/* Work of an update from which on a second thread pays: it takes about 8 us, and the threads meet twice for 0.5 us. */
+#define NST_TEAM_FLOPS 6e5
 
 #define NST_MAX_WIDTH ((size_t)INT32_MAX)
 
@@ -25,6 +33,27 @@ static inline int nst_add(size_t a, size_t b, size_t *out)
 {
     *out = a + b;
     return *out >= a;
+}
+
+/* 1 if many copies of the gradient and of a tile's activations cost little memory. */
+static inline int nst_is_small(const nst_architecture *net)
+{
+    size_t parameters = 0;
+    for (size_t l = 0; l < net->layers; l++) {
+        if (net->sizes[l] > NST_SMALL || net->sizes[l + 1] > NST_SMALL)
+            return 0;
+        parameters += (net->sizes[l] + 1) * net->sizes[l + 1];
+        if (parameters > NST_SMALL)
+            return 0;
+    }
+    return 1;
+}
+
+/* Rows that go through all layers together: for small networks few enough that the activations of a tile stay in L1 or L2
+ * between forward and backward; for others more, because their weights come from L2 or beyond for every tile. */
+static inline size_t nst_tile_rows(const nst_architecture *net)
+{
+    return nst_is_small(net) ? NST_MAX_TILE / 2 : NST_MAX_TILE;
 }
 
 /* -- Checks that do not depend on the precision -------------------------------------------------------------------- */

@@ -15,6 +15,7 @@ static const char *const messages[] = {
     [NST_E_WORKSPACE] = "the workspace is too small",
     [NST_E_ISA] = "the instruction set is unknown, not compiled in, or not on this machine",
     [NST_E_THREADS] = "a worker thread could not be started, or the pool is at work or stopped",
+    [NST_E_CANCELLED] = "the call was cancelled",
 };
 
 _Static_assert(sizeof messages / sizeof *messages == NST_STATUS_COUNT, "every status has a message");
