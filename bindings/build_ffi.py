@@ -16,7 +16,15 @@ INCLUDE = ROOT / "csrc" / "include"
 SOURCES = ROOT / "csrc" / "src"
 
 # Named floating-point options only: contraction into FMA, no errno from sqrt, no traps to keep. Never -ffast-math.
-GNU_OPTIONS = ["-std=c11", "-pthread", "-O3", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-fvisibility=hidden"]
+GNU_OPTIONS = [
+    "-std=c11",
+    "-pthread",
+    "-O3",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-fvisibility=hidden",
+]
 
 
 def prototypes() -> str:

@@ -28,7 +28,8 @@ class History:
     isa : str
         Instruction set that the kernels ran with, as they report it themselves; "" where the backend does not say.
     threads : int
-        Threads used.
+        Threads that ran, the calling one included, as the kernels report; if the worker threads were busy for another
+        network during part of the run, as of its last part.
     seed : int
         Seed of the sample order (drawn if ``seed=None`` was given).
     interrupted : bool

@@ -294,7 +294,8 @@ class Network:
         validation : (Xv, Yv), optional
             Data on which to measure the loss after every epoch.
         threads : int, optional
-            Most threads the backend may use. None lets it choose.
+            Most threads the backend may use, 1 to 65536, the calling one included. None lets it choose: no more than
+            there are processors. The environment variable NANOSTEP_THREADS, if set, limits both.
         callbacks : callable or sequence of callables
             Each is called with an `EpochEnd` after every epoch; returning True or raising `StopTraining` ends the run.
         progress : bool, default=False
@@ -323,7 +324,7 @@ class Network:
             check_optimizer(optimizer)
         self._check_writable()
         self._state = training.continued(self._state, optimizer)
-        self._history = History(backend=self._backend, seed=request.plan.seed, threads=request.plan.threads)
+        self._history = History(backend=self._backend, seed=request.plan.seed)
         training.run(self, self._state, samples, held_out, request, self._history)
         return self._history
 

@@ -96,7 +96,7 @@ def check_request(
         batch=batch,
         shuffle=check_bool("shuffle", shuffle),
         seed=check_seed(seed),
-        threads=1 if threads is None else check_integer("threads", threads, 1, 2**16),
+        threads=None if threads is None else check_integer("threads", threads, 1, 2**16),
     )
     if plan.shuffle and n > 2**32:
         raise ValueError(f"X has {n} samples; shuffling takes at most {2**32}: use shuffle=False")
@@ -150,7 +150,7 @@ def run(
     finally:
         history.steps = cursor.updates - state.updates
         history.samples = history.epochs * len(samples) + cursor.row
-        history.isa = net._engine.isa
+        history.isa, history.threads = net._engine.isa, net._engine.threads
         history.seconds = time.perf_counter() - started
         state.updates = cursor.updates
         state.epochs = cursor.epoch + (cursor.row > 0)

@@ -206,14 +206,14 @@ class Plan:
         Draw a new order for each epoch; otherwise samples are used in the order given.
     seed : int
         Of the sample order, in [0, 2**64).
-    threads : int
-        Threads the engine may use, >= 1.
+    threads : int or None
+        Most threads the engine may use, >= 1; None lets it choose.
     """
 
     batch: int
     shuffle: bool
     seed: int
-    threads: int = 1
+    threads: int | None = None
 
 
 @dataclass
@@ -252,6 +252,11 @@ class Engine(Protocol):
     @property
     def isa(self) -> str:
         """Instruction set the last call ran with, as the kernel reports it; "" if the backend does not say."""
+        ...
+
+    @property
+    def threads(self) -> int:
+        """Threads the last call of `train` ran on."""
         ...
 
     def predict_row(self, theta__p: np.ndarray, x: object) -> np.ndarray | None:

@@ -146,6 +146,7 @@ class Engine:
     """See `nanostep.backends.contract.Engine`. Each call has memory of its own, so calls may overlap in time."""
 
     isa = ""
+    threads = 1
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self.architecture = architecture

@@ -41,6 +41,7 @@ EXCEPTIONS: dict[int, type[Exception]] = {
     lib.NST_E_ISA: BackendUnavailable,
     lib.NST_E_CURSOR: RuntimeError,
     lib.NST_E_WORKSPACE: RuntimeError,
+    lib.NST_E_THREADS: RuntimeError,
 }
 """Exception of each status; all others are ValueError."""
 

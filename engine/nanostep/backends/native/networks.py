@@ -20,6 +20,7 @@ from nanostep.backends.native._library import (
     lib,
     pointer,
 )
+from nanostep.backends.native._pool import pool_for
 from nanostep.backends.native.optimizers import c_optimizer
 from nanostep.optimizers import Optimizer
 
@@ -43,6 +44,7 @@ class Engine:
         self.architecture = architecture
         self.dtype = dtype
         self.isa = isa_in_use()
+        self.threads = 1
         self._sizes = ffi.new("size_t[]", architecture.sizes)
         self._activations = ffi.new("int32_t[]", [identifier("activation", a) for a in architecture.activations])
         self._net = ffi.new(
@@ -140,9 +142,17 @@ class Engine:
         steps_per_epoch = -(-len(samples) // plan.batch)
         if len(epoch_loss__e) < steps // steps_per_epoch + (steps % steps_per_epoch > 0):
             raise ValueError(f"epoch_loss has room for {len(epoch_loss__e)} epochs; {steps} steps may end more")
+        # held here until the call is over: the plan does not keep it alive
+        pool = pool_for(plan.threads)
         c_plan = ffi.new(
             "nst_plan *",
-            {"batch": plan.batch, "seed": plan.seed, "shuffle": plan.shuffle, "threads": plan.threads},
+            {
+                "batch": plan.batch,
+                "seed": plan.seed,
+                "shuffle": plan.shuffle,
+                "threads": plan.threads or 0,
+                "pool": pool,
+            },
         )
         c_cursor = ffi.new("nst_cursor *")
         c_cursor.order, c_cursor.epoch, c_cursor.row = order, cursor.epoch, cursor.row
@@ -156,7 +166,7 @@ class Engine:
         cursor.epoch, cursor.row = c_cursor.epoch, c_cursor.row
         cursor.updates, cursor.loss_sum = c_cursor.updates, c_cursor.loss_sum
         check_status(status)
-        self.isa = isa_name(c_cursor.isa)
+        self.isa, self.threads = isa_name(c_cursor.isa), c_cursor.threads
         return ended[0]
 
     def _theta(self, theta__p: Array, *, writable: bool = False) -> Any:

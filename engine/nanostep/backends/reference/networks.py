@@ -35,6 +35,7 @@ class Engine:
     """See `nanostep.backends.contract.Engine`. Overflow is silent, as in compiled code."""
 
     isa = ""
+    threads = 1
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self.architecture = architecture
