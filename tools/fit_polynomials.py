@@ -25,12 +25,12 @@ def exp_core(r: mp.mpf) -> mp.mpf:
     return (mp.expm1(r) - r) / r**2
 
 
-def log1p_core(w: mp.mpf) -> mp.mpf:
-    """(atanh(s) / s - 1) / w with w = s^2, so that log(1 + u) = 2 s (1 + w q(w)) with s = u / (2 + u)"""
+def log_core(w: mp.mpf) -> mp.mpf:
+    """2 (atanh(s) / s - 1) / w with w = s^2, so that log(1 + u) = 2 s + s w q(w) with s = u / (2 + u)"""
     if w < mp.mpf("1e-12"):
-        return mp.mpf(1) / 3 + w / 5
+        return mp.mpf(2) / 3 + 2 * w / 5
     s = mp.sqrt(w)
-    return (mp.atanh(s) / s - 1) / w
+    return 2 * (mp.atanh(s) / s - 1) / w
 
 
 def fit(
@@ -51,13 +51,16 @@ def fit(
 
 
 def main() -> None:
-    for dtype, exp_degree, log_degree in ((np.float32, 4, 4), (np.float64, 9, 11)):
+    for dtype, exp_degree, log1p_degree, log_degree in ((np.float32, 4, 4, 3), (np.float64, 9, 11, 6)):
         edge = LN2_HALF * mp.mpf("1.0001")
         fit("exp", exp_core, (-edge, edge), exp_degree, dtype, lambda r, q: (1 + r + r * r * q) / mp.exp(r) - 1)
-        fit(
-            "log1p", log1p_core, (mp.mpf(0), mp.mpf(1) / 9), log_degree, dtype,
-            lambda w, q: (1 + w * q) / (1 + w * log1p_core(w)) - 1,
-        )  # fmt: skip
+        # s = u / (2 + u): up to 1/3 for u in [0, 1], and less where log cuts its range at sqrt(2)
+        log_edge = (mp.sqrt(2) - 1) / (mp.sqrt(2) + 1) * mp.mpf("1.0001")
+        for name, s_edge, degree in (("log1p", mp.mpf(1) / 3, log1p_degree), ("log", log_edge, log_degree)):
+            fit(
+                name, log_core, (mp.mpf(0), s_edge**2), degree, dtype,
+                lambda w, q: (2 + w * q) / (2 + w * log_core(w)) - 1,
+            )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
  *   VECTOR_BYTES  width of a vector
  *   X86_INTRINSIC name of an intrinsic of that width, on x86
  *   X86_REGISTER  name of its type, given the suffix of the precision
+ *   KERNELS       another text to compile in place of all.inc, for tests of single functions
  * Everything here is static but the two tables at the end. */
 #include "../internal.h"
 
@@ -14,6 +15,10 @@
 
 #if NST_X86
 #include <immintrin.h>
+#endif
+
+#ifndef KERNELS
+#define KERNELS "all.inc"
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -41,7 +46,7 @@ _Pragma("GCC push_options") PRAGMA(GCC target(ISA_TARGET))
 #define K(name)   f32_##name
 #define M(name)   name##f
 #define NST(name) nst_f32_##name
-#include "all.inc"
+#include KERNELS
 #undef NST
 #undef M
 #undef K
@@ -63,7 +68,7 @@ _Pragma("GCC push_options") PRAGMA(GCC target(ISA_TARGET))
 #define K(name)   f64_##name
 #define M(name)   name
 #define NST(name) nst_f64_##name
-#include "all.inc"
+#include KERNELS
 
 #ifdef ISA_TARGET
 #ifdef __clang__

@@ -1,0 +1,24 @@
+/* The functions of kernels/math.inc that no call of the library gives directly, for each instruction set. */
+#ifndef FUNCTIONS_H
+#define FUNCTIONS_H
+
+#include <stddef.h>
+
+/* y = f(x); count must be a multiple of FUNCTION_LANES, which suits every instruction set. */
+#define FUNCTION_LANES ((size_t)16)
+
+typedef void f32_function(size_t count, const float *x, float *y);
+typedef void f64_function(size_t count, const double *x, double *y);
+
+typedef struct {
+    f32_function *exp, *log;
+} f32_functions;
+
+typedef struct {
+    f64_function *exp, *log;
+} f64_functions;
+
+extern const f32_functions f32_functions_baseline, f32_functions_avx2, f32_functions_avx512;
+extern const f64_functions f64_functions_baseline, f64_functions_avx2, f64_functions_avx512;
+
+#endif
