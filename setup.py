@@ -1,14 +1,19 @@
-"""Adds the C extension to the build; everything else stands in pyproject.toml.
+"""Adds the C extension, and the C library beside it, to the build; everything else stands in pyproject.toml.
 
 Without a working C compiler the package is installed all the same: it then runs on Numba, and asking for the C backend
 raises an error that says so.
 """
 
+import re
+import shutil
 import sys
+from pathlib import Path
 
 from setuptools import setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
+
+CSRC = Path("csrc")
 
 MESSAGE = """
 nanostep: the C backend could not be built:
@@ -19,14 +24,53 @@ nanostep is installed without it and runs on Numba. To have it, install a C comp
 
 
 class OptionalBuild(build_ext):
-    """build_ext that reports a failure to compile instead of failing the installation."""
+    """build_ext that reports a failure to compile instead of failing the installation.
+
+    What the compiler made for the extension also becomes a static library. With headers, CMake package and pkg-config
+    file it goes to nanostep/clib, laid out as by ``cmake --install``, for programs without Python.
+    """
 
     def run(self) -> None:
         try:
             super().run()
+            self.install_library()
         except (BaseError, CCompilerError, OSError) as error:
             self.extensions = []
             print(MESSAGE.format(error=error), file=sys.stderr)
+
+    def install_library(self) -> None:
+        """Write nanostep/clib into the build directory, or beside the sources when the extension goes there."""
+        (extension,) = self.extensions
+        build_py = self.get_finalized_command("build_py")
+        package = build_py.get_package_dir("nanostep") if self.inplace else Path(self.build_lib, "nanostep")
+        prefix = Path(package, "clib")
+        shutil.rmtree(prefix, ignore_errors=True)  # `ar` would keep objects whose source is gone
+
+        library, cmake = prefix / "lib", prefix / "lib" / "cmake" / "nanostep"
+        sources = [source for source in extension.sources if Path(source).is_relative_to(CSRC)]
+        objects = self.compiler.object_filenames(sources, output_dir=self.build_temp)
+        self.compiler.create_static_lib(objects, "nanostep", output_dir=str(library))
+
+        shutil.copytree(CSRC / "include", prefix / "include")
+        shutil.copytree(CSRC / "cmake", cmake, ignore=shutil.ignore_patterns("*.in", "install.cmake"))
+        values = {
+            "PREFIX": "${pcfiledir}/../..",
+            "INCLUDEDIR": "${prefix}/include",
+            "LIBDIR": "${prefix}/lib",
+            "PROJECT_VERSION": self.distribution.get_version(),
+            # all that a static library needs, even without `pkg-config --static`: there is no shared one beside it
+            "LIBS_PUBLIC": " ".join([*(f"-l{name}" for name in extension.libraries), *extension.extra_link_args]),
+            "LIBS_PRIVATE": "",
+        }
+        fill(CSRC / "cmake" / "nanostep.pc.in", library / "pkgconfig" / "nanostep.pc", values)
+        fill(CSRC / "cmake" / "nanostep-config-version.cmake.in", cmake / "nanostep-config-version.cmake", values)
+
+
+def fill(template: Path, target: Path, values: dict[str, str]) -> None:
+    """Write `target`: the template with @NAME@ replaced, as CMake's configure_file does."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    text = template.read_text(encoding="utf-8")
+    target.write_text(re.sub(r"@(\w+)@", lambda match: values[match[1]], text), encoding="utf-8")
 
 
 setup(

@@ -18,10 +18,15 @@ from nanostep.network import Network
 from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
 if TYPE_CHECKING:
+    from nanostep.embedding import get_include
     from nanostep.io.models import load
     from nanostep.worksheet import Worksheet
 
-_LAZY = {"Worksheet": "nanostep.worksheet", "load": "nanostep.io.models"}
+_LAZY = {
+    "Worksheet": "nanostep.worksheet",
+    "get_include": "nanostep.embedding",
+    "load": "nanostep.io.models",
+}
 
 __all__ = [
     "SGD",
@@ -39,6 +44,7 @@ __all__ = [
     "Worksheet",
     "__version__",
     "available_backends",
+    "get_include",
     "load",
 ]
 

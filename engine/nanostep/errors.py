@@ -5,6 +5,12 @@ from __future__ import annotations
 __all__ = ["BackendUnavailable", "FileFormatError", "NanostepError", "StopTraining"]
 
 
+HOW_TO_GET_C = (
+    "Install a C compiler (Debian and Ubuntu: apt install gcc python3-dev; macOS: xcode-select --install) "
+    "and install nanostep again"
+)
+
+
 class NanostepError(Exception):
     """Base class of nanostep's own exceptions."""
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import click
 
+from nanostep import embedding
 from nanostep._version import __version__
 from nanostep.errors import NanostepError
 
@@ -20,6 +22,15 @@ COMMANDS = {
     "worksheet": "Work one SGD step through, every number shown.",
 }
 """Commands, each the function `command` of a module here, and what the overview says of them."""
+
+EMBEDDING = {
+    "cflags": (embedding.get_cflags, "compiler options"),
+    "libs": (embedding.get_libs, "linker options"),
+    "includedir": (embedding.get_include, "directory of nanostep.h"),
+    "cmakedir": (embedding.get_cmake_dir, "directory for CMake's nanostep_DIR"),
+    "pkgconfigdir": (embedding.get_pkgconfig_dir, "directory for PKG_CONFIG_PATH"),
+}
+"""Options for programs that link the C library in this installation: what prints them, and what they are."""
 
 
 class Failure(click.ClickException):
@@ -69,7 +80,25 @@ def _show_warning(
     click.echo(f"Warning: {message}", err=True)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+def _embedding_options(function: Callable[..., None]) -> Callable[..., None]:
+    for name, (_, meaning) in reversed(EMBEDDING.items()):
+        function = click.option(f"--{name}", is_flag=True, help=f"C library: print the {meaning}.")(function)
+    return function
+
+
+@click.group(
+    cls=Commands,
+    invoke_without_command=True,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="nanostep")
-def main() -> None:
+@_embedding_options
+@click.pass_context
+def main(context: click.Context, **wanted: bool) -> None:
     """Train small dense neural networks on the CPU, one SGD step after another, fast."""
+    names = [name for name in EMBEDDING if wanted[name]]
+    if names and context.invoked_subcommand is not None:
+        raise click.UsageError(f"--{names[0]} stands alone; the command {context.invoked_subcommand!r} is one too many")
+    if names:
+        click.echo(" ".join(EMBEDDING[name][0]() for name in names))

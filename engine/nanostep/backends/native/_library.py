@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nanostep.errors import BackendUnavailable
+from nanostep.errors import HOW_TO_GET_C, BackendUnavailable
 
 __all__ = [
     "C_TYPES",
@@ -29,8 +29,7 @@ try:
     from nanostep.backends.native._native import ffi, lib
 except ImportError as error:
     raise BackendUnavailable(
-        f"backend 'c' cannot run: its extension module is missing or broken ({error}). Install a C compiler "
-        "(Debian and Ubuntu: apt install gcc python3-dev; macOS: xcode-select --install) and install nanostep again"
+        f"backend 'c' cannot run: its extension module is missing or broken ({error}). {HOW_TO_GET_C}"
     ) from None
 
 C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}

@@ -1,0 +1,15 @@
+# find_package(nanostep): targets nanostep::static, nanostep::shared and nanostep::nanostep.
+include(CMakeFindDependencyMacro)
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_dependency(Threads)
+include(${CMAKE_CURRENT_LIST_DIR}/nanosteptargets.cmake)
+include(${CMAKE_CURRENT_LIST_DIR}/nanostep-default.cmake)
+
+foreach(component ${nanostep_FIND_COMPONENTS})
+  if(TARGET nanostep::${component})
+    set(nanostep_${component}_FOUND TRUE)
+  elseif(nanostep_FIND_REQUIRED_${component})
+    set(nanostep_FOUND FALSE)
+    set(nanostep_NOT_FOUND_MESSAGE "there is no component ${component} in ${CMAKE_CURRENT_LIST_DIR}")
+  endif()
+endforeach()
