@@ -12,9 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import nanostep as ns
 from nanostep import embedding
+from nanostep.cli import main
 from nanostep.data import load_digits
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -114,7 +116,9 @@ def test_find_package_refuses_a_component_that_is_not_there(tmp_path: Path) -> N
         "cmake_minimum_required(VERSION 3.21)\nproject(components LANGUAGES C)\n"
         "find_package(nanostep REQUIRED COMPONENTS static shared)\n"
     )
-    printed = run("cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-Dnanostep_DIR={embedding.get_cmake_dir()}", code=1)
+    printed = run(
+        "cmake", "-S", tmp_path, "-B", tmp_path / "build", f"-Dnanostep_DIR={embedding.get_cmake_dir()}", code=1
+    )
     assert "there is no component shared" in printed
 
 
@@ -176,11 +180,7 @@ def test_wrong_programs_are_noticed(tmp_path: Path) -> None:
 def test_an_installation_without_the_library_says_so(
     option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from click.testing import CliRunner
-
-    from nanostep.cli import main
-
-    monkeypatch.setattr(embedding, "PREFIX", tmp_path / "none")
+    monkeypatch.setattr(embedding, "PREFIX", tmp_path)
     with pytest.raises(ns.BackendUnavailable, match="has no C library"):
         ns.get_include()
     result = CliRunner().invoke(main, [option])
@@ -207,8 +207,9 @@ def test_example_learns_the_digits(tmp_path: Path) -> None:
     assert len(source.read_text().splitlines()) < 80
     run("cc", source, *shlex.split(nanostep("--cflags", "--libs")), "-o", tmp_path / "digits")
     printed = run(tmp_path / "digits", tmp_path / "digits.csv")
-    assert float(re.search(r"([\d.]+)% of", printed)[1]) > 95  # type: ignore[index]
-    assert "usage" in run(tmp_path / "digits", tmp_path / "none.csv", code=1)
+    assert float(re.search(r"([\d.]+) % of 359 held-out", printed)[1]) > 95  # type: ignore[index]
+    assert "64 pixels and the digit" in run(tmp_path / "digits", tmp_path / "none.csv", code=1)
+    assert "too few" in run(tmp_path / "digits", source, code=1)
 
 
 def test_program_of_the_document(tmp_path: Path) -> None:

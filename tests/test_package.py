@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -72,6 +73,14 @@ def try_wheel(wheel: Path, directory: Path) -> dict[str, object]:
     return answer
 
 
+def build_consumer(directory: Path) -> None:
+    """Build and run the C program against the copy of the library inside the environment made by `try_wheel`."""
+    flags = shlex.split(run(directory / "environment" / "bin" / "python", "-m", "nanostep", "--cflags", "--libs"))
+    assert Path(flags[0].removeprefix("-I")).is_relative_to(directory / "environment")
+    run("cc", ROOT / "tests" / "consumer" / "main.c", *flags, "-o", directory / "consumer")
+    assert "0 wrong" in run(directory / "consumer")
+
+
 def test_sdist_to_wheel_to_import(sdist: Path, tmp_path: Path) -> None:
     wheel, _ = build_wheel(sdist, tmp_path)
     assert "-cp311-abi3-" in wheel.name
@@ -83,6 +92,7 @@ def test_sdist_to_wheel_to_import(sdist: Path, tmp_path: Path) -> None:
     assert answer["backend"] == "c"
     assert answer["heavy"] == []
     assert answer["available"] == ["c", "numba", "numpy"]
+    build_consumer(tmp_path)
 
 
 def test_install_without_compiler_says_so_and_runs_on_numba(sdist: Path, tmp_path: Path) -> None:
@@ -92,3 +102,5 @@ def test_install_without_compiler_says_so_and_runs_on_numba(sdist: Path, tmp_pat
     answer = try_wheel(wheel, tmp_path)
     assert answer["backend"] == "numba"
     assert answer["available"] == ["numba", "numpy"]
+    with pytest.raises(AssertionError, match=r"has no C library.*Install a C compiler"):
+        build_consumer(tmp_path)

@@ -1,38 +1,41 @@
-/* Trains 64-32-10 on handwritten digits from C: digits digits.csv, a line for each: 64 pixels (0 to 16) and the digit. */
+/* Trains 64-32-10 on handwritten digits: `digits digits.csv`. A line holds 64 pixels (0 to 16) and the digit; every fifth
+ * line is held out. */
 #include <nanostep.h>
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 enum { INPUTS = 64, HIDDEN = 32, CLASSES = 10, MOST = 2000, EPOCHS = 30, BATCH = 32, SLOTS = 2 };
-enum { PARAMETERS = HIDDEN * (INPUTS + 1) + CLASSES * (HIDDEN + 1) };
+enum { FIRST = HIDDEN * (INPUTS + 1), PARAMETERS = FIRST + CLASSES * (HIDDEN + 1) };
 
-static float x[MOST * INPUTS], a[MOST * CLASSES], theta[PARAMETERS], slots[SLOTS * PARAMETERS];
-static int64_t labels[MOST], order[MOST];
+static struct {
+    float x[MOST][INPUTS];
+    int64_t labels[MOST];
+    size_t n;
+} train, held_out;
+static float theta[PARAMETERS], slots[SLOTS * PARAMETERS], output[MOST][CLASSES];
 
-static void check(nst_status status)
+static void check(int good, const char *message)
 {
-    if (status != NST_OK) {
-        fprintf(stderr, "nanostep: %s\n", nst_status_message(status));
+    if (!good) {
+        fprintf(stderr, "digits: %s\n", message);
         exit(1);
     }
 }
 
-/* Number of whole rows in the file. */
-static size_t read_digits(const char *path)
+static void read_digits(FILE *file)
 {
-    FILE *const file = fopen(path, "r");
-    size_t row = 0, read = INPUTS;
-    while (file != NULL && row < MOST && read == INPUTS) {
-        for (read = 0; read < INPUTS && fscanf(file, "%f,", &x[row * INPUTS + read]) == 1; read++)
-            x[row * INPUTS + read] /= 16;
-        row += read == INPUTS && fscanf(file, "%" SCNd64, &labels[row]) == 1;
+    int got = INPUTS + 1;
+    for (int line = 0; line < MOST && got == INPUTS + 1; line++) {
+        float *const x = line % 5 == 4 ? held_out.x[held_out.n] : train.x[train.n];
+        int64_t *const label = line % 5 == 4 ? &held_out.labels[held_out.n] : &train.labels[train.n];
+        for (got = 0; got < INPUTS && fscanf(file, "%f,", &x[got]) == 1; got++)
+            x[got] /= 16;
+        got += got == INPUTS && fscanf(file, "%" SCNd64, label) == 1;
+        *(line % 5 == 4 ? &held_out.n : &train.n) += got == INPUTS + 1;
     }
-    if (file != NULL)
-        fclose(file);
-    return row;
+    fclose(file);
 }
 
 int main(int argc, char **argv)
@@ -42,37 +45,35 @@ int main(int argc, char **argv)
     const nst_architecture net = {2, sizes, activations, NST_LOSS_CROSS_ENTROPY};
     const nst_optimizer adam = {.kind = NST_OPTIMIZER_ADAM, .lr = 3e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
     const nst_plan plan = {.batch = BATCH, .seed = 1, .shuffle = 1, .threads = 1};
+    static int64_t order[MOST];
     nst_cursor cursor = {.order = order};
     double losses[EPOCHS + 1];
-    size_t bytes, ended;
+    size_t bytes, ended, right = 0;
 
-    const size_t n = argc == 2 ? read_digits(argv[1]) : 0, n_train = n / 5 * 4, n_test = n - n_train;
-    if (n_train == 0) {
-        fprintf(stderr, "usage: digits digits.csv (lines of 64 pixels and the digit, separated by commas)\n");
-        return 1;
-    }
-    check(nst_f32_workspace_size(&net, SLOTS, &bytes));
+    FILE *const file = argc == 2 ? fopen(argv[1], "r") : NULL;
+    check(file != NULL, "the argument must be a CSV file of 64 pixels and the digit on each line");
+    read_digits(file);
+    check(held_out.n > 0, "the file holds too few digits");
+    for (int i = 0; i < PARAMETERS; i++) /* about sqrt(6 / inputs), as suits relu */
+        theta[i] = (2 * (float)rand() / (float)RAND_MAX - 1) * (i < FIRST ? 0.3f : 0.4f);
+
+    nst_status status = nst_f32_workspace_size(&net, SLOTS, &bytes);
     void *const workspace = malloc(bytes);
-    if (workspace == NULL)
-        return 1;
-    for (int i = 0; i < HIDDEN * INPUTS; i++) /* biases stay 0 */
-        theta[i] = ((float)rand() / (float)RAND_MAX - 0.5f) * 2 * sqrtf(6.0f / INPUTS);
-    for (int i = 0; i < CLASSES * HIDDEN; i++)
-        theta[HIDDEN * (INPUTS + 1) + i] = ((float)rand() / (float)RAND_MAX - 0.5f) * 2 * sqrtf(6.0f / HIDDEN);
-
-    const size_t steps = (n_train + BATCH - 1) / BATCH * EPOCHS;
-    check(nst_f32_train(&net, theta, SLOTS, slots, n_train, x, NULL, labels, &adam, &plan, &cursor, steps, losses,
-                        &ended, workspace, bytes));
-    check(nst_f32_predict(&net, theta, n_test, x + n_train * INPUTS, a, workspace, bytes));
+    check(workspace != NULL, "no memory");
+    if (status == NST_OK)
+        status = nst_f32_train(&net, theta, SLOTS, slots, train.n, train.x[0], NULL, train.labels, &adam, &plan,
+                               &cursor, (train.n + BATCH - 1) / BATCH * EPOCHS, losses, &ended, workspace, bytes);
+    if (status == NST_OK)
+        status = nst_f32_predict(&net, theta, held_out.n, held_out.x[0], output[0], workspace, bytes);
     free(workspace);
-    size_t right = 0;
-    for (size_t row = 0; row < n_test; row++) {
+    check(status == NST_OK, nst_status_message(status));
+    for (size_t row = 0; row < held_out.n; row++) {
         int best = 0;
         for (int c = 1; c < CLASSES; c++)
-            best = a[row * CLASSES + (size_t)c] > a[row * CLASSES + (size_t)best] ? c : best;
-        right += best == labels[n_train + row];
+            best = output[row][c] > output[row][best] ? c : best;
+        right += best == held_out.labels[row];
     }
-    printf("loss %.4f -> %.4f, %.1f%% of %zu held out digits right\n", losses[0], losses[ended - 1],
-           100.0 * (double)right / (double)n_test, n_test);
+    printf("loss %.4f -> %.4f\n%.1f %% of %zu held-out digits right\n", losses[0], losses[ended - 1],
+           100.0 * (double)right / (double)held_out.n, held_out.n);
     return 0;
 }

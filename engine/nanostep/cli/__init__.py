@@ -95,7 +95,7 @@ def _embedding_options(function: Callable[..., None]) -> Callable[..., None]:
 @click.version_option(__version__, prog_name="nanostep")
 @_embedding_options
 @click.pass_context
-def main(context: click.Context, **wanted: bool) -> None:
+def main(context: click.Context, /, **wanted: bool) -> None:
     """Train small dense neural networks on the CPU, one SGD step after another, fast."""
     names = [name for name in EMBEDDING if wanted[name]]
     if names and context.invoked_subcommand is not None:
