@@ -127,6 +127,10 @@ typedef struct nst_cursor {
     double loss_sum;  /* of the samples used so far in this epoch */
     int32_t isa;      /* out: the nst_isa that the kernel which ran was compiled for */
     int32_t threads;  /* out: how many threads ran, the calling one included */
+    /* the library's own: 0 at the start of a run; set ahead_row to 0 after changing theta between two calls */
+    double pending;
+    size_t ahead_row;
+    double ahead[16];
 } nst_cursor;
 
 NST_API const char *nst_version(void);

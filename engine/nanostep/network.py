@@ -255,6 +255,11 @@ class Network:
         samples = self._own(check_samples(self._architecture, self._dtype, X, Y))
         self._check_writable()
         if lr is not None:
+            if len(samples) == 1 and samples.y is not None:
+                # one row gives the same bits however it was handed in
+                loss = self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(lr))
+                if loss is not None:
+                    return loss
             return training.step(self, training.fresh_state(SGD(lr=lr), len(self._theta), self._dtype), samples)
         self._state = training.continued(self._state, optimizer)
         return training.step(self, self._state, samples)

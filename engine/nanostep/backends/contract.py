@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -232,6 +232,9 @@ class Cursor:
         Optimiser updates made since the state was fresh.
     loss_sum : float
         Sum of the losses of the samples used so far in this epoch.
+    carry : object
+        The backend's own: what it has prepared for the next sample within an epoch. None at the start, and after theta
+        was changed between two calls.
     """
 
     order: np.ndarray
@@ -239,6 +242,7 @@ class Cursor:
     row: int = 0
     updates: int = 0
     loss_sum: float = 0.0
+    carry: Any = None
 
 
 class Engine(Protocol):

@@ -154,7 +154,9 @@ class Engine:
                 "pool": pool,
             },
         )
-        c_cursor = ffi.new("nst_cursor *")
+        if cursor.carry is None:
+            cursor.carry = ffi.new("nst_cursor *")
+        c_cursor = cursor.carry
         c_cursor.order, c_cursor.epoch, c_cursor.row = order, cursor.epoch, cursor.row
         c_cursor.updates, c_cursor.loss_sum = cursor.updates, cursor.loss_sum
         ended = ffi.new("size_t *")
