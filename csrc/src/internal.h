@@ -3,6 +3,7 @@
 #define NST_INTERNAL_H
 
 #include "nanostep.h"
+#include "subnormal.h"
 #include "team.h"
 
 /* Widest vector of any instruction set. The private layout is padded to it, whatever set runs, so that the size of a
