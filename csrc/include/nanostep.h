@@ -130,7 +130,7 @@ typedef struct nst_cursor {
     /* the library's own: 0 at the start of a run; set ahead_row to 0 after changing theta between two calls */
     double pending;
     size_t ahead_row;
-    double ahead[16];
+    double ahead[32];
 } nst_cursor;
 
 NST_API const char *nst_version(void);

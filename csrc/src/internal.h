@@ -15,7 +15,7 @@
 #define NST_COLUMNS    ((size_t)4)  /* vectors of neurons that one thread takes at a time */
 #define NST_BLOCKS     ((size_t)16) /* most parts of a large batch that are summed up by themselves */
 #define NST_MAX_TILE   ((size_t)128)
-#define NST_AHEAD_MOST ((size_t)16) /* neurons of a first layer that is looked ahead to: what a cursor has room for */
+#define NST_AHEAD_MOST ((size_t)32) /* neurons of a first layer that is looked ahead to: what a cursor has room for */
 #define NST_WIDE_BYTES ((size_t)64 * 1024) /* weights of a layer that leave L1 to nothing else */
 #define NST_SMALL      ((size_t)16384)     /* most parameters of a small network */
 

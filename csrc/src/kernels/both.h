@@ -21,6 +21,13 @@
 #define KERNELS "all.inc"
 #endif
 
+/* a * b + c is rounded once */
+#if defined(ISA_TARGET) || defined(__FMA__) || defined(__aarch64__)
+#define FUSED 1
+#else
+#define FUSED 0
+#endif
+
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 #ifdef ISA_TARGET
