@@ -9,7 +9,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from setuptools import setup
+import numpy
+from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
@@ -40,7 +41,7 @@ class OptionalBuild(build_ext):
 
     def install_library(self) -> None:
         """Write nanostep/clib into the build directory, or beside the sources when the extension goes there."""
-        (extension,) = self.extensions
+        (extension,) = (one for one in self.extensions if one.name.endswith("._native"))
         build_py = self.get_finalized_command("build_py")
         package = build_py.get_package_dir("nanostep") if self.inplace else Path(self.build_lib, "nanostep")
         prefix = Path(package, "clib")
@@ -73,7 +74,17 @@ def fill(template: Path, target: Path, values: dict[str, str]) -> None:
     target.write_text(re.sub(r"@(\w+)@", lambda match: values[match[1]], text), encoding="utf-8")
 
 
+ROW = Extension(
+    "nanostep.backends.native._row",
+    ["bindings/row_module.c"],
+    include_dirs=[numpy.get_include(), str(CSRC / "include")],
+    define_macros=[("Py_LIMITED_API", "0x030B0000"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
+    depends=["csrc/include/nanostep.h", "csrc/include/nanostep_real.h"],
+    py_limited_api=True,
+)
+
 setup(
+    ext_modules=[ROW],
     cffi_modules=["bindings/build_ffi.py:ffibuilder"],
     cmdclass={"build_ext": OptionalBuild},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},

@@ -108,6 +108,9 @@ typedef struct nst_optimizer {
 /* Threads that wait for work. */
 typedef struct nst_pool nst_pool;
 
+/* What calls on one sample at a time need, opened once; see nst_*_row_open. */
+typedef struct nst_row nst_row;
+
 /* What stays the same through a run. */
 typedef struct nst_plan {
     size_t batch;          /* samples per update, 1 to n; the last batch of an epoch takes what is left */

@@ -47,16 +47,23 @@ NST_API nst_status NST(workspace_size)(const nst_architecture *net, size_t slot_
 NST_API nst_status NST(predict)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
                                 REAL *a__no, void *workspace, size_t bytes);
 
-/* One sample at a time, for online use; x and y are checked on the way: NST_E_VALUE if one is not finite, y is not what
- * the loss takes, or either overlaps theta. Either works on theta as it stands, without packing it. */
+/* One sample at a time, for online use. A row is opened once for a network, in memory of the caller, who frees it when it
+ * is no longer used; there is nothing to close. It serves one call at a time, on theta as it stands, which is neither
+ * copied nor packed. */
 
-/* a = the network's output for one row */
-NST_API nst_status NST(predict_row)(const nst_architecture *net, const REAL *theta__p, const REAL *x__i, REAL *a__o,
-                                    void *workspace, size_t bytes);
+/* Bytes of memory that a row lives in. */
+NST_API nst_status NST(row_size)(const nst_architecture *net, size_t *bytes);
 
-/* theta -= lr * gradient of L(x, y); value = L before it */
-NST_API nst_status NST(step_row)(const nst_architecture *net, REAL *theta__p, const REAL *x__i, const REAL *y__o,
-                                 double lr, void *workspace, size_t bytes, double *value);
+/* Open a row. The architecture is copied. */
+NST_API nst_status NST(row_open)(const nst_architecture *net, void *memory, size_t bytes, nst_row **row);
+
+/* a = the network's output for one sample. NST_E_VALUE if x is not finite. */
+NST_API nst_status NST(predict_row)(nst_row *row, const REAL *theta__p, const REAL *x__i, REAL *a__o);
+
+/* theta -= lr * gradient of L(x, y); value = L before it. NST_E_VALUE if x or y is not finite, y is not what the loss takes,
+ * either overlaps theta, or lr is not finite and > 0. */
+NST_API nst_status NST(step_row)(nst_row *row, REAL *theta__p, const REAL *x__i, const REAL *y__o, double lr,
+                                 double *value);
 
 /* value = mean loss over n >= 1 samples. Targets are y__no, or class numbers labels__n that stand for one-hot rows; the
  * other pointer is null. */

@@ -37,6 +37,15 @@ static inline int nst_add(size_t a, size_t b, size_t *out)
     return *out >= a;
 }
 
+/* Neurons of all layers together. */
+static inline size_t nst_neurons(const nst_architecture *net)
+{
+    size_t count = 0;
+    for (size_t l = 1; l <= net->layers; l++)
+        count += net->sizes[l];
+    return count;
+}
+
 /* 1 if many copies of the gradient and of a tile's activations cost little memory. */
 static inline int nst_is_small(const nst_architecture *net)
 {
@@ -64,6 +73,19 @@ nst_status nst_check_architecture(const nst_architecture *net);
 nst_status nst_check_output(int32_t loss, int32_t output);
 nst_status nst_check_optimizer(const nst_optimizer *optimizer, size_t slot_count);
 nst_status nst_check_plan(const nst_plan *plan, const nst_cursor *cursor, size_t n);
+
+/* -- Rows ---------------------------------------------------------------------------------------------------------- */
+
+/* z and a of all layers follow each other; d holds two layers of deltas. */
+struct nst_row {
+    nst_architecture net; /* its arrays are copies, in the same memory */
+    size_t real_size, parameters;
+    void *z, *a, *d;
+    size_t widest; /* elements of one layer's part of d */
+};
+
+nst_status nst_row_size(const nst_architecture *net, size_t real_size, size_t *bytes);
+nst_status nst_row_open(const nst_architecture *net, size_t real_size, void *memory, size_t bytes, nst_row **row);
 
 /* -- Kernel tables ------------------------------------------------------------------------------------------------- */
 

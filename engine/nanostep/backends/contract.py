@@ -233,8 +233,8 @@ class Cursor:
     loss_sum : float
         Sum of the losses of the samples used so far in this epoch.
     carry : object
-        The backend's own: what it has prepared for the next sample within an epoch. None at the start, and after theta
-        was changed between two calls.
+        The backend's own: memory of the run, and what it has prepared for the next sample within an epoch. None at the
+        start, and after theta was changed between two calls.
     """
 
     order: np.ndarray

@@ -12,6 +12,7 @@ from nanostep.errors import HOW_TO_GET_C, BackendUnavailable
 __all__ = [
     "C_TYPES",
     "EXCEPTIONS",
+    "Row",
     "available_isas",
     "build_info",
     "check_status",
@@ -21,12 +22,14 @@ __all__ = [
     "isa_in_use",
     "isa_name",
     "lib",
+    "open_row",
     "pointer",
     "select_isa",
 ]
 
 try:
     from nanostep.backends.native._native import ffi, lib
+    from nanostep.backends.native._row import Row
 except ImportError as error:
     raise BackendUnavailable(
         f"backend 'c' cannot run: its extension module is missing or broken ({error}). {HOW_TO_GET_C}"
@@ -63,6 +66,17 @@ def function(dtype: np.dtype, name: str) -> Callable[..., int]:
         return getattr(lib, PREFIXES[dtype] + name)
     except KeyError:
         raise TypeError(f"the C library works on float32 and float64; got {dtype}") from None
+
+
+def open_row(net: Any, theta__p: np.ndarray, inputs: int, outputs: int) -> Row:
+    """Return the short cut of calls on one row: its `predict(x)` and `step(x, y, lr)` give None for any but plain input."""
+    size, row = ffi.new("size_t *"), ffi.new("nst_row **")
+    check_status(function(theta__p.dtype, "row_size")(net, size))
+    memory = ffi.new("char[]", size[0])
+    check_status(function(theta__p.dtype, "row_open")(net, memory, size[0], row))
+    prefix = PREFIXES[theta__p.dtype]
+    calls = (int(ffi.cast("uintptr_t", ffi.addressof(lib, prefix + name))) for name in ("predict_row", "step_row"))
+    return Row(theta__p, memory, int(ffi.cast("uintptr_t", row[0])), *calls, inputs, outputs)
 
 
 def pointer(array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, *, writable: bool = False) -> Any:

@@ -10,14 +10,14 @@ from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Cursor, Plan
 from nanostep.backends.native._library import (
-    C_TYPES,
+    Row,
     check_status,
     ffi,
     function,
     identifier,
     isa_in_use,
     isa_name,
-    lib,
+    open_row,
     pointer,
 )
 from nanostep.backends.native._pool import pool_for
@@ -26,15 +26,6 @@ from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
 INT64 = np.dtype(np.int64)
-
-
-class _Row:
-    """What a call on one row needs besides its arguments, made once and used again."""
-
-    def __init__(self, array: Array, theta: Any, workspace: tuple[Any, int]) -> None:
-        self.array, self.theta = array, theta
-        self.memory, self.bytes = workspace
-        self.value = ffi.new("double *")
 
 
 class Engine:
@@ -57,53 +48,21 @@ class Engine:
             },
         )
 
-        self._array = ffi.typeof(f"{C_TYPES[dtype]}[]")
-        self._predict_row = function(dtype, "predict_row")
-        self._step_row = function(dtype, "step_row")
-        self._x_layout = ((architecture.inputs,), (dtype.itemsize,))
-        self._y_layout = ((architecture.outputs,), (dtype.itemsize,))
-        # Taken and put back by one thread at a time: pop and append of a list are atomic.
-        self._rows: list[_Row] = []
+        # a row and the theta that it is for, exchanged together: threads may call at the same time
+        self._row: tuple[Array | None, Any] = (None, None)
 
     def predict_row(self, theta__p: Array, x: object) -> Array | None:
-        if type(x) is not np.ndarray or x.dtype is not self.dtype or (x.shape, x.strides) != self._x_layout:
-            return None
-        a = np.empty(self.architecture.outputs, self.dtype)
-        view, array = ffi.from_buffer, self._array
-        row = self._take_row(theta__p)
-        status = self._predict_row(self._net, row.theta, view(array, x), view(array, a), row.memory, row.bytes)
-        self._rows.append(row)
-        return a if status == lib.NST_OK else None
+        theta, row = self._row
+        return (row if theta is theta__p else self._open_row(theta__p)).predict(x)
 
     def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> float | None:
-        if (
-            type(x) is not np.ndarray
-            or type(y) is not np.ndarray
-            or type(lr) is not float
-            or x.dtype is not self.dtype
-            or y.dtype is not self.dtype
-            or (x.shape, x.strides) != self._x_layout
-            or (y.shape, y.strides) != self._y_layout
-            or not theta__p.flags.writeable
-        ):
-            return None
-        view, array = ffi.from_buffer, self._array
-        row = self._take_row(theta__p)
-        status = self._step_row(
-            self._net, row.theta, view(array, x), view(array, y), lr, row.memory, row.bytes, row.value
-        )
-        loss = row.value[0]
-        self._rows.append(row)
-        return loss if status == lib.NST_OK else None
+        theta, row = self._row
+        return (row if theta is theta__p else self._open_row(theta__p)).step(x, y, lr)
 
-    def _take_row(self, theta__p: Array) -> _Row:
-        try:
-            row = self._rows.pop()
-            if row.array is theta__p:
-                return row
-        except IndexError:
-            pass
-        return _Row(theta__p, self._theta(theta__p), self._workspace(0))
+    def _open_row(self, theta__p: Array) -> Row:
+        row = open_row(self._net, theta__p, self.architecture.inputs, self.architecture.outputs)
+        self._row = theta__p, row
+        return row
 
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
         a = pointer(a__no, (len(x__ni), self.architecture.outputs), self.dtype, writable=True)
@@ -155,15 +114,15 @@ class Engine:
             },
         )
         if cursor.carry is None:
-            cursor.carry = ffi.new("nst_cursor *")
-        c_cursor = cursor.carry
+            cursor.carry = ffi.new("nst_cursor *"), *self._workspace(count)
+        c_cursor, memory, size = cursor.carry
         c_cursor.order, c_cursor.epoch, c_cursor.row = order, cursor.epoch, cursor.row
         c_cursor.updates, c_cursor.loss_sum = cursor.updates, cursor.loss_sum
         ended = ffi.new("size_t *")
         call = function(self.dtype, "train")
         status = call(
             self._net, theta, count, slots, *self._samples(samples), c_optimizer(optimizer), c_plan, c_cursor, steps,
-            losses, ended, *self._workspace(count),
+            losses, ended, memory, size,
         )  # fmt: skip
         cursor.epoch, cursor.row = c_cursor.epoch, c_cursor.row
         cursor.updates, cursor.loss_sum = c_cursor.updates, c_cursor.loss_sum
