@@ -23,6 +23,9 @@ REQUIRED: tuple[str, ...] = tuple(
 )
 """Backends that must run here. Set NANOSTEP_TEST_BACKENDS (comma-separated names) to require fewer."""
 
+THREADS: int | None = int(os.environ["NANOSTEP_TEST_THREADS"]) if "NANOSTEP_TEST_THREADS" in os.environ else None
+"""Threads of the conformance suite's training runs; None leaves it to the backend."""
+
 DTYPES = ("float32", "float64")
 
 HIGH = np.dtype(np.longdouble)

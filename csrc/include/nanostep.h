@@ -131,10 +131,31 @@ typedef struct nst_cursor {
     int32_t isa;      /* out: the nst_isa that the kernel which ran was compiled for */
     int32_t threads;  /* out: how many threads ran, the calling one included */
     /* the library's own: 0 at the start of a run; set ahead_row to 0 after changing theta between two calls */
-    double pending;
+    double pending, loss_before;
     size_t ahead_row;
     double ahead[32];
 } nst_cursor;
+
+/* How the updates of a run are made. */
+typedef enum nst_regime {
+    NST_REGIME_TINY = 0, /* single samples, two layers and one output: all in registers */
+    NST_REGIME_SAMPLES,  /* single samples */
+    NST_REGIME_TILES,    /* batches: tiles of rows, one after another, all threads in the same */
+    NST_REGIME_BLOCKS,   /* large batches of small networks: each thread takes blocks of tiles by itself */
+    NST_REGIME_COUNT
+} nst_regime;
+
+/* What a run would use; see nst_*_choose. */
+typedef struct nst_choice {
+    int32_t regime;  /* an nst_regime */
+    int32_t isa;     /* an nst_isa */
+    int32_t threads; /* the calling one included */
+    size_t lanes;    /* numbers in a vector */
+    size_t panel;    /* neurons whose weights are stored, and handed out to threads, together */
+    size_t tile;     /* rows of a batch that go through the layers together */
+    size_t blocks;   /* parts of a batch that are summed by themselves; 1 unless the regime is blocks */
+    double flops;    /* of one update: 2 for each weight, sample and product, as if nothing were padded */
+} nst_choice;
 
 NST_API const char *nst_version(void);
 NST_API const char *nst_compiler(void);

@@ -75,6 +75,11 @@ NST_API nst_status NST(gradient)(const nst_architecture *net, const REAL *theta_
                                  const REAL *y__no, const int64_t *labels__n, void *workspace, size_t bytes,
                                  REAL *grad__p, double *value);
 
+/* What nst_*_train would use for batches of plan->batch, with as many threads as plan and pool allow. wide__l, one for each
+ * layer: 1 if its weights do not fit into L1, so that threads share it out by neurons and not by rows. */
+NST_API nst_status NST(choose)(const nst_architecture *net, size_t n, const nst_optimizer *optimizer,
+                               const nst_plan *plan, nst_choice *choice, int32_t *wide__l);
+
 /* Make `steps` updates of theta and slots from where cursor stands. The mean loss of each epoch that ends goes into
  * epoch_loss, in order; there must be room for steps / ceil(n / batch) + 1; *ended is their number. After NST_E_LABEL or
  * NST_E_CURSOR theta, slots and cursor are those of the last whole update. */

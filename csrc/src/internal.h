@@ -19,8 +19,11 @@
 #define NST_WIDE_BYTES ((size_t)64 * 1024) /* weights of a layer that leave L1 to nothing else */
 #define NST_SMALL      ((size_t)16384)     /* most parameters of a small network */
 
-/* Work of an update from which on a second thread pays: it takes about 8 us, and the threads meet twice for 0.5 us. */
-#define NST_TEAM_FLOPS 6e5
+/* Work of an update from which on a second thread pays on every machine measured, if the plan leaves the choice to the
+ * library: some 40 us. What matters is less the meetings (0.2 us) than the cache lines that the threads then fetch from each
+ * other: 8-64-64-4 with a batch of 64, 2e6, gains a quarter where two cores share a cache and loses a tenth where they do
+ * not. Python measures on the spot instead (nanostep.training). */
+#define NST_TEAM_FLOPS 4e6
 
 #define NST_MAX_WIDTH ((size_t)INT32_MAX)
 
@@ -67,6 +70,27 @@ static inline size_t nst_tile_rows(const nst_architecture *net)
     return nst_is_small(net) ? NST_MAX_TILE / 2 : NST_MAX_TILE;
 }
 
+/* 1 if an update is theta -= lr * gradient and nothing else. */
+static inline int nst_is_plain(const nst_optimizer *o)
+{
+    return o->kind == NST_OPTIMIZER_SGD && o->momentum == 0 && o->weight_decay == 0;
+}
+
+/* Regime of an update from `rows` samples; `tiny` if the network may be. */
+static inline nst_regime nst_regime_of(int plain, int tiny, int small, size_t tile, size_t rows)
+{
+    if (plain && rows == 1)
+        return tiny ? NST_REGIME_TINY : NST_REGIME_SAMPLES;
+    return small && rows > tile ? NST_REGIME_BLOCKS : NST_REGIME_TILES;
+}
+
+/* Rows of a block, for batches in blocks. */
+static inline size_t nst_block_rows(size_t tile, size_t rows)
+{
+    const size_t tiles = (rows + tile - 1) / tile;
+    return (tiles + NST_BLOCKS - 1) / NST_BLOCKS * tile;
+}
+
 /* -- Checks that do not depend on the precision -------------------------------------------------------------------- */
 
 nst_status nst_check_architecture(const nst_architecture *net);
@@ -106,6 +130,7 @@ nst_status nst_row_open(const nst_architecture *net, size_t real_size, void *mem
     X(predict)                \
     X(loss)                   \
     X(gradient)               \
+    X(choose)                 \
     X(train)
 
 #define NST_F32_MEMBER(name) __typeof__(nst_f32_##name) *name;

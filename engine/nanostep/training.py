@@ -1,9 +1,4 @@
-"""One run of training: it cuts the epochs into calls of the engine, measures, reports, and stops cleanly.
-
-The engine works through many steps per call. Between calls Python gets a turn, so that Ctrl-C and other threads are
-served: a call is sized, from the measured time of the last one, to take about `CALL_SECONDS`. The cut does not change a
-bit of the result (see `nanostep.backends.contract.Cursor`).
-"""
+"""One run of training: epochs, validation, callbacks, record, and a clean stop. `nanostep.calls` makes its steps."""
 
 from __future__ import annotations
 
@@ -20,18 +15,13 @@ from nanostep._arrays import Samples
 from nanostep._checks import check_bool, check_integer, check_seed
 from nanostep.backends.contract import Cursor, Plan
 from nanostep.callbacks import Callback, EpochEnd, check_callbacks
+from nanostep.calls import Caller
 from nanostep.errors import StopTraining
 from nanostep.history import History
 from nanostep.optimizers import Optimizer
 
 if TYPE_CHECKING:
     from nanostep.network import Network
-
-CALL_SECONDS = 0.03
-"""Aim for the length of one call of the engine: short against human patience, long against the cost of a call."""
-
-FIRST_CALL_FLOPS = 2e6
-"""Work of the first call of a run, before its speed is known: under a millisecond compiled, some in the reference."""
 
 
 @dataclass
@@ -107,11 +97,13 @@ def check_request(
 def step(net: Network, state: OptimizerState, samples: Samples) -> float:
     """Make one update from all samples and return the loss before it."""
     cursor = Cursor(np.empty(0, np.int64), updates=state.updates)
-    loss = np.empty(1)
     plan = Plan(batch=len(samples), shuffle=False, seed=0)
-    net._engine.train(net._theta, state.slots, samples, state.optimizer, plan, cursor, 1, loss)
+    caller = Caller(net, state.slots, samples, state.optimizer, plan, cursor)
+    losses = caller.call(1)
     state.updates = cursor.updates
-    return float(loss[0])
+    if caller.interrupted:
+        raise KeyboardInterrupt
+    return losses[0]
 
 
 def run(
@@ -122,7 +114,7 @@ def run(
     cursor = Cursor(
         np.empty(len(samples) if request.plan.shuffle else 0, np.int64), epoch=state.epochs, updates=state.updates
     )
-    caller = _Caller(net, state, samples, request.plan, cursor)
+    caller = Caller(net, state.slots, samples, state.optimizer, request.plan, cursor)
     every_epoch = bool(held_out is not None or request.callbacks)
     warned = False
     try:
@@ -130,6 +122,8 @@ def run(
             while history.epochs < request.epochs:
                 ended = caller.call(1 if every_epoch else request.epochs - history.epochs)
                 history.loss += ended
+                if caller.interrupted:
+                    raise KeyboardInterrupt
                 if held_out is not None and ended:
                     history.validation_loss.append(net._engine.loss(net._theta, held_out))
                 if ended and not warned and not math.isfinite(ended[-1]):
@@ -150,35 +144,10 @@ def run(
     finally:
         history.steps = cursor.updates - state.updates
         history.samples = history.epochs * len(samples) + cursor.row
-        history.isa, history.threads = net._engine.isa, net._engine.threads
+        history.isa, history.threads = net._engine.isa, caller.threads
         history.seconds = time.perf_counter() - started
         state.updates = cursor.updates
         state.epochs = cursor.epoch + (cursor.row > 0)
-
-
-class _Caller:
-    """Calls the engine with a number of steps that takes about `CALL_SECONDS`."""
-
-    def __init__(self, net: Network, state: OptimizerState, samples: Samples, plan: Plan, cursor: Cursor) -> None:
-        self.net, self.state, self.samples, self.plan, self.cursor = net, state, samples, plan, cursor
-        self.steps_per_epoch = -(-len(samples) // plan.batch)
-        flops = 6.0 * net.architecture.parameter_count * plan.batch
-        self.steps = max(1, int(FIRST_CALL_FLOPS / flops))
-
-    def call(self, epochs: int) -> list[float]:
-        """Make some steps, at most to the end of `epochs` epochs from here; return the losses of those that ended."""
-        made_in_epoch = self.cursor.row // self.plan.batch
-        steps = min(self.steps, epochs * self.steps_per_epoch - made_in_epoch)
-        losses = np.empty(steps // self.steps_per_epoch + 1)
-        started = time.perf_counter()
-        ended = self.net._engine.train(
-            self.net._theta, self.state.slots, self.samples, self.state.optimizer, self.plan, self.cursor, steps, losses
-        )
-        seconds = time.perf_counter() - started
-        # at most fourfold at a time: the first call of a jitted kernel includes its compilation
-        fitting = int(steps * CALL_SECONDS / max(seconds, 1e-9))
-        self.steps = max(1, min(fitting, 4 * self.steps))
-        return losses[:ended].tolist()
 
 
 def _stopped(net: Network, request: Request, history: History) -> bool:

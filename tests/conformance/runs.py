@@ -12,7 +12,7 @@ from functools import cache
 
 import numpy as np
 
-from cases import DTYPES, HIGH, OPTIMIZERS, cast, draw_samples, draw_theta
+from cases import DTYPES, HIGH, OPTIMIZERS, THREADS, cast, draw_samples, draw_theta
 from conformance.arguments import Guarded, guard
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
@@ -50,7 +50,7 @@ class Schedule:
     seed: int = 3
 
     def plan(self) -> Plan:
-        return Plan(batch=self.batch, shuffle=self.shuffle, seed=self.seed)
+        return Plan(batch=self.batch, shuffle=self.shuffle, seed=self.seed, threads=THREADS)
 
 
 @cache
@@ -195,27 +195,32 @@ def check_gradient(engine_type: EngineType, case: RunCase, dtype: str) -> None:
     assert_blocks(case.architecture, areas["grad"].array, expected, TOLERANCE[dtype], f"{case}: gradient")
 
 
-def check_labels(engine_type: EngineType, case: RunCase, dtype: str) -> None:
-    """Check that class labels do what their one-hot rows do."""
+def check_labels(engine_type: EngineType, case: RunCase, dtype: str, scale: float = 1.0) -> None:
+    """Check that class labels do what their one-hot rows do; `scale` multiplies theta, and with it the logits."""
     theta, samples = make(case)
+    theta = scale * theta
     classes = case.architecture.outputs
     labels = np.random.default_rng(case.seed).integers(0, classes, case.n)
     x = samples.x.astype(dtype)
     kept = labels.copy()
     by_label, by_row = Samples(x, None, labels), Samples(x, np.eye(classes, dtype=dtype)[labels], None)
     engine = engine_type(case.architecture, np.dtype(dtype))
-    results = []
-    for data in (by_label, by_row):
-        moving, grad = theta.astype(dtype), np.full(len(theta), np.nan, dtype)
-        values = [engine.loss(moving, data), engine.gradient(moving, data, grad)]
-        losses = np.full(3, np.nan)
-        cursor = Cursor(np.empty(case.n, np.int64))
-        plan = Plan(batch=min(4, case.n), shuffle=True, seed=1)
-        steps = 2 * -(-case.n // plan.batch)
-        engine.train(moving, np.empty((0, len(theta)), dtype), data, SGD(lr=0.05), plan, cursor, steps, losses)
-        results.append([np.array(values), grad, moving, losses[:2]])
-    for name, by_label_result, by_row_result in zip(("losses", "gradient", "theta", "epochs"), *results, strict=True):
-        assert_norm(by_label_result, by_row_result, TOLERANCE[dtype], f"{case}: {name} from labels")
+    names = ("losses", "gradient", "theta", "epochs", "loss_sum")
+    for batch in (1, min(4, case.n)):
+        results = []
+        for data in (by_label, by_row):
+            moving, grad = theta.astype(dtype), np.full(len(theta), np.nan, dtype)
+            values = [engine.loss(moving, data), engine.gradient(moving, data, grad)]
+            losses = np.full(4, np.nan)
+            cursor = Cursor(np.empty(case.n, np.int64))
+            plan = Plan(batch=batch, shuffle=True, seed=1, threads=THREADS)
+            steps = min(2 * -(-case.n // batch) + 1, 200)
+            engine.train(moving, np.empty((0, len(theta)), dtype), data, SGD(lr=0.05), plan, cursor, steps, losses)
+            ended = losses[: steps // -(-case.n // batch)]
+            results.append([np.array(values), grad, moving, ended, np.array(cursor.loss_sum)])
+        tolerance = TOLERANCE[dtype] + steps * float(np.finfo(dtype).eps)
+        for name, from_labels, from_rows in zip(names, *results, strict=True):
+            assert_norm(from_labels, from_rows, tolerance, f"{case}: {name} from labels, batch {batch}")
     np.testing.assert_array_equal(labels, kept, f"{case}: changed the labels")
 
 

@@ -23,6 +23,13 @@ from nanostep.architecture import make_architecture
 
 EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
+SINGLE_OUTPUTS = tuple(
+    RunCase(make_architecture([3, width, 1], name, output, loss), 12)
+    for k, (loss, output) in enumerate(pair for pair in PAIRS if pair[1] != "softmax")
+    for name, width in [(HIDDEN_ACTIVATIONS[k % 8], (3, 2, 4, 5, 8, 9, 16, 17, 32, 33)[k % 10])]
+)
+"""Networks whose step on one sample fits into registers, or just not: every loss, output, and hidden activation."""
+
 NETWORKS = (
     *(
         RunCase(draw_architecture(np.random.default_rng(k), loss, output, layers=k % 5, widest=70), n)
@@ -48,6 +55,8 @@ TRAINED = (
     RunCase(make_architecture([3, 9, 5, 2], ["silu", "elu"], "identity", "huber"), 25),
     RunCase(make_architecture([7, 33, 4], "softplus", "sigmoid", "binary_cross_entropy"), 20),
     RunCase(make_architecture([6, 2], "tanh", "identity", "poisson"), 13),
+    RunCase(make_architecture([3, 13, 1], "silu", "identity", "huber"), 18),
+    RunCase(make_architecture([5, 30, 1], "elu", "sigmoid", "binary_cross_entropy"), 21),
 )
 """What is trained with every optimiser: narrow and wider, with last batches that are partial."""
 
@@ -80,6 +89,14 @@ def test_labels_are_one_hot_rows(backend: ModuleType, case: RunCase, dtype: str)
 
 
 @EVERY_DTYPE
+def test_labels_of_classes_that_are_far_apart(backend: ModuleType, dtype: str) -> None:
+    """Kernels may take a short cut where logits are close to each other; here they are up to a thousand apart."""
+    case = RunCase(make_architecture([4, 5, 3], "tanh", "softmax", "cross_entropy"), 30)
+    for scale in (3.0, 30.0, 300.0):
+        check_labels(backend.networks.Engine, case, dtype, scale)
+
+
+@EVERY_DTYPE
 @pytest.mark.parametrize("batch", [1, 4, 64])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_training(backend: ModuleType, optimizer: str, batch: int, dtype: str) -> None:
@@ -88,6 +105,17 @@ def test_training(backend: ModuleType, optimizer: str, batch: int, dtype: str) -
         steps = 2 * -(-case.n // rows) + 1  # two epochs and the beginning of a third
         for shuffle in (True, False):
             check_training(backend.networks.Engine, case, Schedule(optimizer, rows, shuffle, steps), dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("case", SINGLE_OUTPUTS, ids=str)
+def test_training_of_a_single_output(backend: ModuleType, case: RunCase, dtype: str) -> None:
+    for shuffle in (True, False):
+        # exp of an unbounded output soon diverges at this rate
+        steps = 3 if case.architecture.loss == "poisson" else 2 * case.n + 4
+        schedule = Schedule("sgd", 1, shuffle, steps)
+        check_training(backend.networks.Engine, case, schedule, dtype)
+        check_cuts(backend.networks.Engine, case, schedule, dtype)
 
 
 @EVERY_DTYPE

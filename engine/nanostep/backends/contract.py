@@ -208,12 +208,16 @@ class Plan:
         Of the sample order, in [0, 2**64).
     threads : int or None
         Most threads the engine may use, >= 1; None lets it choose.
+    cancel : ndarray of int32, shape (1,), optional
+        Set to 1 by another thread to end the call early, if the backend can: what it made is complete up to the last
+        update, and counts.
     """
 
     batch: int
     shuffle: bool
     seed: int
     threads: int | None = None
+    cancel: np.ndarray | None = None
 
 
 @dataclass
@@ -276,6 +280,10 @@ class Engine(Protocol):
 
         y must be an array (outputs,) of the network's dtype that the loss takes, and lr a float > 0.
         """
+        ...
+
+    def useful_threads(self, optimizer: Optimizer, plan: Plan, n: int) -> int:
+        """Return the most threads that a run over n samples can make use of here; 1 if there is no choice."""
         ...
 
     def predict(self, theta__p: np.ndarray, x__ni: np.ndarray, a__no: np.ndarray) -> None:

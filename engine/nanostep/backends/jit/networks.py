@@ -161,6 +161,9 @@ class Engine:
     def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
         return None
 
+    def useful_threads(self, optimizer: Optimizer, plan: Plan, n: int) -> int:
+        return 1
+
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
         work = self._work(0)
         n, x = np.uint64(len(x__ni)), _flat(x__ni)

@@ -69,7 +69,7 @@ def function(dtype: np.dtype, name: str) -> Callable[..., int]:
 
 
 def open_row(net: Any, theta__p: np.ndarray, inputs: int, outputs: int) -> Row:
-    """Return the short cut of calls on one row: its `predict(x)` and `step(x, y, lr)` give None for any but plain input."""
+    """Return the short cut of calls on one row: `predict(x)` and `step(x, y, lr)`, None for any but plain input."""
     size, row = ffi.new("size_t *"), ffi.new("nst_row **")
     check_status(function(theta__p.dtype, "row_size")(net, size))
     memory = ffi.new("char[]", size[0])
@@ -89,7 +89,7 @@ def pointer(array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, *, writa
             f"expected a C-contiguous {dtype} array of shape {shape}; "
             f"got {array.dtype}, shape {array.shape}, strides {array.strides}"
         )
-    c_type = "int64_t" if dtype == np.int64 else C_TYPES[dtype]
+    c_type = f"{dtype.name}_t" if dtype.kind == "i" else C_TYPES[dtype]
     return ffi.from_buffer(f"{c_type}[]", array, require_writable=writable)
 
 

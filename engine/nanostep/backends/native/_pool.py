@@ -9,7 +9,7 @@ from typing import Any
 
 from nanostep.backends.native._library import check_status, ffi, lib
 
-__all__ = ["pool_for", "usable_processors"]
+__all__ = ["most_threads", "pool_for", "usable_processors"]
 
 ENVIRONMENT = "NANOSTEP_THREADS"
 MOST = 2**16
@@ -83,6 +83,10 @@ class _Pools:
                 self.larger = _Pool(wanted)
             return self.larger.handle
 
+    def regular_size(self) -> int:
+        with self.lock:
+            return (self.regular or self._start_regular()).threads
+
     def _start_regular(self) -> _Pool:
         self.cap = _cap()
         try:
@@ -104,6 +108,11 @@ def _forget() -> None:
 if hasattr(os, "register_at_fork"):
     # a child has neither the workers nor, perhaps, the one who held the lock
     os.register_at_fork(after_in_child=_forget)
+
+
+def most_threads() -> int:
+    """Return how many threads a call can have without asking for more than there are processors."""
+    return _pools.regular_size()
 
 
 def pool_for(threads: int | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,18 @@ from nanostep.backends.native._library import (
     identifier,
     isa_in_use,
     isa_name,
+    lib,
     open_row,
     pointer,
 )
-from nanostep.backends.native._pool import pool_for
+from nanostep.backends.native._pool import most_threads, pool_for
 from nanostep.backends.native.optimizers import c_optimizer
 from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
 INT64 = np.dtype(np.int64)
+REGIMES = ("tiny", "samples", "tiles", "blocks")
+"""Names of nst_regime, in order."""
 
 
 class Engine:
@@ -63,6 +67,19 @@ class Engine:
         row = open_row(self._net, theta__p, self.architecture.inputs, self.architecture.outputs)
         self._row = theta__p, row
         return row
+
+    def useful_threads(self, optimizer: Optimizer, plan: Plan, n: int) -> int:
+        return self.choose(optimizer, replace(plan, threads=most_threads()), n)["threads"]
+
+    def choose(self, optimizer: Optimizer, plan: Plan, n: int) -> dict[str, Any]:
+        """Return which kernels a run would use: the fields of nst_choice by names, and whether each layer is wide."""
+        choice = ffi.new("nst_choice *")
+        wide = ffi.new("int32_t[]", len(self.architecture.activations))
+        pool = pool_for(plan.threads)
+        c_plan = self._plan(plan, pool)
+        check_status(function(self.dtype, "choose")(self._net, n, c_optimizer(optimizer), c_plan, choice, wide))
+        fields = {name: getattr(choice[0], name) for name, _ in ffi.typeof("nst_choice").fields}
+        return {**fields, "regime": REGIMES[choice.regime], "isa": isa_name(choice.isa), "wide": list(map(bool, wide))}
 
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
         a = pointer(a__no, (len(x__ni), self.architecture.outputs), self.dtype, writable=True)
@@ -103,16 +120,7 @@ class Engine:
             raise ValueError(f"epoch_loss has room for {len(epoch_loss__e)} epochs; {steps} steps may end more")
         # held here until the call is over: the plan does not keep it alive
         pool = pool_for(plan.threads)
-        c_plan = ffi.new(
-            "nst_plan *",
-            {
-                "batch": plan.batch,
-                "seed": plan.seed,
-                "shuffle": plan.shuffle,
-                "threads": plan.threads or 0,
-                "pool": pool,
-            },
-        )
+        c_plan = self._plan(plan, pool)
         if cursor.carry is None:
             cursor.carry = ffi.new("nst_cursor *"), *self._workspace(count)
         c_cursor, memory, size = cursor.carry
@@ -126,9 +134,16 @@ class Engine:
         )  # fmt: skip
         cursor.epoch, cursor.row = c_cursor.epoch, c_cursor.row
         cursor.updates, cursor.loss_sum = c_cursor.updates, c_cursor.loss_sum
-        check_status(status)
+        if status != lib.NST_E_CANCELLED:
+            check_status(status)
         self.isa, self.threads = isa_name(c_cursor.isa), c_cursor.threads
         return ended[0]
+
+    def _plan(self, plan: Plan, pool: Any) -> Any:
+        """Return a new nst_plan; whoever uses it holds the pool and plan.cancel."""
+        cancel = ffi.NULL if plan.cancel is None else pointer(plan.cancel, (1,), np.dtype(np.int32))
+        fields = {"batch": plan.batch, "seed": plan.seed, "shuffle": plan.shuffle, "threads": plan.threads or 0}
+        return ffi.new("nst_plan *", {**fields, "pool": pool, "cancel": cancel})
 
     def _theta(self, theta__p: Array, *, writable: bool = False) -> Any:
         return pointer(theta__p, (self.architecture.parameter_count,), self.dtype, writable=writable)

@@ -1,0 +1,173 @@
+"""The calls that a run is made of: how many steps each makes, on how many threads, and how one is interrupted.
+
+The engine works through many steps per call. Between calls Python gets a turn, so that Ctrl-C and other threads are
+served: a call is sized, from the measured time of the last one, to take about `CALL_SECONDS`. Neither the cut nor the
+number of threads changes a bit of the result (see `nanostep.backends.contract.Cursor`).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nanostep._arrays import Samples
+from nanostep.backends.contract import Cursor, Plan
+from nanostep.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    from nanostep.network import Network
+
+CALL_SECONDS = 0.03
+"""Aim for the length of one call of the engine: short against human patience, long against the cost of a call."""
+
+LONG_CALL_SECONDS = 0.08
+"""A call that is expected to take longer, because a single step does, is made so that Ctrl-C can end it."""
+
+FIRST_CALL_FLOPS = 2e6
+"""Work of the first call of a run, before its speed is known: under a millisecond compiled, some in the reference."""
+
+SLOWEST_FLOPS_PER_SECOND = 1e9
+"""Guess for the first call, whose speed is not known."""
+
+TRIAL_FLOPS = 3e5
+"""Work of a step below which more threads are not tried: it takes 2 us, as long as handing the work out."""
+
+TRIAL_CALLS = 3
+"""Calls with one and with all threads, by turns, after which the faster is chosen."""
+
+TRIAL_SECONDS = 0.004
+"""Aim for the length of a call of a trial."""
+
+CALLS_BETWEEN_TRIALS = 60
+"""Calls until the choice is tried again, 2 s: other programs come and go. Trials take a hundredth of the time."""
+
+
+class Caller:
+    """Calls the engine for a run; `threads` is what was found best, or the last call ran on.
+
+    Attributes
+    ----------
+    interrupted : bool
+        Ctrl-C has ended the last call early; what it made counts.
+    """
+
+    def __init__(
+        self, net: Network, slots: np.ndarray, samples: Samples, optimizer: Optimizer, plan: Plan, cursor: Cursor
+    ) -> None:
+        self._net, self._slots, self._samples, self._optimizer = net, slots, samples, optimizer
+        self._plan, self._cursor = plan, cursor
+        self._steps_per_epoch = -(-len(samples) // plan.batch)
+        self._flops = 6.0 * net.architecture.parameter_count * plan.batch
+        self._steps = max(1, int(FIRST_CALL_FLOPS / self._flops))
+        self._step_seconds = self._flops / SLOWEST_FLOPS_PER_SECOND
+        self._threads = _ThreadTrial(self._thread_counts())
+        self.interrupted = False
+        self.threads = 1
+
+    def call(self, epochs: int) -> list[float]:
+        """Make some steps, at most to the end of `epochs` epochs from here; return the losses of those that ended."""
+        made_in_epoch = self._cursor.row // self._plan.batch
+        threads, share = self._threads.next_call()
+        steps = min(max(1, int(self._steps * share)), epochs * self._steps_per_epoch - made_in_epoch)
+        losses = np.empty(steps // self._steps_per_epoch + 1)
+        started = time.perf_counter()
+        ended = self._make(replace(self._plan, threads=threads), steps, losses)
+        seconds = time.perf_counter() - started
+
+        self._step_seconds = seconds / steps
+        self._threads.record(threads, self._step_seconds)
+        # at most fourfold at a time: the first call of a jitted kernel includes its compilation
+        fitting = int(CALL_SECONDS / max(self._step_seconds, 1e-12))
+        self._steps = max(1, min(fitting, 4 * max(self._steps, steps)))
+        if not self._threads.trying:
+            self.threads = self._net._engine.threads
+        return losses[:ended].tolist()
+
+    def _make(self, plan: Plan, steps: int, losses: np.ndarray) -> int:
+        def make(plan: Plan) -> int:
+            return self._net._engine.train(
+                self._net._theta, self._slots, self._samples, self._optimizer, plan, self._cursor, steps, losses
+            )
+
+        if steps * self._step_seconds < LONG_CALL_SECONDS:
+            return make(plan)
+        cancel = np.zeros(1, np.int32)
+        ended, self.interrupted = _interruptible(lambda: make(replace(plan, cancel=cancel)), cancel)
+        return ended
+
+    def _thread_counts(self) -> tuple[int | None, ...]:
+        if self._plan.threads is not None or self._flops < TRIAL_FLOPS:
+            return (self._plan.threads,)
+        most = self._net._engine.useful_threads(self._optimizer, self._plan, len(self._samples))
+        return (1, most) if most > 1 else (1,)
+
+
+class _ThreadTrial:
+    """Finds which number of threads is fastest here and now, by trying: each in turn, and the least time counts."""
+
+    def __init__(self, counts: tuple[int | None, ...]) -> None:
+        self._counts = counts
+        self._best = counts[-1]
+        self._start()
+
+    def _start(self) -> None:
+        self._left = TRIAL_CALLS * len(self._counts) if len(self._counts) > 1 else 0
+        self._times = dict.fromkeys(self._counts, float("inf"))
+        self._rest = CALLS_BETWEEN_TRIALS
+
+    @property
+    def trying(self) -> bool:
+        return self._left > 0
+
+    def next_call(self) -> tuple[int | None, float]:
+        """Return the number of threads of the next call, and its length as a share of a usual one's."""
+        if self._left > 0:
+            return self._counts[self._left % len(self._counts)], TRIAL_SECONDS / CALL_SECONDS
+        return self._best, 1.0
+
+    def record(self, threads: int | None, step_seconds: float) -> None:
+        """Note how long a step of the last call took."""
+        if self._left > 0:
+            self._times[threads] = min(self._times[threads], step_seconds)
+            self._left -= 1
+            self._best = min(self._times, key=self._times.__getitem__)
+        elif len(self._counts) > 1:
+            self._rest -= 1
+            if self._rest == 0:
+                self._start()
+
+
+def _interruptible(call: Callable[[], int], cancel: np.ndarray) -> tuple[int, bool]:
+    """Return what `call` returns, and True if Ctrl-C came meanwhile: it then ends at its next look at `cancel`.
+
+    Python notices Ctrl-C only between two of its own instructions in the main thread, so the call is made in another.
+    """
+    results: list[int] = []
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # raised again below, in the thread of the caller
+            errors.append(error)
+        finally:
+            done.set()
+
+    interrupted = False
+    threading.Thread(target=work, name="nanostep call").start()
+    # not Thread.join, which on Ctrl-C may take the thread for ended (CPython 3.11, Thread._wait_for_tstate_lock)
+    while not done.is_set():
+        try:
+            done.wait()
+        except KeyboardInterrupt:
+            interrupted = True
+            cancel[0] = 1
+    if errors:
+        raise errors[0]
+    return results[0], interrupted
