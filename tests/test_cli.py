@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,6 +232,24 @@ def test_info_says_what_can_run() -> None:
         assert values["backends"][backend] == "available"
     assert values["backends"]["auto"] == ns.Network([1, 1]).backend
     assert values["C library"]["isa"] in run("info")
+
+
+@pytest.mark.skipif("c" not in REQUIRED, reason="NANOSTEP_TEST_BACKENDS leaves the C backend out")
+def test_info_plan_says_which_kernels_would_run() -> None:
+    def plan(*arguments: str) -> dict[str, Any]:
+        return json.loads(run("info", "--json", "--plan", *arguments))
+
+    assert plan("2,2,1", "--dtype", "float64")["regime"] == "tiny"
+    assert plan("2,2,2")["regime"] == plan("2,200,1")["regime"] == "samples"
+    assert plan("2,2,1", "--optimizer", "adam")["regime"] == "tiles"
+    wide = plan("784,128,10", "--batch", "32", "--threads", "2")
+    assert (wide["regime"], wide["threads"], wide["threads_tried"]) == ("tiles", 2, False)
+    assert [layer["wide"] for layer in wide["layers"]] == [True, False]
+    assert wide["layers"][0]["backward"] == "none"
+    large = plan("4,32,16,4", "--batch", "10000", "--optimizer", "adam", "--threads", "1")
+    assert (large["regime"], large["blocks"], large["threads"]) == ("blocks", 16, 1)
+    assert large["flops"] == 2 * 10000 * (2 * 4 * 32 + 3 * 32 * 16 + 3 * 16 * 4)
+    assert "its weights do not fit into L1" in run("info", "--plan", "784,128,10", "--batch", "32")
 
 
 def test_bench_writes_its_figures(tmp_path: Path) -> None:

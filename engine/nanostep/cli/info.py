@@ -8,10 +8,15 @@ import platform
 
 import click
 
+from nanostep._names import ACTIVATIONS, HIDDEN_ACTIVATIONS
 from nanostep._version import __version__
 from nanostep.backends import PACKAGES, load, resolve
 from nanostep.benchmark.machine import cpu_model
+from nanostep.cli import _options
+from nanostep.cli._plan import make_plan, plan_lines
 from nanostep.errors import BackendUnavailable
+from nanostep.network import DTYPES, Network
+from nanostep.optimizers import OPTIMIZERS
 
 PACKAGES_SHOWN = ("numpy", "numba", "cffi", "safetensors")
 
@@ -45,9 +50,35 @@ def collect() -> dict[str, dict[str, str]]:
 
 
 @click.command("info")
+@click.option("--plan", "sizes", type=_options.NumberList(int), help="Show how this network would be trained.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Plan: samples per update.")
+@click.option("--activation", type=click.Choice(HIDDEN_ACTIVATIONS), default="relu", show_default=True, help="Plan.")
+@click.option("--output", type=click.Choice(ACTIVATIONS), default="identity", show_default=True, help="Plan.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="Plan.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True, help="Plan.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="Plan: most threads.  [default: by trial]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(as_json: bool) -> None:
-    """Show versions, which backends can run (and why not), and the instruction sets of the C library."""
+def command(
+    sizes: list[int] | None,
+    batch: int,
+    activation: str,
+    output: str,
+    dtype: str,
+    optimizer: str,
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Show versions, which backends can run (and why not), and the instruction sets of the C library.
+
+    With --plan 784,128,10 --batch 32: which of the C library's kernels each layer and pass of such a network uses, and
+    why.
+    """
+    if sizes is not None:
+        loss = "cross_entropy" if output == "softmax" else "half_squared_error"
+        net = Network(sizes, activation, output, loss, dtype, "c")
+        plan = make_plan(net, OPTIMIZERS[optimizer](lr=0.01), batch, threads)
+        click.echo(json.dumps(plan, indent=2) if as_json else "\n".join(plan_lines(net, plan, batch)))
+        return
     sections = collect()
     if as_json:
         click.echo(json.dumps(sections, indent=2))

@@ -1,0 +1,116 @@
+"""``nanostep info --plan``: which kernels of the C library a run would use, and why.
+
+The choice is the library's own answer (nst_*_choose); here it is put into words.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import replace
+from typing import Any
+
+from nanostep.backends import load
+from nanostep.backends.contract import Plan
+from nanostep.calls import TRIAL_FLOPS
+from nanostep.network import Network
+from nanostep.optimizers import SGD, Optimizer
+
+ROWS = 1_000_000
+"""Samples that the plan is made for: more than any batch."""
+
+REGIMES = {
+    "tiny": (
+        "single samples in registers",
+        "two layers, one output, and hidden neurons that fit into two vectors: latency is all, so z, a and the deltas "
+        "never leave the registers, and the next sample's z is prepared before this one's delta is known",
+    ),
+    "samples": (
+        "single samples",
+        "batch 1 with plain SGD: vectors run across neurons, both forms of the weights are updated in place, and the "
+        "next sample's z is prepared before this one's delta is known (up to 32 neurons in the first layer)",
+    ),
+    "tiles": (
+        "tiles of rows",
+        "the rows of a tile go through all layers while their activations are in cache; products are register tiles",
+    ),
+    "blocks": (
+        "blocks of tiles",
+        "a large batch of a small network: blocks of rows, each with a gradient of its own, need no meeting of threads "
+        "until they are summed, in an order that does not depend on the threads",
+    ),
+}
+
+
+def make_plan(net: Network, optimizer: Optimizer, batch: int, threads: int | None) -> dict[str, Any]:
+    """Return the plan of a run as plain values: the fields of nst_choice, and what each layer and pass does."""
+    engine = load("c").networks.Engine(net.architecture, net.dtype)
+    plan = Plan(batch=batch, shuffle=True, seed=0, threads=threads)
+    most = threads or engine.useful_threads(optimizer, plan, max(batch, ROWS))
+    choice = engine.choose(optimizer, replace(plan, threads=most), max(batch, ROWS))
+    layers = [
+        {
+            "layer": f"{inputs}-{outputs} {name}",
+            "wide": wide,
+            **_passes(l, inputs, outputs, wide, batch, choice, optimizer),
+        }
+        for l, (inputs, outputs, name, wide) in enumerate(
+            zip(net.sizes, net.sizes[1:], net.architecture.activations, choice.pop("wide"), strict=False)
+        )
+    ]
+    return {
+        **choice,
+        "threads_tried": threads is None and most > 1 and choice["flops"] >= TRIAL_FLOPS,
+        "layers": layers,
+    }
+
+
+def _passes(
+    l: int, inputs: int, outputs: int, wide: bool, batch: int, choice: dict[str, Any], optimizer: Optimizer
+) -> dict[str, str]:
+    """Return forward, backward and update of a layer in words."""
+    if choice["regime"] in ("tiny", "samples"):
+        forward = "x W + b by vectors of neurons"
+        backward = "d W by vectors of inputs" if l > 0 else "none"
+        return {"forward": forward, "backward": backward, "update": "outer product, at once"}
+    shared = "" if choice["threads"] == 1 else f"; threads share {'its panels' if wide else 'the rows'}"
+    forward = f"{_register_tile(outputs, choice)}{shared}"
+    backward = f"{_register_tile(inputs, choice)}{shared}" if l > 0 else "none"
+    plain = isinstance(optimizer, SGD) and not optimizer.momentum and not optimizer.weight_decay
+    if choice["regime"] == "blocks":
+        update = "gradient of each block, summed, then the optimiser on 16 inputs x a panel"
+    elif plain and batch <= choice["tile"]:
+        update = "the gradient's product is added to W from registers"
+    else:
+        update = "gradient and optimiser on 16 inputs x a panel at a time, in L1"
+    return {"forward": forward, "backward": backward, "update": update}
+
+
+def _register_tile(width: int, choice: dict[str, Any]) -> str:
+    """Return the largest tile of a product of this width, as csrc/src/kernels/product.inc cuts it."""
+    widest = 4 if choice["isa"] == "avx512" else 2
+    vectors = max(v for v in (1, 2, widest) if v == 1 or v * choice["lanes"] <= width)
+    rows = 8 if vectors == 1 or (vectors, widest) == (2, 4) else 4
+    return f"{rows} rows x {vectors} vectors in registers" if vectors > 1 else f"{rows} rows x 1 vector in registers"
+
+
+def plan_lines(net: Network, plan: dict[str, Any], batch: int) -> list[str]:
+    """Return the plan as text."""
+    title, why = REGIMES[plan["regime"]]
+    threads = f"{plan['threads']}"
+    if plan["threads_tried"]:
+        threads = f"1 or {plan['threads']}, whichever a trial at the start of the run finds faster"
+    lines = [
+        f"{'-'.join(map(str, net.sizes))}, batch {batch}, {net.dtype.name}: {plan['flops']:,.0f} flop an update",
+        f"  regime   {title}",
+        *textwrap.wrap(why, 100, initial_indent=" " * 11, subsequent_indent=" " * 11),
+        f"  vectors  {plan['isa']}, {plan['lanes']} numbers each; weights in panels of {plan['panel']} neurons",
+        f"  threads  {threads}",
+    ]
+    if plan["regime"] in ("tiles", "blocks"):
+        lines.append(
+            f"  tile     {min(plan['tile'], batch)} rows" + f", {plan['blocks']} blocks" * (plan["blocks"] > 1)
+        )
+    for layer in plan["layers"]:
+        lines.append(f"  {layer['layer']}" + ", wide: its weights do not fit into L1" * layer["wide"])
+        lines += [f"    {name:<9}{layer[name]}" for name in ("forward", "backward", "update")]
+    return lines
