@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,56 @@ def test_float_environment_is_left_alone() -> None:
     tiny = np.array([np.finfo(np.float64).tiny])
     assert (tiny / 4)[0] > 0
     assert (tiny.astype(np.float32) / 4 == 0).all()  # below float32: the check itself can tell zero
+
+
+def test_a_target_may_be_a_number_where_there_is_one_output() -> None:
+    x = np.array([0.1, 0.2])
+    for dtype in ("float64", "float32"):
+        nets = [ns.Network([2, 3, 1], dtype=dtype, backend="c") for _ in range(2)]
+        losses = [nets[0].step(x.astype(dtype), 0.25, 0.5), nets[1].step(x.astype(dtype), np.array([0.25], dtype), 0.5)]
+        assert losses[0] == losses[1]
+        assert nets[0].theta.tobytes() == nets[1].theta.tobytes()
+
+
+def test_rows_of_a_large_network_from_many_threads() -> None:
+    """Such calls release the interpreter; one that finds the row in use goes the long way, to the same result."""
+    net = ns.Network([200, 200, 3], "tanh", backend="c")
+    x = np.random.default_rng(0).standard_normal((16, 200))
+    expected = net.predict(x)
+    found: list[np.ndarray] = [np.empty(0)] * 16
+
+    def predict(i: int) -> None:
+        for _ in range(50):
+            found[i] = net.predict(x[i])
+
+    threads = [threading.Thread(target=predict, args=(i,)) for i in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    np.testing.assert_allclose(np.array(found), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param((), id="none"),
+        pytest.param((1, None, 0, 0, 0, 1, 1), id="theta is no array"),
+        pytest.param((np.zeros(3, np.float16), None, 0, 0, 0, 1, 1), id="dtype"),
+        pytest.param((np.zeros((3, 3))[:, 1], None, 0, 0, 0, 1, 1), id="stride"),
+    ],
+)
+def test_rows_refuse_wrong_arguments(arguments: tuple) -> None:
+    with pytest.raises((TypeError, ValueError, OverflowError)):
+        _library.Row(*arguments)
+
+
+def test_rows_take_exactly_their_arguments() -> None:
+    net = ns.Network([2, 1], backend="c")
+    net.predict(np.zeros(2))
+    row = net._engine._row[1]
+    for call in (row.predict, row.step):
+        with pytest.raises(TypeError, match="takes"):
+            call()
+    assert row.predict("x") is None
+    assert row.step(np.zeros(2), np.zeros(1), "0.1") is None

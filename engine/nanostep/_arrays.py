@@ -8,6 +8,7 @@ infinity, also those that the rounding makes, are refused.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +44,7 @@ class Samples:
 
 def convert(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     """Return `value` as a finite, aligned, C-contiguous array of `dtype`, copying only if it must."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    if _is_masked(value):
         raise ValueError(f"{name} has masked entries; fill them first")
     try:
         array = np.asarray(value)
@@ -60,6 +61,12 @@ def convert(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
         array = array.view(np.ndarray)
     check_finite(name, array)
     return array
+
+
+def _is_masked(value: Any) -> bool:
+    """True for a masked array with masked entries. numpy.ma takes 10 ms to import: who has not, has no masked array."""
+    masked = sys.modules.get("numpy.ma")
+    return masked is not None and isinstance(value, masked.MaskedArray) and masked.is_masked(value)
 
 
 def check_finite(name: str, array: np.ndarray) -> None:
