@@ -85,7 +85,7 @@ ROW = Extension(
 
 setup(
     ext_modules=[ROW],
-    cffi_modules=["bindings/build_ffi.py:ffibuilder"],
+    cffi_modules=["bindings/build_ffi.py:ffibuilder", "bindings/build_floors.py:ffibuilder"],
     cmdclass={"build_ext": OptionalBuild},
     options={"bdist_wheel": {"py_limited_api": "cp311"}},
 )

@@ -14,7 +14,7 @@ from nanostep._version import __version__
 from nanostep.errors import NanostepError
 
 COMMANDS = {
-    "bench": "Time the backends on the standard workloads.",
+    "bench": "Time nanostep and its peers on the standard tasks.",
     "demo": "Train on handwritten digits with every backend.",
     "info": "Show versions, backends and instruction sets.",
     "predict": "Predict with a model that `nanostep train` saved.",

@@ -1,4 +1,4 @@
-"""``nanostep bench``: the benchmark as a table."""
+"""``nanostep bench``: the benchmark as a table, and two of its files compared."""
 
 from __future__ import annotations
 
@@ -6,15 +6,62 @@ from pathlib import Path
 
 import click
 
-from nanostep.benchmark import run_command
-from nanostep.cli._options import NEW_FILE, NameList
+from nanostep.cli._options import EXISTING_FILE, NEW_FILE, NameList
 
 
-@click.command("bench")
-@click.option("--tasks", type=NameList(), help="Workloads, such as W1,W4.  [default: all]")
-@click.option("--backends", type=NameList(), help="Backends, such as c,numba.  [default: all that are available]")
-@click.option("--seconds", type=float, default=0.3, show_default=True, help="Length of one of five repeats.")
-@click.option("--json", "path", type=NEW_FILE, metavar="FILE", help="Also write all figures to FILE.")
-def command(tasks: list[str] | None, backends: list[str] | None, seconds: float, path: Path | None) -> None:
-    """Time the backends on the standard workloads, after checking that they agree."""
-    run_command(tasks, backends, seconds, path)
+@click.group("bench", invoke_without_command=True)
+@click.option("--quick", is_flag=True, help="Shorter repeats, fewer tasks, at most two minutes.")
+@click.option("--tasks", type=NameList(), help="Tasks or groups, such as W1,W4,G1.  [default: all]")
+@click.option("--contenders", type=NameList(), help="Libraries, such as c,numba,jax.  [default: all]")
+@click.option("--cores", type=NameList(), help="Numbers of cores, such as 1,all.  [default: 1,all]")
+@click.option("--seconds", type=float, help="Length of a repeat.  [default: 0.2; 0.03 with --quick]")
+@click.option("--repeats", type=int, help="Repeats, in turns.  [default: 5; 3 with --quick]")
+@click.option("--json", "json_path", type=NEW_FILE, metavar="FILE", help="Write every figure to FILE.")
+@click.option("--html", "html_path", type=NEW_FILE, metavar="FILE", help="Write a report with plots to FILE.")
+@click.option("--plot", "plot_path", type=NEW_FILE, metavar="FILE", help="Write the bars to FILE (.png or .svg).")
+@click.pass_context
+def command(
+    context: click.Context,
+    quick: bool,
+    tasks: list[str] | None,
+    contenders: list[str] | None,
+    cores: list[str] | None,
+    seconds: float | None,
+    repeats: int | None,
+    json_path: Path | None,
+    html_path: Path | None,
+    plot_path: Path | None,
+) -> None:
+    """Time nanostep and its peers on the standard tasks, checked for the same results, beside the machine's floors.
+
+    Peers come with `pip install 'nanostep[bench]'`; those that are not installed are listed as such.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from nanostep.benchmark.command import run
+    from nanostep.benchmark.request import check_request
+
+    request = check_request(tasks, contenders, cores, seconds=seconds, repeats=repeats, quick=quick)
+    results = run(request, json_path, html_path, plot_path)
+    if not results.complete:
+        context.exit(130)
+
+
+@command.command("compare")
+@click.argument("before", type=EXISTING_FILE)
+@click.argument("after", type=EXISTING_FILE)
+@click.option("--contenders", type=NameList(), help="Only these.  [default: all]")
+@click.option(
+    "--fail-above",
+    type=click.FloatRange(min=0),
+    metavar="PERCENT",
+    help="Exit code 1 if a backend of ours is significantly slower by more than this, or has lost its figures.",
+)
+@click.pass_context
+def compare(
+    context: click.Context, before: Path, after: Path, contenders: list[str] | None, fail_above: float | None
+) -> None:
+    """Show what changed between two files of `nanostep bench --json`, and whether it is more than noise."""
+    from nanostep.benchmark.command import run_compare
+
+    context.exit(run_compare(before, after, contenders, fail_above))

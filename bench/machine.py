@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,13 @@ def describe() -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "cpus": os.cpu_count(),
+        "usable_cpus": sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "load_average": os.getloadavg() if hasattr(os, "getloadavg") else None,
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "system": platform.platform(),
         "c_library": _c_library(),
+        "isa_environment": os.environ.get("NANOSTEP_ISA", ""),
+        "openblas_coretype_removed": os.environ.get("OPENBLAS_CORETYPE", ""),
         "versions": {
             "nanostep": __version__,
             "python": platform.python_version(),

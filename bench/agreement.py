@@ -1,0 +1,119 @@
+"""The check that a contender trained to the same result as the reference. No time is shown without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from nanostep.benchmark.workload import Workload, make_data
+
+REFERENCE = "numpy"
+
+STEPS = 16
+"""Optimiser steps of the check before timing: enough for all parts to take part, too few for rounding to grow."""
+
+TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
+"""Largest deviation accepted after `STEPS` steps, by dtype, relative to the largest magnitude."""
+
+TIMED_LOSS_TOLERANCES = {"float64": 1e-10, "float32": 2e-3}
+TIMED_THETA_TOLERANCES = {"float64": 1e-10, "float32": 2e-2}
+"""The same after a timed run of some thousand steps. In float32 a rounding error may put a relu's input on the other
+side of zero; between our own backends parameters were then seen to differ by up to 3e-3 and losses by 1.4e-4. The sharp
+check is the short one; this one proves that the run that was timed did all of the work."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a contender reports of a run from the initial weights.
+
+    Attributes
+    ----------
+    rows, epochs : int
+        The run: `epochs` times the first `rows` rows, in order.
+    loss : float
+        Mean loss of the last epoch, taken as training went along.
+    theta : ndarray, shape (parameters,)
+    loss_dtype : str
+        Precision of the loss.
+    timed : bool
+        True for the run that was timed, False for the short one before.
+    """
+
+    rows: int
+    epochs: int
+    loss: float
+    theta: np.ndarray
+    loss_dtype: str
+    timed: bool
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far a contender's loss and parameters are from the reference's after the same steps.
+
+    Attributes
+    ----------
+    loss_deviation, theta_deviation : float
+        Largest deviation, relative to the largest magnitude of the reference; NaN if either is not finite.
+    loss_tolerance, theta_tolerance : float
+    steps : int
+        Optimiser steps made.
+    """
+
+    loss_deviation: float
+    theta_deviation: float
+    loss_tolerance: float
+    theta_tolerance: float
+    steps: int
+
+    @property
+    def ok(self) -> bool:
+        """True if both deviations are within their tolerance; NaN is not."""
+        return self.loss_deviation <= self.loss_tolerance and self.theta_deviation <= self.theta_tolerance
+
+    def __str__(self) -> str:
+        return (
+            f"after {self.steps} steps the loss deviates by {self.loss_deviation:.1e} and parameters by "
+            f"{self.theta_deviation:.1e} of the reference, accepted are {self.loss_tolerance:.0e} and "
+            f"{self.theta_tolerance:.0e}"
+        )
+
+
+def short_run(workload: Workload) -> tuple[int, int]:
+    """Return (rows, epochs) of the check before timing: at least `STEPS` steps."""
+    rows = min(workload.rows, STEPS * workload.batch)
+    return rows, -(-STEPS * workload.batch // rows)
+
+
+def judge(workload: Workload, evidence: Evidence) -> Agreement:
+    """Compare what a contender reports with the reference's run of the same length."""
+    loss, theta = reference_run(workload, evidence.rows, evidence.epochs)
+    loss_tolerances, theta_tolerances = TOLERANCES, TOLERANCES
+    if evidence.timed:
+        loss_tolerances, theta_tolerances = TIMED_LOSS_TOLERANCES, TIMED_THETA_TOLERANCES
+    return Agreement(
+        deviation(np.array([loss]), np.array([evidence.loss])),
+        deviation(theta, evidence.theta),
+        loss_tolerances[evidence.loss_dtype],
+        theta_tolerances[workload.dtype],
+        evidence.epochs * -(-evidence.rows // workload.batch),
+    )
+
+
+@lru_cache(maxsize=16)
+def reference_run(workload: Workload, rows: int, epochs: int) -> tuple[float, np.ndarray]:
+    """Return the last epoch's loss and the parameters of the reference."""
+    x, y = make_data(workload)
+    net = workload.make_network(REFERENCE)
+    history = net.train(x[:rows], y[:rows], epochs, workload.batch, workload.make_optimizer(), shuffle=False)
+    return history.loss[-1], net.theta.copy()
+
+
+def deviation(reference: np.ndarray, other: np.ndarray) -> float:
+    """Return the largest difference over the largest magnitude; infinite if the shapes differ."""
+    if other.shape != reference.shape:
+        return np.inf
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.abs(other.astype(np.float64) - reference).max() / np.abs(reference).max())

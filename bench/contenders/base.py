@@ -1,0 +1,150 @@
+"""What a contender is: a library that may train the benchmark's workloads."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nanostep.architecture import Architecture
+from nanostep.benchmark.workload import Workload
+
+USES = ("train", "step", "predict", "start", "many")
+"""What a task may want: a whole run; one call for one row; the first run of a process; many networks one by one."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run of training left behind.
+
+    Attributes
+    ----------
+    seconds : float
+        Wall time from the first step to the last, everything converted and compiled beforehand.
+    loss : float
+        Mean over the samples of the last epoch of the loss before the step that used the sample.
+    theta : ndarray, shape (parameters,)
+        Laid out as `Network.theta`.
+    """
+
+    seconds: float
+    loss: float
+    theta: np.ndarray
+
+
+class Trainer(ABC):
+    """One workload on one contender, data and initial weights already in the form that it likes best."""
+
+    @abstractmethod
+    def run(self, epochs: int) -> Run:
+        """Train from the initial weights, with a new optimiser, rows in order."""
+
+    def about(self) -> dict[str, Any]:
+        """Return what ran, such as {"isa": "avx2", "threads": 2}, as the library itself reports it."""
+        return {}
+
+
+class Online(ABC):
+    """One network that is handed single rows: NumPy arrays in, a float or a NumPy array out."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Go back to the initial weights."""
+
+    @abstractmethod
+    def step(self, x__i: np.ndarray, y__o: np.ndarray) -> float:
+        """Make one SGD step and return the loss before it."""
+
+    @abstractmethod
+    def predict(self, x__i: np.ndarray) -> np.ndarray:
+        """Return the output for one row."""
+
+    @abstractmethod
+    def theta(self) -> np.ndarray:
+        """Return the parameters, laid out as `Network.theta`."""
+
+
+class Contender(ABC):
+    """A library under test.
+
+    Attributes
+    ----------
+    name, title : str
+        For options and tables; for people.
+    ours : bool
+        True for nanostep's own backends.
+    modules : tuple of str
+        What must be importable, and is imported by `load`.
+    distributions : tuple of str
+        Installed packages whose versions matter.
+    loss_dtype : str
+        Precision in which it reports its loss, if that is less than the workload's; "" otherwise.
+    compiles : bool
+        True if the first run of every trainer is slow, because it compiles for the shapes it sees.
+    quick : bool
+        False if it is left out of ``--quick`` unless asked for by name.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    ours: ClassVar[bool] = False
+    modules: ClassVar[tuple[str, ...]] = ()
+    distributions: ClassVar[tuple[str, ...]] = ()
+    loss_dtype: ClassVar[str] = ""
+    compiles: ClassVar[bool] = False
+    quick: ClassVar[bool] = True
+
+    def unavailable(self) -> str:
+        """Return why it cannot run on this machine, or ""."""
+        missing = [name for name in self.modules if importlib.util.find_spec(name.partition(".")[0]) is None]
+        return f"{', '.join(missing)} not installed (pip install 'nanostep[bench]')" if missing else ""
+
+    def cannot(self, workload: Workload, use: str) -> str:
+        """Return why the workload's mathematics or this use of it is out of its reach, or ""."""
+        del workload, use
+        return ""
+
+    def load(self) -> None:
+        """Import what it needs."""
+        for name in self.modules:
+            importlib.import_module(name)
+
+    @abstractmethod
+    def trainer(self, workload: Workload, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
+        """Make ready to train `workload` on the rows given with at most `cores` threads."""
+
+    def online(self, workload: Workload) -> Online:
+        """Make ready to be handed single rows."""
+        raise NotImplementedError(self.name)
+
+    def versions(self) -> dict[str, str]:
+        return {name: metadata.version(name) for name in self.distributions}
+
+
+def split(architecture: Architecture, theta: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return views (W, b) into theta, W of shape (out, in), layer by layer."""
+    return [
+        (theta[layer.weights].reshape(layer.outputs, layer.inputs), theta[layer.biases])
+        for layer in architecture.layers
+    ]
+
+
+def join(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Return theta from pairs (W, b), W of shape (out, in)."""
+    return np.concatenate([np.asarray(part).reshape(-1) for pair in pairs for part in pair])
+
+
+def supported(workload: Workload, activations: set[str], outputs: dict[str, set[str]], optimizers: set[str]) -> str:
+    """Return which part of the workload is not among those named, or ""."""
+    if workload.activation not in activations:
+        return f"no {workload.activation} here"
+    if workload.loss not in outputs.get(workload.output, set()):
+        return f"no {workload.output} output with {workload.loss} here"
+    if workload.optimizer not in optimizers:
+        return f"no {workload.optimizer} here"
+    return ""

@@ -1,0 +1,89 @@
+"""nanostep itself: the backends c, numba and numpy, through the public `Network`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from nanostep.backends import load
+from nanostep.benchmark.contenders.base import Contender, Online, Run, Trainer
+from nanostep.benchmark.workload import Workload
+from nanostep.errors import BackendUnavailable
+
+
+class NetworkTrainer(Trainer):
+    def __init__(self, workload: Workload, x: np.ndarray, y: np.ndarray, backend: str, cores: int) -> None:
+        self._workload, self._x, self._y = workload, x, y
+        self._net = workload.make_network(backend)
+        self._theta = self._net.theta.copy()
+        # On several cores the engine is left to choose, as it is by default; its pool counts the processors it may use.
+        self._threads = 1 if cores == 1 else None
+        self._about: dict[str, Any] = {}
+
+    def run(self, epochs: int) -> Run:
+        self._net.theta = self._theta
+        optimizer = self._workload.make_optimizer()
+        history = self._net.train(
+            self._x, self._y, epochs, self._workload.batch, optimizer, shuffle=False, threads=self._threads
+        )
+        self._about = {"isa": history.isa, "threads": history.threads}
+        return Run(history.seconds, history.loss[-1], self._net.theta.copy())
+
+    def about(self) -> dict[str, Any]:
+        return self._about
+
+
+class NetworkOnline(Online):
+    def __init__(self, workload: Workload, backend: str) -> None:
+        self._net = workload.make_network(backend)
+        self._theta = self._net.theta.copy()
+        self._lr = workload.lr
+
+    def reset(self) -> None:
+        self._net.theta = self._theta
+        self._net.reset_optimizer()
+
+    def step(self, x__i: np.ndarray, y__o: np.ndarray) -> float:
+        return self._net.step(x__i, y__o, self._lr)
+
+    def predict(self, x__i: np.ndarray) -> np.ndarray:
+        return self._net.predict(x__i)
+
+    def theta(self) -> np.ndarray:
+        return self._net.theta.copy()
+
+
+class Backend(Contender):
+    ours = True
+    modules: ClassVar[tuple[str, ...]] = ("nanostep",)
+
+    def unavailable(self) -> str:
+        try:
+            load(self.name)
+        except BackendUnavailable as error:
+            return str(error)
+        return ""
+
+    def load(self) -> None:
+        load(self.name)
+
+    def trainer(self, workload: Workload, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
+        return NetworkTrainer(workload, x, y, self.name, cores)
+
+    def online(self, workload: Workload) -> Online:
+        return NetworkOnline(workload, self.name)
+
+
+class C(Backend):
+    name, title = "c", "nanostep, C"
+
+
+class Numba(Backend):
+    name, title = "numba", "nanostep, Numba"
+    distributions: ClassVar[tuple[str, ...]] = ("numba", "llvmlite")
+
+
+class NumPy(Backend):
+    name, title = "numpy", "nanostep, NumPy (reference)"
+    distributions: ClassVar[tuple[str, ...]] = ("numpy",)

@@ -1,0 +1,199 @@
+"""The machine's floors: what it can do at best, measured on the spot, and what that means for a workload."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from nanostep.benchmark.workload import Workload
+
+SECONDS = 0.02
+"""Length of one measurement of the multiply-adds. Of all measurements the best of `REPEATS` counts: other load can make
+the machine look worse than it is, never better."""
+
+REPEATS = 5
+
+TRIAD_NUMBERS = 8 * 2**20
+"""Numbers in each of the three arrays of the bandwidth: 64 MiB."""
+
+EXP_LINKS = 8
+"""Multiply-adds after one another in exp to full accuracy: 3 of range reduction, 4 of a polynomial in Estrin's form,
+1 of scaling."""
+
+VECTOR_CYCLES = {"float32": 12.0, "float64": 24.0}
+"""Cycles that one vector of exp, tanh or sigmoid keeps the arithmetic units busy, all latencies hidden: 0.75 cycles for
+a float32 in vectors of 64 bytes."""
+
+
+@dataclass(frozen=True)
+class Floors:
+    """What some cores together can do.
+
+    Attributes
+    ----------
+    cores : int
+    vector_bytes : int
+        Width of the vectors that were multiplied and added.
+    flops : dict
+        Flop per second of multiply-adds by dtype, all cores together.
+    cycle, fma, divide : float
+        Seconds of a clock cycle, and of a float64 multiply-add and a division that wait for the one before.
+    bandwidth : float
+        Bytes per second of a = b + 3 c over 64 MiB each, all cores together.
+    fork_join, meeting : float
+        Seconds of an empty job on nanostep's pool of threads, and of a meeting of its members; 0 on one core.
+    cache_bytes : int
+        Size of the largest cache; 0 if the system does not say.
+    """
+
+    cores: int
+    vector_bytes: int
+    flops: dict[str, float]
+    cycle: float
+    fma: float
+    divide: float
+    bandwidth: float
+    fork_join: float
+    meeting: float
+    cache_bytes: int
+
+
+def unavailable() -> str:
+    """Return why there are no floors, or ""."""
+    try:
+        import nanostep.benchmark._floors  # noqa: F401
+    except ImportError as error:
+        return f"the compiled part of the benchmark was not built with the package ({error})"
+    return ""
+
+
+def measure(cores: int) -> Floors:
+    """Measure the floors of `cores` cores, to which this process must be pinned; takes about a second."""
+    from nanostep.benchmark._floors import lib
+
+    def peak(real_bytes: int) -> float:
+        return _together(cores, lambda: lib.floors_fma_rate(real_bytes, SECONDS))
+
+    flops = {"float32": peak(4), "float64": peak(8)}
+    meetings, calls = 1000, 20
+    alone = cores == 1
+    empty = 0.0 if alone else min(lib.floors_pool(cores, 0, 1000) for _ in range(REPEATS))
+    meeting = 0.0 if alone else min(lib.floors_pool(cores, meetings, calls) for _ in range(REPEATS)) / meetings
+    return Floors(
+        cores=cores,
+        vector_bytes=lib.floors_vector_bytes(),
+        flops=flops,
+        cycle=_least(lib.floors_cycle),
+        fma=_least(lambda: lib.floors_latency(0)),
+        divide=_least(lambda: lib.floors_latency(1)),
+        bandwidth=_bandwidth(cores),
+        fork_join=max(empty, 0.0),
+        meeting=max(meeting, 0.0),
+        cache_bytes=_cache_bytes(),
+    )
+
+
+def _together(cores: int, rate: Callable[[], float]) -> float:
+    """Return the sum of the rates of all cores at once (cffi releases the interpreter lock)."""
+    with ThreadPoolExecutor(cores) as threads:
+        return max(
+            math.fsum(future.result() for future in [threads.submit(rate) for _ in range(cores)])
+            for _ in range(REPEATS)
+        )
+
+
+def _least(seconds: Callable[[], float]) -> float:
+    """A latency can be measured too long, never too short."""
+    return min(seconds() for _ in range(REPEATS))
+
+
+def _bandwidth(cores: int) -> float:
+    from nanostep.benchmark._floors import ffi, lib
+
+    a, b, c = (np.ones(TRIAD_NUMBERS) for _ in range(3))
+    share = TRIAD_NUMBERS // cores
+
+    def triad(part: int) -> float:
+        pointers = [ffi.cast("double *", array.ctypes.data) + part * share for array in (a, b, c)]
+        return lib.floors_triad(share, *pointers)
+
+    with ThreadPoolExecutor(cores) as threads:
+        return max(math.fsum(threads.map(triad, range(cores))) for _ in range(REPEATS))
+
+
+def _cache_bytes() -> int:
+    sizes = [0]
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        text = path.read_text(encoding="ascii").strip()
+        number = text.rstrip("KMG")
+        sizes.append(int(number) * {"K": 2**10, "M": 2**20, "G": 2**30}.get(text[len(number) :], 1))
+    return max(sizes)
+
+
+# -- what they mean for a workload ------------------------------------------------------------------------------------
+
+
+def training_floor(workload: Workload, floors: Floors) -> float:
+    """Return the least seconds that a step can take.
+
+    The larger of throughput and, for single samples of plain SGD, latency; README.md has the formulas.
+    """
+    throughput = max(_arithmetic(workload, floors), _memory(workload, floors))
+    if workload.batch == 1:
+        return max(throughput, _latency(workload, floors))
+    return throughput + floors.meeting
+
+
+def flops_per_step(workload: Workload) -> int:
+    """Return the flops of the three products: forward 2W, weight gradient 2W, input gradient 2 (W - first W)."""
+    weights = [inputs * outputs for inputs, outputs in zip(workload.sizes, workload.sizes[1:], strict=False)]
+    return workload.batch * (4 * sum(weights) + 2 * sum(weights[1:]))
+
+
+def _arithmetic(workload: Workload, floors: Floors) -> float:
+    widths = [*((workload.activation, width) for width in workload.sizes[1:-1]), (workload.output, workload.sizes[-1])]
+    values = workload.batch * sum(width for f, width in widths if f not in ("relu", "identity"))
+    lanes = floors.vector_bytes // np.dtype(workload.dtype).itemsize
+    functions = values / lanes * VECTOR_CYCLES[workload.dtype] * floors.cycle / floors.cores
+    return flops_per_step(workload) / floors.flops[workload.dtype] + functions
+
+
+def _memory(workload: Workload, floors: Floors) -> float:
+    """Return the seconds of reading a batch from memory, 0 if all samples fit into the largest cache."""
+    targets = 8 if workload.has_labels else workload.sizes[-1] * np.dtype(workload.dtype).itemsize
+    row = workload.sizes[0] * np.dtype(workload.dtype).itemsize + targets
+    if not floors.cache_bytes or workload.rows * row <= floors.cache_bytes:
+        return 0.0
+    return workload.batch * row / floors.bandwidth
+
+
+def _latency(workload: Workload, floors: Floors) -> float:
+    """Return the seconds of the chain from one single-sample update to the next.
+
+    The first layer costs one multiply-add, because all of it but the last delta's part can be computed ahead; each
+    later one a sum over its inputs and bias, as a tree; then the deltas, back through each later layer a sum over its
+    outputs.
+    """
+    layers = len(workload.sizes) - 1
+    links = 1 + sum(_tree(inputs + 1) for inputs in workload.sizes[1:-1])
+    links += 1 + sum(_tree(outputs) for outputs in workload.sizes[2:])
+    names = [*[workload.activation] * (layers - 1), workload.output]
+    return links * floors.fma + sum(_activation_latency(name, workload.sizes[-1], floors) for name in names)
+
+
+def _activation_latency(name: str, width: int, floors: Floors) -> float:
+    if name == "identity":
+        return 0.0
+    if name == "relu":
+        return floors.fma
+    return (EXP_LINKS + (_tree(width) if name == "softmax" else 0)) * floors.fma + floors.divide
+
+
+def _tree(terms: int) -> int:
+    """Return the levels of a balanced sum."""
+    return math.ceil(math.log2(terms)) if terms > 1 else 0

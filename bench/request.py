@@ -1,0 +1,116 @@
+"""What is to be measured: the arguments of the benchmark, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from nanostep._checks import check_integer, check_real
+from nanostep._names import check_choice
+from nanostep.benchmark.contenders import CONTENDERS
+from nanostep.benchmark.lanes import core_count
+from nanostep.benchmark.tasks import GROUPS, TASKS
+
+SECONDS, REPEATS = 0.2, 5
+QUICK_SECONDS, QUICK_REPEATS = 0.03, 3
+
+QUICK_BUDGET = 100.0
+"""Seconds after which ``--quick`` begins no further repeat of anything; the longest takes less than the rest."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """Checked arguments.
+
+    Attributes
+    ----------
+    tasks, contenders : tuple of str
+    cores : tuple of int
+    seconds : float
+        Aim for the length of one repeat.
+    repeats : int
+    quick : bool
+    budget : float
+        Seconds after which no further repeat begins.
+    named : bool
+        True if contenders were asked for by name.
+    """
+
+    tasks: tuple[str, ...]
+    contenders: tuple[str, ...]
+    cores: tuple[int, ...]
+    seconds: float
+    repeats: int
+    quick: bool
+    budget: float
+    named: bool
+
+
+def check_request(
+    tasks: Sequence[str] | None = None,
+    contenders: Sequence[str] | None = None,
+    cores: Sequence[str] | None = None,
+    *,
+    seconds: float | None = None,
+    repeats: int | None = None,
+    quick: bool = False,
+) -> Request:
+    """Return what was asked for; None stands for everything.
+
+    Parameters
+    ----------
+    tasks : sequence of str, optional
+        Names of tasks, or of groups such as "G1". Under `quick` only some by default.
+    contenders : sequence of str, optional
+    cores : sequence of str, optional
+        Numbers, or "all"; by default 1 and all.
+    seconds : float, optional
+        0.2 by default, 0.03 under `quick`.
+    repeats : int, optional
+        5 by default, 3 under `quick`.
+    quick : bool, default=False
+
+    Raises
+    ------
+    TypeError, ValueError
+        An unknown name, or a number out of range.
+    """
+    chosen_seconds = (QUICK_SECONDS if quick else SECONDS) if seconds is None else seconds
+    chosen_repeats = (QUICK_REPEATS if quick else REPEATS) if repeats is None else repeats
+    check_real("seconds", chosen_seconds, 0.0, open_low=True)
+    check_integer("repeats", chosen_repeats, 1)
+    return Request(
+        _check_tasks(tasks, quick),
+        tuple(dict.fromkeys(check_choice("contenders", name, tuple(CONTENDERS)) for name in contenders or CONTENDERS)),
+        _check_cores(cores or ("1", "all")),
+        chosen_seconds,
+        chosen_repeats,
+        quick,
+        QUICK_BUDGET if quick else float("inf"),
+        contenders is not None,
+    )
+
+
+def _check_tasks(tasks: Sequence[str] | None, quick: bool) -> tuple[str, ...]:
+    if tasks is None:
+        return tuple(name for name, task in TASKS.items() if task.in_quick or not quick)
+    names: dict[str, None] = {}
+    for name in tasks:
+        # single points of a series are accepted, and not listed in the error
+        if name not in TASKS:
+            known = tuple(name for name in TASKS if "=" not in name)
+            check_choice("tasks", name, (*known, *GROUPS))
+        members = GROUPS.get(name, (name,))
+        names.update(dict.fromkeys(m for m in members if not quick or name == m or TASKS[m].in_quick))
+    return tuple(names)
+
+
+def _check_cores(cores: Sequence[str]) -> tuple[int, ...]:
+    available = core_count()
+    numbers = set()
+    for text in cores:
+        try:
+            numbers.add(available if text == "all" else check_integer("cores", int(text), 1, available))
+        except ValueError as error:
+            raise ValueError(f"cores={text!r}: accepted are numbers from 1 to {available} and 'all'") from error
+    return tuple(sorted(numbers))

@@ -1,0 +1,18 @@
+"""Tasks: what is measured, one file for each family of workloads."""
+
+from nanostep.benchmark.tasks import calls, datasets, memory, scaling, start, steps
+from nanostep.benchmark.tasks.base import Task
+
+TASKS: dict[str, Task] = {
+    task.name: task for family in (steps, datasets, calls, start, memory, scaling) for task in family.TASKS
+}
+"""All tasks by name, in the order in which they run."""
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "G1": tuple(task.name for task in scaling.TASKS),
+    "M1": tuple(task.name for task in memory.TASKS),
+}
+for _task in scaling.TASKS:
+    GROUPS[_task.series] = (*GROUPS.get(_task.series, ()), _task.name)
+
+__all__ = ["GROUPS", "TASKS", "Task"]

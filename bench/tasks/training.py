@@ -1,0 +1,85 @@
+"""Repeated optimiser steps, most of what there is to measure: the parent class of steps, series and data sets."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nanostep.benchmark.agreement import Evidence, reference_run, short_run
+from nanostep.benchmark.contenders import Contender
+from nanostep.benchmark.contenders.base import Trainer
+from nanostep.benchmark.tasks.base import Sample, Session, Settings, Task
+from nanostep.benchmark.workload import make_data
+
+if TYPE_CHECKING:
+    from nanostep.benchmark.floors import Floors
+
+REFERENCE_SECONDS = 1.0
+"""Most time that the reference may take for the run that a timed one is compared with."""
+
+GROWTH = 4
+"""Runs are 1, 4, 16, ... epochs long, so that few lengths occur and the reference is run for each once."""
+
+
+class TrainingSession(Session):
+    """Runs of a fixed number of epochs, each from the initial weights, until the repeat is long enough."""
+
+    def __init__(self, task: Training, contender: Contender, cores: int, settings: Settings) -> None:
+        self._task, self._contender, self._cores, self._settings = task, contender, cores, settings
+        self._trainer: Trainer | None = None
+        self._loss_dtype = contender.loss_dtype or task.workload.dtype
+        self._epochs = 1
+
+    def check(self) -> Evidence:
+        workload = self._task.workload
+        rows, epochs = short_run(workload)
+        x, y = make_data(workload)
+        run = self._contender.trainer(workload, x[:rows], y[:rows], self._cores).run(epochs)
+        return Evidence(rows, epochs, run.loss, run.theta, self._loss_dtype, timed=False)
+
+    def run(self) -> Sample:
+        trainer = self._trainer or self._ready()
+        workload = self._task.workload
+        seconds, runs = 0.0, 0
+        while seconds < self._settings.seconds:
+            run = trainer.run(self._epochs)
+            seconds += run.seconds
+            runs += 1
+        steps = runs * self._epochs * workload.steps_per_epoch
+        evidence = Evidence(workload.rows, self._epochs, run.loss, run.theta, self._loss_dtype, timed=True)
+        about = {"steps": steps, "epochs_in_a_row": self._epochs, **trainer.about()}
+        return Sample(1e6 * seconds / steps, evidence, about)
+
+    def _ready(self) -> Trainer:
+        """Compile, warm up, and choose the number of epochs in a row."""
+        workload = self._task.workload
+        self._trainer = trainer = self._contender.trainer(workload, *make_data(workload), self._cores)
+        if self._contender.compiles or self._task.workload.steps_per_epoch < 16:
+            trainer.run(1)
+        seconds = trainer.run(1).seconds
+        while GROWTH * self._epochs <= self._settings.epoch_limit and GROWTH * seconds <= self._settings.seconds:
+            self._epochs, seconds = GROWTH * self._epochs, GROWTH * seconds
+        return trainer
+
+
+@dataclass(frozen=True)
+class Training(Task):
+    """A workload, timed by the step."""
+
+    def epoch_limit(self) -> int:
+        started = time.perf_counter()
+        reference_run(self.workload, self.workload.rows, 1)
+        seconds = max(time.perf_counter() - started, 1e-9)
+        limit = 1
+        while GROWTH * limit * seconds <= REFERENCE_SECONDS and limit < 1024:
+            limit *= GROWTH
+        return limit
+
+    def prepare(self, contender: Contender, cores: int, settings: Settings) -> Session:
+        return TrainingSession(self, contender, cores, settings)
+
+    def floor(self, floors: Floors) -> float | None:
+        from nanostep.benchmark.floors import training_floor
+
+        return 1e6 * training_floor(self.workload, floors)

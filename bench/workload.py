@@ -1,0 +1,139 @@
+"""A workload: one training problem, the same for every contender, and its data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from nanostep.architecture import Architecture
+from nanostep.data import load_digits
+from nanostep.network import Network
+from nanostep.optimizers import OPTIMIZERS, Optimizer
+
+ROWS = 4096
+"""Samples of a workload that does not say otherwise."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One training problem: repeated optimiser steps over the same rows, in order.
+
+    Attributes
+    ----------
+    name : str
+    sizes : tuple of int
+    activation, output, loss, dtype : str
+        As in `nanostep.Network`.
+    batch : int
+        Samples per step.
+    optimizer : str
+        Kind: "sgd", "rmsprop", "adam" or "adamw".
+    lr : float
+        Learning rate, small enough that the loss stays finite however long the run.
+    rows : int, default=4096
+    data : str, default="normal"
+        "normal": standard normal inputs, targets from a random linear teacher. "mild": both drawn in, so that sigmoids
+        do not saturate. "digits": the handwritten digits of the package. "images": synthetic, of MNIST's shape and
+        sparseness.
+    """
+
+    name: str
+    sizes: tuple[int, ...]
+    activation: str
+    output: str
+    loss: str
+    batch: int
+    dtype: str
+    optimizer: str
+    lr: float
+    rows: int = ROWS
+    data: str = "normal"
+
+    @property
+    def network(self) -> str:
+        """The network in words, such as "2-2-1 sigmoid, sigmoid, half_squared_error"."""
+        return f"{'-'.join(map(str, self.sizes))} {self.activation}, {self.output}, {self.loss}"
+
+    @property
+    def title(self) -> str:
+        """The whole workload in words."""
+        return f"{self.network}; batch {self.batch}; {self.dtype}, {self.optimizer}"
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.rows // self.batch)
+
+    @cached_property
+    def architecture(self) -> Architecture:
+        return self.make_network("numpy").architecture
+
+    @property
+    def has_labels(self) -> bool:
+        """True if targets are class numbers."""
+        return self.loss == "cross_entropy"
+
+    def make_network(self, backend: str) -> Network:
+        """Return the network on `backend`, with the same initial weights on every backend."""
+        return Network(self.sizes, self.activation, self.output, self.loss, self.dtype, backend, seed=0)
+
+    def initial_theta(self) -> np.ndarray:
+        """Return the weights that every contender starts from."""
+        return self.make_network("numpy").theta.copy()
+
+    def make_optimizer(self) -> Optimizer:
+        """Return a new optimiser."""
+        return OPTIMIZERS[self.optimizer](lr=self.lr)
+
+
+@lru_cache(maxsize=1)
+def make_data(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Return the workload's samples, the same at every call and in every process.
+
+    Returns
+    -------
+    x : ndarray, shape (rows, inputs)
+    y : ndarray, shape (rows, outputs), or (rows,) of int64 class labels
+    """
+    x, y = _MAKERS[workload.data](workload)
+    for array in (x, y):
+        array.flags.writeable = False
+    return x, y
+
+
+def _normal(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Standard normal inputs; a random linear teacher's scores, their sigmoid where the output is one, or the best."""
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((workload.rows, workload.sizes[0]))
+    scores = x @ generator.standard_normal((workload.sizes[0], workload.sizes[-1])) / np.sqrt(workload.sizes[0])
+    if workload.has_labels:
+        return x.astype(workload.dtype), scores.argmax(axis=1)
+    y = 1 / (1 + np.exp(-scores)) if workload.output == "sigmoid" else scores
+    return x.astype(workload.dtype), y.astype(workload.dtype)
+
+
+def _digits(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    x, labels = load_digits()
+    return (x[: workload.rows] / 16).astype(workload.dtype), labels[: workload.rows].astype(np.int64)
+
+
+def _images(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """Ten prototypes with a fifth of their pixels set, as in MNIST, and noise on those pixels."""
+    generator = np.random.default_rng(0)
+    inputs, classes = workload.sizes[0], workload.sizes[-1]
+    prototypes = generator.random((classes, inputs), dtype=np.float32)
+    prototypes *= generator.random((classes, inputs)) < 0.2
+    labels = generator.integers(classes, size=workload.rows)
+    x = generator.random((workload.rows, inputs), dtype=np.float32)
+    x *= prototypes[labels]
+    return x.astype(workload.dtype, copy=False), labels
+
+
+def _mild(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
+    """As "normal", with targets drawn towards a half, so that weights stay small and no neuron saturates."""
+    x, y = _normal(workload)
+    return x / 2, 0.5 + (y - 0.5) / 4
+
+
+_MAKERS = {"normal": _normal, "mild": _mild, "digits": _digits, "images": _images}
