@@ -24,9 +24,9 @@ td.ours { background: #fdf1e7; } td.best { font-weight: 700; } td.excuse { color
 
 FORMULAS = f"""
 <p>Batches: flop of the three products (forward 2W, weight gradient 2W, input gradient 2 (W &minus; W of the first
-layer), times the batch) over the measured peak, plus {VECTOR_CYCLES["float32"]:.0f} cycles for a vector of float32 tanh,
-sigmoid or exp ({VECTOR_CYCLES["float64"]:.0f} in float64), plus one meeting of the threads where there are several; or
-reading the batch from memory, if the data do not fit into the largest cache and that takes longer.</p>
+layer), times the batch) over the measured peak, plus {VECTOR_CYCLES["float32"]:.0f} cycles for a vector of float32
+tanh, sigmoid or exp ({VECTOR_CYCLES["float64"]:.0f} in float64), plus a meeting of the threads where there are
+several; or reading the batch from memory, if the data do not fit into the largest cache and that takes longer.</p>
 <p>Single samples: the chain of latencies from one update to the next. exp is {EXP_LINKS} multiply-adds after one
 another, tanh and sigmoid a division more, softmax that and a sum over the outputs; sums are trees of multiply-adds; the
 first layer costs one, because the rest of it can be computed ahead.</p>

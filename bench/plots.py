@@ -49,7 +49,7 @@ def overview(results: Results, tasks: list[str] | None = None, cores: int | None
         _bars(axes, results, name, rows)
     for axes in list(grid.flat)[len(panels) :]:
         axes.axis("off")
-    figure.suptitle("Microseconds per training step, shorter is better; dashed: the machine's floor", fontsize=11)
+    figure.suptitle("Microseconds per training step on a logarithmic scale; dashed: the machine's floor", fontsize=11)
     return figure
 
 
@@ -69,7 +69,7 @@ def scaling(results: Results) -> Any | None:
         _curves(axes, results, names)
         axes.set_title(title.removeprefix("G1/"), fontsize=10)
         axes.set_xlabel(title.removeprefix("G1/"))
-    panels[0].set_ylabel("us per step")
+        axes.set_ylabel(results.tasks[names[0]]["unit"])
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8, frameon=False)
     return figure
@@ -151,7 +151,8 @@ def _bars(axes: Any, results: Results, task: str, rows: list[Row]) -> None:
     axes.set_yticks(range(len(rows)), [row.contender for row in rows], fontsize=8)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if results.contenders[row.contender]["ours"] else "normal")
-    axes.tick_params(axis="x", labelsize=7)
+    axes.tick_params(axis="x", which="both", labelsize=7)
+    axes.xaxis.set_minor_formatter("")
     axes.spines[["top", "right"]].set_visible(False)
     title = results.tasks[task]["title"].split(";")
     cores = rows[0].cores

@@ -196,6 +196,9 @@ def test_missing_numbers_are_named_by_row_and_column(tmp_path: Path) -> None:
         (["worksheet", "--digits", "0"], "digits"),
         (["worksheet", "--sizes", "2,1", "--theta", "1,2", "--x", "1,2", "--y", "1"], "theta must have shape (3,)"),
         (["bench", "--tasks", "W99"], "W99"),
+        (["bench", "--contenders", "cuda"], "cuda"),
+        (["bench", "--cores", "1000"], "cores='1000'"),
+        (["bench", "compare", "{flowers}", "{flowers}"], "not a file of nanostep bench --json"),
         (["fly"], "fly"),
     ],
 )
@@ -253,6 +256,25 @@ def test_info_plan_says_which_kernels_would_run() -> None:
 
 
 def test_bench_writes_its_figures(tmp_path: Path) -> None:
-    text = run("bench", "--tasks", "W1", "--backends", "numpy", "--seconds", "0.02", "--json", tmp_path / "out.json")
+    text = run(
+        "bench", "--tasks", "W1", "--contenders", "numpy", "--cores", "1", "--seconds", "0.01", "--repeats", "1",
+        "--json", tmp_path / "out.json",
+    )  # fmt: skip
     assert "W1" in text
     assert json.loads((tmp_path / "out.json").read_text())
+
+
+def test_an_interrupted_bench_shows_and_writes_what_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    process = start(
+        "bench", "--tasks", "W4", "--contenders", "numpy", "--cores", "1", "--seconds", "60", "--json", path
+    )
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130, out + err
+    assert "interrupted: the table holds what was measured" in out
+    assert "Traceback" not in err
+    written = json.loads(path.read_text())
+    assert not written["complete"]
+    assert [row["status"] for row in written["rows"]] == ["interrupted"]

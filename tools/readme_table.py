@@ -1,56 +1,80 @@
-"""Put the figures of ``nanostep bench --json FILE`` into the README's table.
+"""Put the figures of ``nanostep bench --json FILE`` into the README: the table, and docs/bench.png.
 
-python tools/readme_table.py FILE
+    python tools/readme_table.py FILE
+
+The picture needs matplotlib (``pip install -e ".[bench]"``).
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+from nanostep.benchmark.plots import overview, save
+from nanostep.benchmark.results import Results, Row, read
+from nanostep.benchmark.table import Line, lines, show
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+PICTURE = ROOT / "docs" / "bench.png"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
-def describe(workload: dict[str, Any]) -> str:
-    sizes = "-".join(map(str, workload["sizes"]))
-    return f"{sizes} {workload['activation']}, batch {workload['batch']}, {workload['dtype']}, {workload['optimizer']}"
-
-
-def show(value: float) -> str:
-    """Return three significant digits."""
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
-
-
-def make_table(figures: dict[str, Any]) -> str:
-    """Return the table: a row for each workload, microseconds per step for each backend."""
-    rows: dict[str, dict[str, Any]] = {}
-    for row in figures["rows"]:
-        rows.setdefault(row["workload"]["name"], {})[row["backend"]] = row
-    backends = list(next(iter(rows.values())))
-    lines = [
-        "| | network | " + " | ".join(f"{b}, us/step" for b in backends) + f" | {backends[0]}, samples/s |",
-        "|---|---|" + "---:|" * (len(backends) + 1),
+def make_table(results: Results) -> str:
+    """Return a row for each task and number of cores, series left out: ours, the fastest peer, the ratio, the floor."""
+    rows = [
+        "| | what | cores | c | numba | fastest peer | peer / ours | of floor |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
     ]
-    for name, by_backend in rows.items():
-        first = by_backend[backends[0]]
-        figures_shown = " | ".join(show(by_backend[b]["us_per_step"]) for b in backends)
-        lines.append(f"| {name} | {describe(first['workload'])} | {figures_shown} | {first['samples_per_s']:,.0f} |")
-    machine = figures["machine"]
-    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    isa = machine["c_library"]["isa"]
-    compiler = machine["c_library"]["compiler"]
-    return "\n".join([*lines, "", f"{machine['cpu']}, one thread, {isa}; {compiler}; {versions}."])
+    previous = ""
+    for line in lines(results):
+        if "=" in line.task or line.rows[0].unit in ("KiB", "byte/network") or line.ours is None:
+            continue
+        rows.append(_row(results, line, line.task != previous))
+        previous = line.task
+    machine, library = results.machine, results.machine["c_library"]
+    versions = dict(machine["versions"])
+    for values in results.contenders.values():
+        versions.update(values.get("versions", {}))
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    note = f"{machine['cpu']}, {library.get('isa', '')}; {library.get('compiler', '')}; {listed}."
+    return "\n".join([*rows, "", note])
+
+
+def _row(results: Results, line: Line, first: bool) -> str:
+    by_name = {row.contender: row for row in line.rows}
+    unit = line.rows[0].unit
+    title = results.tasks[line.task]["title"].replace("_", " ") if first else ""
+    cells = [
+        line.task if first else "",
+        f"{title} ({unit.replace('us', 'μs')})" if first else "",
+        str(line.cores),
+        _figure(by_name.get("c")),
+        _figure(by_name.get("numba")),
+        f"{line.peer.contender} {show(line.peer.median)}" if line.peer else "-",
+        f"{line.ratio:.2f}" if line.peer else "-",
+        f"{100 * line.ours.of_floor:.0f} %" if line.ours and line.ours.floor else "-",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _figure(row: Row | None) -> str:
+    return show(row.median) if row is not None and row.timed else "-"
+
+
+def replace(text: str, table: str) -> str:
+    """Return the README's text with another table between the marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
 
 
 def main() -> None:
-    figures = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    text = README.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{make_table(figures)}\n{END}{after}", encoding="utf-8")
+    if len(sys.argv) != 2:
+        raise SystemExit(__doc__)
+    results = read(Path(sys.argv[1]))
+    README.write_text(replace(README.read_text(encoding="utf-8"), make_table(results)), encoding="utf-8")
+    save(overview(results), PICTURE)
 
 
 if __name__ == "__main__":

@@ -86,6 +86,8 @@ class Contender(ABC):
         Precision in which it reports its loss, if that is less than the workload's; "" otherwise.
     compiles : bool
         True if the first run of every trainer is slow, because it compiles for the shapes it sees.
+    series : bool
+        False if it is left out of the points of series.
     quick : bool
         False if it is left out of ``--quick`` unless asked for by name.
     """
@@ -97,6 +99,7 @@ class Contender(ABC):
     distributions: ClassVar[tuple[str, ...]] = ()
     loss_dtype: ClassVar[str] = ""
     compiles: ClassVar[bool] = False
+    series: ClassVar[bool] = True
     quick: ClassVar[bool] = True
 
     def unavailable(self) -> str:

@@ -64,6 +64,7 @@ class CompiledTrainer(Trainer):
 class TorchCompile(TorchEager):
     name, title = "torch-compile", "PyTorch, torch.compile"
     compiles = True
+    series = False
     quick = False
 
     def unavailable(self) -> str:

@@ -1,4 +1,4 @@
-"""Data sets: the handwritten digits, and 60,000 synthetic images of MNIST's shape. Their figure is epochs per second."""
+"""Data sets: the handwritten digits, and 60,000 synthetic images of MNIST's shape; epochs per second are noted too."""
 
 from __future__ import annotations
 

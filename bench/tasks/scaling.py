@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from nanostep.benchmark.contenders import Contender
 from nanostep.benchmark.tasks.training import Training
 from nanostep.benchmark.workload import Workload
 
@@ -11,40 +14,37 @@ ROWS = tuple(10**i for i in range(2, 8))
 QUICK = {"width": (16, 1024), "batch": (1, 1024), "rows": (100_000,)}
 
 
-def _rows(steps: int, batch: int) -> int:
-    """Return a number of rows that is a multiple of the batch."""
-    return steps * batch
+@dataclass(frozen=True)
+class Point(Training):
+    """One point of a series."""
+
+    def cannot(self, contender: Contender) -> str:
+        if not contender.series:
+            return f"left out of the series, for which it would compile {len(TASKS)} times"
+        return super().cannot(contender)
 
 
-def _point(axis: str, value: int, workload: Workload) -> Training:
-    return Training(workload.name, workload, in_quick=value in QUICK[axis])
+def _point(axis: str, value: int, network: tuple[int, ...], batch: int, rows: int, **changes: str) -> Point:
+    values = {"activation": "relu", "output": "softmax", "loss": "cross_entropy", "dtype": "float32", **changes}
+    workload = Workload(f"G1/{axis}={value}", network, batch=batch, optimizer="sgd", lr=1e-3, rows=rows, **values)
+    unit = "ns/row" if axis == "rows" else "us/step"
+    return Point(workload.name, workload, unit, in_quick=value in QUICK[axis])
 
 
-def _width(width: int) -> Training:
-    """Return 2 hidden layers of `width` and as many inputs; batch 32, where frameworks like to be."""
-    sizes, rows = (width, width, width, 10), 1024 if width < 512 else 256
-    name = f"G1/width={width}"
-    return _point(
-        "width", width, Workload(name, sizes, "relu", "softmax", "cross_entropy", 32, "float32", "sgd", 1e-3, rows)
-    )
+def _width(width: int) -> Point:
+    """Return two hidden layers of `width` on as many inputs, at batch 32."""
+    return _point("width", width, (width, width, width, 10), 32, 1024 if width < 512 else 256)
 
 
-def _batch(batch: int) -> Training:
+def _batch(batch: int) -> Point:
     """Return W4's network at another batch."""
-    name, rows = f"G1/batch={batch}", max(1024, 4 * batch)
-    return _point(
-        "batch",
-        batch,
-        Workload(name, (64, 32, 10), "relu", "softmax", "cross_entropy", batch, "float32", "sgd", 0.002, rows),
-    )
+    return _point("batch", batch, (64, 32, 10), batch, max(1024, 4 * batch))
 
 
-def _size(rows: int) -> Training:
-    """Return 4-16-1 at batch 20 over ever more rows, which leave one cache after the other."""
-    name = f"G1/rows={rows}"
-    return _point(
-        "rows", rows, Workload(name, (4, 16, 1), "tanh", "identity", "squared_error", 20, "float32", "sgd", 0.01, rows)
-    )
+def _rows(rows: int) -> Point:
+    """Return 4-16-1 in batches of 1,000 over ever more rows, which leave one cache after the other."""
+    regression = {"activation": "tanh", "output": "identity", "loss": "squared_error"}
+    return _point("rows", rows, (4, 16, 1), min(rows, 1000), rows, **regression)
 
 
-TASKS = (*map(_width, WIDTHS), *map(_batch, BATCHES), *map(_size, ROWS))
+TASKS = (*map(_width, WIDTHS), *map(_batch, BATCHES), *map(_rows, ROWS))

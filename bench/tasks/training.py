@@ -48,8 +48,9 @@ class TrainingSession(Session):
             runs += 1
         steps = runs * self._epochs * workload.steps_per_epoch
         evidence = Evidence(workload.rows, self._epochs, run.loss, run.theta, self._loss_dtype, timed=True)
-        about = {"steps": steps, "epochs_in_a_row": self._epochs, **trainer.about()}
-        return Sample(1e6 * seconds / steps, evidence, about)
+        epochs_per_s = runs * self._epochs / seconds
+        about = {"steps": steps, "epochs_in_a_row": self._epochs, "epochs_per_s": epochs_per_s, **trainer.about()}
+        return Sample(self._task.per_step(seconds / steps), evidence, about)
 
     def _ready(self) -> Trainer:
         """Compile, warm up, and choose the number of epochs in a row."""
@@ -65,7 +66,7 @@ class TrainingSession(Session):
 
 @dataclass(frozen=True)
 class Training(Task):
-    """A workload, timed by the step."""
+    """A workload, timed by the step, or by the row if the unit is ns/row."""
 
     def epoch_limit(self) -> int:
         started = time.perf_counter()
@@ -76,10 +77,14 @@ class Training(Task):
             limit *= GROWTH
         return limit
 
+    def per_step(self, seconds: float) -> float:
+        """Return the seconds of a step in the task's unit."""
+        return 1e9 * seconds / self.workload.batch if self.unit == "ns/row" else 1e6 * seconds
+
     def prepare(self, contender: Contender, cores: int, settings: Settings) -> Session:
         return TrainingSession(self, contender, cores, settings)
 
     def floor(self, floors: Floors) -> float | None:
         from nanostep.benchmark.floors import training_floor
 
-        return 1e6 * training_floor(self.workload, floors)
+        return self.per_step(training_floor(self.workload, floors))
