@@ -82,7 +82,8 @@ def efficiency(results: Results) -> Any | None:
     from nanostep.benchmark.floors import flops_per_step
     from nanostep.benchmark.tasks import TASKS
 
-    names = [name for name in results.tasks if name.startswith(("G1/width=", "G1/batch=")) and name in TASKS]
+    timed = {row.task for row in results.rows if row.timed}
+    names = [name for name in TASKS if name in timed and name.startswith(("G1/width=", "G1/batch="))]
     if not names or "unavailable" in results.floors:
         return None
     figure = Figure(figsize=(9.2, 3.6), layout="constrained")
