@@ -81,18 +81,32 @@ def build_consumer(directory: Path) -> None:
     assert "0 wrong" in run(directory / "consumer")
 
 
+def test_sdist_has_everything_once(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    assert len(names) == len(set(names))
+    assert {"bench/floors.c", "bench/README.md", "engine/nanostep/benchmark/worker.py"} <= set(names)
+    assert [name for name in names if name.endswith("worker.py")] == ["engine/nanostep/benchmark/worker.py"]
+
+
 def test_sdist_to_wheel_to_import(sdist: Path, tmp_path: Path) -> None:
     wheel, _ = build_wheel(sdist, tmp_path)
     assert "-cp311-abi3-" in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
     assert any(name.startswith("nanostep/backends/native/_native.abi3.") for name in names)
     assert {"nanostep/py.typed", "nanostep/data/LICENSE.digits.txt"} <= set(names)
+    assert {"nanostep/benchmark/worker.py", "nanostep/benchmark/tasks/steps.py"} <= set(names)
+    assert any(name.startswith("nanostep/benchmark/_floors.abi3.") for name in names)
     assert not [name for name in names if not name.startswith("nanostep")]
     answer = try_wheel(wheel, tmp_path)
     assert answer["backend"] == "c"
     assert answer["heavy"] == []
     assert answer["available"] == ["c", "numba", "numpy"]
     build_consumer(tmp_path)
+    bench = ("bench", "--tasks", "W4", "--contenders", "c,jax", "--cores", "1", "--seconds", "0.01", "--repeats", "1")
+    printed = run(tmp_path / "environment" / "bin" / "python", "-m", "nanostep", *bench)
+    assert "GF/s float32" in printed
+    assert "us/step" in printed
 
 
 def test_install_without_compiler_says_so_and_runs_on_numba(sdist: Path, tmp_path: Path) -> None:

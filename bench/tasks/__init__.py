@@ -9,9 +9,15 @@ TASKS: dict[str, Task] = {
 """All tasks by name, in the order in which they run."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
+    "W": tuple(task.name for task in steps.TASKS),
+    "data": tuple(task.name for task in datasets.TASKS),
+    "K": tuple(task.name for task in calls.TASKS),
+    "T": tuple(task.name for task in start.TASKS),
     "G1": tuple(task.name for task in scaling.TASKS),
     "M1": tuple(task.name for task in memory.TASKS),
 }
+"""Names that stand for several tasks: those of a family, and the series "G1/width", "G1/batch" and "G1/rows"."""
+
 for _task in scaling.TASKS:
     GROUPS[_task.series] = (*GROUPS.get(_task.series, ()), _task.name)
 

@@ -11,7 +11,9 @@ from nanostep.cli._options import EXISTING_FILE, NEW_FILE, NameList
 
 @click.group("bench", invoke_without_command=True)
 @click.option("--quick", is_flag=True, help="Shorter repeats, fewer tasks, at most two minutes.")
-@click.option("--tasks", type=NameList(), help="Tasks or groups, such as W1,W4,G1.  [default: all]")
+@click.option(
+    "--tasks", type=NameList(), help="Tasks or groups (W, data, K, T, M1, G1), such as W1,W4,G1.  [default: all]"
+)
 @click.option("--contenders", type=NameList(), help="Libraries, such as c,numba,jax.  [default: all]")
 @click.option("--cores", type=NameList(), help="Numbers of cores, such as 1,all.  [default: 1,all]")
 @click.option("--seconds", type=float, help="Length of a repeat.  [default: 0.2; 0.03 with --quick]")
