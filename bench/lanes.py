@@ -13,6 +13,7 @@ from multiprocessing import Pipe
 from typing import Any, Protocol
 
 from nanostep.benchmark.worker import Server
+from nanostep.errors import NanostepError
 
 PATIENCE = 900.0
 """Seconds after which a worker that has not answered counts as failed."""
@@ -31,7 +32,7 @@ REMOVED = ("OPENBLAS_CORETYPE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKT
 """Variables that would hold a contender back: OPENBLAS_CORETYPE makes OpenBLAS use another processor's kernels."""
 
 
-class LaneError(Exception):
+class LaneError(NanostepError):
     """A worker reported an error, died, or did not answer."""
 
 

@@ -49,7 +49,7 @@ class Benchmark:
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._broken: dict[tuple[str, int], str] = {}
         self._floors: dict[int, Floors] = {}
-        self.reference = open_lane("", 1)
+        self._reference: Lane | None = None
         self._done, self._total = 0, 0
         self._started = time.monotonic()
         unavailable = {name: CONTENDERS[name].unavailable() for name in request.contenders}
@@ -102,8 +102,15 @@ class Benchmark:
                 row.reject("interrupted", "by Ctrl-C")
 
     def close(self) -> None:
-        for lane in (self.reference, *self._lanes.values()):
-            lane.close()
+        for lane in (self._reference, *self._lanes.values()):
+            if lane is not None:
+                lane.close()
+
+    def ask_reference(self, *message: Any) -> Any:
+        """Ask the worker that runs the reference, on one core."""
+        if self._reference is None:
+            self._reference = self._open_lane("", 1)
+        return self._reference.ask(*message)
 
     def advance(self, what: str, by: int = 1) -> None:
         self._on_progress(what, self._done, self._total)
@@ -176,7 +183,7 @@ class _Round:
             return
         request = self._benchmark._request
         settings = Settings(
-            request.seconds, self._benchmark.reference.ask("epoch_limit", self._task.name), request.quick
+            request.seconds, self._benchmark.ask_reference("epoch_limit", self._task.name), request.quick
         )
         for row in self._rows:
             if self._benchmark.overtime():
@@ -197,11 +204,15 @@ class _Round:
             if not row.timed and not row.reason:
                 row.reject("left out", OVER)
             if not row.reason:
-                about = self._ask(row, "release")
-                if about:
-                    self._benchmark.results.contenders[row.contender].setdefault("processes", {})[str(row.cores)] = (
-                        about
-                    )
+                self._release(row)
+
+    def _release(self, row: Row) -> None:
+        """Let the lane forget the task. What it tells of its threads is kept; if it fails now, the figures stand."""
+        try:
+            processes = self._benchmark.results.contenders[row.contender].setdefault("processes", {})
+            processes[str(row.cores)] = self._benchmark.ask(row, "release")
+        except LaneError:
+            self._benchmark.reopen(row)
 
     def _repeat(self, row: Row) -> None:
         sample = self._ask(row, "run")
@@ -213,7 +224,7 @@ class _Round:
         """Reject the row if the evidence differs from the reference; a task without evidence has nothing to compare."""
         if evidence is None:
             return True
-        agreement = self._benchmark.reference.ask("judge", self._task.name, evidence)
+        agreement = self._benchmark.ask_reference("judge", self._task.name, evidence)
         row.agreement = str(agreement)
         if not agreement.ok:
             row.reject("disagrees", str(agreement))

@@ -269,7 +269,12 @@ def test_an_interrupted_bench_shows_and_writes_what_it_has(tmp_path: Path) -> No
     process = start(
         "bench", "--tasks", "W4", "--contenders", "numpy", "--cores", "1", "--seconds", "60", "--json", path
     )
-    time.sleep(3)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    for _ in range(600):  # until it has begun: its first worker is there
+        if not children.exists() or children.read_text():
+            break
+        time.sleep(0.1)
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, out + err
