@@ -8,7 +8,7 @@ from html import escape
 
 from nanostep.benchmark.floors import EXP_LINKS, VECTOR_CYCLES
 from nanostep.benchmark.results import EXCUSES, Results, Row
-from nanostep.benchmark.table import excuses, floors_line, lines, percent, show
+from nanostep.benchmark.table import epochs_lines, excuses, floors_line, lines, percent, show
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 78rem; padding: 0 1rem; color: #1a1a1a; }
@@ -47,6 +47,7 @@ def make_page(results: Results) -> str:
     if not results.complete:
         parts.append("<p class=warning>The run was interrupted; this is what was measured until then.</p>")
     parts += ["<h2>Ours beside the fastest peer</h2>", _ratios(results)]
+    parts += [f"<p>{escape(text)}.</p>" for text in epochs_lines(results)]
     parts += ["<h2>Every contender</h2>", _everybody(results), "<h2>Plots</h2>", _plots(results)]
     parts += ["<h2>What the tasks are</h2>", _tasks(results), "<h2>No figures, and why</h2>", _excuses(results)]
     parts += [

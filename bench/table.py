@@ -120,6 +120,23 @@ def excuses(results: Results) -> list[str]:
     ]
 
 
+def epochs_lines(results: Results) -> list[str]:
+    """Return a line of epochs per second for each data set and number of cores, the fastest first."""
+    texts = []
+    for line in lines(results):
+        values = results.tasks[line.task]
+        if values["workload"].get("data") not in ("digits", "images") or values["unit"] != "us/step":
+            continue
+        timed = sorted((row for row in line.rows if row.timed), key=lambda row: row.median)
+        rates = [f"{row.contender} {show(1e6 / (row.median * values['steps_per_epoch']))}" for row in timed]
+        if rates:
+            rows = f"{values['workload']['rows']:,} rows"
+            texts.append(
+                f"{line.task} ({rows}), epochs/s on {line.cores} core{'s' * (line.cores > 1)}: {', '.join(rates)}"
+            )
+    return texts
+
+
 def floors_line(results: Results) -> str:
     """Return the machine's floors in one line for each number of cores."""
     if "unavailable" in results.floors:
@@ -143,6 +160,8 @@ def floors_line(results: Results) -> str:
 def print_results(results: Results, console: Console) -> None:
     """Print the table, what the tasks are, who is missing and why, and the machine."""
     console.print(make_table(results))
+    for text in epochs_lines(results):
+        console.print(escape(text), highlight=False)
     shown = set()
     for values in results.tasks.values():
         if values["series"] not in shown:

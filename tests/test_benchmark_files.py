@@ -15,7 +15,7 @@ from nanostep.benchmark import compare
 from nanostep.benchmark.command import run_compare
 from nanostep.benchmark.html import make_page
 from nanostep.benchmark.results import Results, Row
-from nanostep.benchmark.table import print_results
+from nanostep.benchmark.table import epochs_lines, print_results
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -135,6 +135,12 @@ def test_table_names_everybody(capsys):
     text = capsys.readouterr().out
     for words in ("W1", "3.00", "jax", "50%", "<libfann> not installed", "no floors: not built", "Abacus & Co"):
         assert words in text
+    assert "epochs/s" not in text
+    assert epochs_lines(make_results()) == []
+    figures = make_results()
+    figures.tasks["W4"]["workload"] = {**figures.tasks["W4"]["workload"], "data": "digits"}
+    # 4 steps of 4 us each make an epoch
+    assert epochs_lines(figures)[0] == "W4 (4 rows), epochs/s on 1 core: c 62,500, jax 20,833"
     print_results(make_results(complete=False), Console(width=130))
     assert "interrupted" in capsys.readouterr().out
 
@@ -177,6 +183,7 @@ def test_readme_table():
     slower = readme_table.make_table(make_results(factor=6.0))
     assert "0.50" in slower
     assert "Abacus & Co" in table
+    assert "- fann not available here (W1, W4): <libfann> not installed." in table
     text = f"before\n{readme_table.BEGIN}\nold\n{readme_table.END}\nafter\n"
     assert readme_table.replace(text, "new") == f"before\n{readme_table.BEGIN}\nnew\n{readme_table.END}\nafter\n"
 

@@ -11,12 +11,15 @@ import sys
 from pathlib import Path
 
 from nanostep.benchmark.plots import overview, save
-from nanostep.benchmark.results import Results, Row, read
-from nanostep.benchmark.table import Line, lines, show
+from nanostep.benchmark.results import EXCUSES, Results, Row, read
+from nanostep.benchmark.table import Line, epochs_lines, excuses, lines, show
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 PICTURE = ROOT / "docs" / "bench.png"
+GAPS = ("disagrees", "failed", "missing")
+"""Missing figures that are worth a line here; the JSON and the HTML page list all."""
+
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
@@ -38,7 +41,8 @@ def make_table(results: Results) -> str:
         versions.update(values.get("versions", {}))
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     note = f"{machine['cpu']}, {library.get('isa', '')}; {library.get('compiler', '')}; {listed}."
-    return "\n".join([*rows, "", note])
+    gaps = [text for text in excuses(results) if any(f" {EXCUSES[status]} (" in text for status in GAPS)]
+    return "\n".join([*rows, "", *(f"- {text}." for text in (*epochs_lines(results), *gaps)), "", note])
 
 
 def _row(results: Results, line: Line, first: bool) -> str:
@@ -47,7 +51,7 @@ def _row(results: Results, line: Line, first: bool) -> str:
     title = results.tasks[line.task]["title"].replace("_", " ") if first else ""
     cells = [
         line.task if first else "",
-        f"{title} ({unit.replace('us', 'μs')})" if first else "",
+        f"{title} ({unit})" if first else "",
         str(line.cores),
         _figure(by_name.get("c")),
         _figure(by_name.get("numba")),
