@@ -39,7 +39,7 @@ def run(request: Request, json_path: Path | None, html_path: Path | None, plot_p
             on_progress=lambda what, done, total: progress.update(bar, description=what, completed=done, total=total),
         )
     console = Console()
-    print_results(results, console if console.is_terminal else Console(width=130))
+    print_results(results, console if console.is_terminal else Console(width=150))
     write(results, json_path, html_path, plot_path)
     wrong = [row for row in results.rows if row.status == "disagrees" and results.contenders[row.contender]["ours"]]
     if wrong:

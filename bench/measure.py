@@ -15,7 +15,7 @@ from nanostep.benchmark.lanes import Lane, LaneError, WorkerLane, choose_cores
 from nanostep.benchmark.machine import describe
 from nanostep.benchmark.request import Request
 from nanostep.benchmark.results import TIMED, Results, Row
-from nanostep.benchmark.tasks import TASKS, Task
+from nanostep.benchmark.tasks import GROUPS, TASKS, Task
 from nanostep.benchmark.tasks.base import Settings
 
 OVER = "the time of --quick was over"
@@ -82,14 +82,14 @@ class Benchmark:
     def _rounds(self) -> list[tuple[str, tuple[int, ...]]]:
         """Return tasks with the numbers of cores whose repeats take turns: all, but for --quick one after the other.
 
-        So that what a short time is enough for is all tasks on few cores, rather than few tasks on all.
+        So that what a short time is enough for is all tasks on few cores, rather than few tasks on all; starts,
+        memory and series come last.
         """
         cores, tasks = self._request.cores, self._request.tasks
-        return (
-            [(name, (n,)) for n in cores for name in tasks]
-            if self._request.quick
-            else [(name, cores) for name in tasks]
-        )
+        if not self._request.quick:
+            return [(name, cores) for name in tasks]
+        late = {*GROUPS["T"], *GROUPS["M1"], *GROUPS["G1"]}
+        return [(name, (n,)) for last in (False, True) for n in cores for name in tasks if (name in late) is last]
 
     def overtime(self) -> bool:
         """True if nothing further may begin."""

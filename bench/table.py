@@ -59,7 +59,7 @@ def make_table(results: Results) -> Table:
     ours = [name for name, values in results.contenders.items() if values["ours"]]
     grid = Table()
     grid.add_column("task", no_wrap=True)
-    grid.add_column("cores", justify="right")
+    grid.add_column("cores", justify="right", no_wrap=True)
     grid.add_column("unit", no_wrap=True)
     for name in ours:
         grid.add_column(name, justify="right", no_wrap=True)
@@ -96,7 +96,7 @@ def all_figures(results: Results) -> Table:
     """Return every contender's figure: a row for each task and number of cores, a column for each contender."""
     grid = Table(title="all contenders")
     grid.add_column("task", no_wrap=True)
-    grid.add_column("cores", justify="right")
+    grid.add_column("cores", justify="right", no_wrap=True)
     for name in results.contenders:
         grid.add_column(name, justify="right")
     for line in lines(results):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from nanostep.benchmark.agreement import Evidence, reference_run, short_run
 from nanostep.benchmark.contenders import Contender
-from nanostep.benchmark.contenders.base import Trainer
+from nanostep.benchmark.contenders.base import Run, Trainer
 from nanostep.benchmark.tasks.base import Sample, Session, Settings, Task
 from nanostep.benchmark.workload import make_data
 
@@ -30,6 +30,7 @@ class TrainingSession(Session):
         self._trainer: Trainer | None = None
         self._loss_dtype = contender.loss_dtype or task.workload.dtype
         self._epochs = 1
+        self._spare: Run | None = None
 
     def check(self) -> Evidence:
         workload = self._task.workload
@@ -43,7 +44,8 @@ class TrainingSession(Session):
         workload = self._task.workload
         seconds, runs = 0.0, 0
         while seconds < self._settings.seconds:
-            run = trainer.run(self._epochs)
+            run = self._spare or trainer.run(self._epochs)
+            self._spare = None
             seconds += run.seconds
             runs += 1
         steps = runs * self._epochs * workload.steps_per_epoch
@@ -58,7 +60,10 @@ class TrainingSession(Session):
         self._trainer = trainer = self._contender.trainer(workload, *make_data(workload), self._cores)
         if self._contender.compiles or self._task.workload.steps_per_epoch < 16:
             trainer.run(1)
-        seconds = trainer.run(1).seconds
+        run = trainer.run(1)
+        seconds = run.seconds
+        if self._settings.quick and seconds >= self._settings.seconds:
+            self._spare = run  # the first repeat: --quick has no time to make it again
         while GROWTH * self._epochs <= self._settings.epoch_limit and GROWTH * seconds <= self._settings.seconds:
             self._epochs, seconds = GROWTH * self._epochs, GROWTH * seconds
         return trainer
