@@ -65,11 +65,11 @@ def changes(before: Results, after: Results) -> list[Change]:
 
 
 def lost(before: Results, after: Results) -> list[Row]:
-    """Return rows that had figures before and have none any more, though they were asked for."""
+    """Return rows that had figures before and have none any more, though there was time for them."""
     gone = []
     for row in after.rows:
         old = before.find(row.task, row.contender, row.cores)
-        if old is not None and old.timed and not row.timed:
+        if old is not None and old.timed and not row.timed and row.status not in ("left out", "interrupted"):
             gone.append(row)
     return gone
 
@@ -100,8 +100,13 @@ def _wins(high: list[float], low: list[float]) -> float:
 
 
 def regressions(found: list[Change], fail_above: float) -> list[Change]:
-    """Return our own rows that are significantly slower by more than `fail_above` per cent."""
-    return [c for c in found if c.ours and c.significant and c.ratio > 1 + fail_above / 100]
+    """Return our own rows that are significantly slower by more than `fail_above` per cent, and than the peers.
+
+    Where the peers have become slower too, the machine has, and ours may by as much.
+    """
+    moved = drift(found)
+    allowed = (1 + fail_above / 100) * (1 if math.isnan(moved) else max(1.0, moved))
+    return [c for c in found if c.ours and c.significant and c.ratio > allowed]
 
 
 def drift(found: list[Change]) -> float:

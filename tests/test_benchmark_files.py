@@ -115,6 +115,9 @@ def test_exit_code_of_compare(tmp_path, capsys):
     assert run_compare(before, drifted, None, 5.0) == 0
     assert "moved by a factor of 1.500" in capsys.readouterr().out
     assert run_compare(before, slower, ["jax"], 5.0) == 0
+    everything = write(tmp_path / "everything.json", make_results(1.5, peer_factor=1.5))
+    assert run_compare(before, everything, None, 5.0) == 0
+    assert run_compare(before, everything, ["c"], 5.0) == 1
     with pytest.raises(ValueError, match="no figures in common"):
         run_compare(before, slower, ["fann"], None)
 
@@ -124,6 +127,8 @@ def test_compare_fails_when_figures_are_lost(tmp_path, capsys):
     worse.rows[0].reject("disagrees", "after 16 steps ...")
     before, after = write(tmp_path / "before.json", make_results()), write(tmp_path / "after.json", worse)
     assert run_compare(before, after, None, 5.0) == 1
+    worse.rows[0].status = "left out"
+    assert run_compare(before, write(after, worse), None, 5.0) == 0
     assert "c on W1 has no figures any more" in capsys.readouterr().out
 
 

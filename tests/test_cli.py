@@ -198,6 +198,7 @@ def test_missing_numbers_are_named_by_row_and_column(tmp_path: Path) -> None:
         (["bench", "--tasks", "W99"], "W99"),
         (["bench", "--contenders", "cuda"], "cuda"),
         (["bench", "--cores", "1000"], "cores='1000'"),
+        (["bench", "--quick", "compare", "{flowers}", "{flowers}"], "--quick is for measuring"),
         (["bench", "compare", "{flowers}", "{flowers}"], "not a file of nanostep bench --json"),
         (["fly"], "fly"),
     ],

@@ -39,6 +39,9 @@ def command(
     Peers come with `pip install 'nanostep[bench]'`; those that are not installed are listed as such.
     """
     if context.invoked_subcommand is not None:
+        given = [name for name, value in context.params.items() if value]
+        if given:
+            raise click.UsageError(f"--{given[0].removesuffix('_path')} is for measuring; put options after `compare`")
         return
     from nanostep.benchmark.command import run
     from nanostep.benchmark.request import check_request
