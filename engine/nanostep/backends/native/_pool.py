@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from pathlib import Path
 from typing import Any
 
 from nanostep.backends.native._library import check_status, ffi, lib
@@ -13,15 +12,16 @@ __all__ = ["most_threads", "pool_for", "usable_processors"]
 
 ENVIRONMENT = "NANOSTEP_THREADS"
 MOST = 2**16
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
+QUOTA = "/sys/fs/cgroup/cpu.max"
 """Processor time granted to a container (Linux, cgroup v2): microseconds, or "max", and the period they are for."""
 
 
-def usable_processors(quota: Path = QUOTA) -> int:
+def usable_processors(quota: str | os.PathLike[str] = QUOTA) -> int:
     """Return how many processors this process may keep busy, by its affinity and the quota of its container."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
-        granted, period = quota.read_text(encoding="ascii").split()
+        with open(quota, encoding="ascii") as file:
+            granted, period = file.read().split()
         if granted != "max":
             count = min(count, -(-int(granted) // int(period)))
     except (OSError, ValueError, ZeroDivisionError):
