@@ -16,7 +16,7 @@ SECONDS = 0.02
 """Length of one measurement of the multiply-adds. Of all measurements the best of `REPEATS` counts: other load can make
 the machine look worse than it is, never better."""
 
-REPEATS = 5
+REPEATS = 15
 
 TRIAD_NUMBERS = 8 * 2**20
 """Numbers in each of the three arrays of the bandwidth: 64 MiB."""
