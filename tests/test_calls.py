@@ -12,44 +12,59 @@ import pytest
 import nanostep as ns
 from cases import REQUIRED
 from nanostep import calls
-from nanostep.calls import CALLS_BETWEEN_TRIALS, TRIAL_CALLS, _interruptible, _ThreadTrial
+from nanostep.calls import CALLS_BETWEEN_TRIALS, SECONDS_BEFORE_TRIAL, TRIAL_CALLS, ThreadTrial, _interruptible
 
 needs_c = pytest.mark.skipif("c" not in REQUIRED, reason="NANOSTEP_TEST_BACKENDS leaves the C backend out")
 
 
-def chosen(seconds: dict[int | None, float], number: int) -> list[int | None]:
-    """The threads of the first `number` calls, where a step takes `seconds` on so many threads."""
-    trial, used = _ThreadTrial(tuple(seconds)), []
+def chosen(trial: ThreadTrial, seconds: dict[int, float], number: int) -> list[int]:
+    """The threads of the next `number` calls, where a step takes `seconds` on so many threads and a call 10 ms."""
+    used = []
     for _ in range(number):
         threads, _ = trial.next_call()
         used.append(threads)
-        trial.record(threads, seconds[threads])
+        trial.record(threads, seconds[threads], 0.01)
     return used
 
 
+BEFORE = round(SECONDS_BEFORE_TRIAL / 0.01)
+
+
 def test_the_faster_number_of_threads_is_chosen() -> None:
-    tried = 2 * TRIAL_CALLS
     for seconds, best in (({1: 3.0, 4: 1.0}, 4), ({1: 1.0, 4: 3.0}, 1)):
-        used = chosen(seconds, tried + 10)
-        assert used[:tried].count(1) == used[:tried].count(4) == TRIAL_CALLS
-        assert used[tried:] == [best] * 10
+        trial = ThreadTrial((1, 4))
+        assert chosen(trial, seconds, BEFORE) == [1] * BEFORE  # a short run is over before anything is tried
+        assert sorted(chosen(trial, seconds, 2 * TRIAL_CALLS)) == [1] * TRIAL_CALLS + [4] * TRIAL_CALLS
+        assert not trial.trying
+        assert chosen(trial, seconds, 10) == [best] * 10
 
 
 def test_trials_are_made_again() -> None:
-    trial, seconds, used = _ThreadTrial((1, 2)), {1: 1.0, 2: 2.0}, []
-    for call in range(4 * TRIAL_CALLS + CALLS_BETWEEN_TRIALS + 5):
-        if call == 2 * TRIAL_CALLS:
-            seconds = {1: 2.0, 2: 1.0}  # now two are faster
-        threads, _ = trial.next_call()
-        used.append(threads)
-        trial.record(threads, seconds[threads])
-    assert used[2 * TRIAL_CALLS] == 1
-    assert used[-1] == 2
+    trial = ThreadTrial((1, 2))
+    chosen(trial, {1: 1.0, 2: 2.0}, BEFORE + 2 * TRIAL_CALLS)
+    seconds = {1: 2.0, 2: 1.0}  # now two are faster
+    assert chosen(trial, seconds, CALLS_BETWEEN_TRIALS) == [1] * CALLS_BETWEEN_TRIALS
+    chosen(trial, seconds, 2 * TRIAL_CALLS)
+    assert chosen(trial, seconds, 1) == [2]
 
 
 def test_a_single_choice_is_not_tried() -> None:
-    assert chosen({None: 1.0}, 5) == [None] * 5
-    assert not _ThreadTrial((7,)).trying
+    trial = ThreadTrial((7,))
+    assert chosen(trial, {7: 1.0}, 100) == [7] * 100
+    assert not trial.trying
+
+
+@needs_c
+def test_a_network_remembers_what_was_found() -> None:
+    net = ns.Network([40, 96, 5], "tanh", "identity", backend="c")
+    x, y = np.ones((150, 40)), np.ones((150, 5))
+    for _ in range(2):
+        net.train(x, y, epochs=1, batch_size=150)
+    assert len(net._thread_trials) == 1
+    net.train(x, y, epochs=1, batch_size=30)
+    assert len(net._thread_trials) == 2
+    net.train(x, y, epochs=1, batch_size=30, threads=2)
+    assert len(net._thread_trials) == 2
 
 
 @needs_c

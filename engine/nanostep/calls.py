@@ -37,6 +37,9 @@ SLOWEST_FLOPS_PER_SECOND = 1e9
 TRIAL_FLOPS = 3e5
 """Work of a step below which more threads are not tried: it takes 2 us, as long as handing the work out."""
 
+SECONDS_BEFORE_TRIAL = 0.02
+"""Time on one thread before more are tried: short runs pay for no trial, and caches are warm."""
+
 TRIAL_CALLS = 3
 """Calls with one and with all threads, by turns, after which the faster is chosen."""
 
@@ -65,7 +68,7 @@ class Caller:
         self._flops = 6.0 * net.architecture.parameter_count * plan.batch
         self._steps = max(1, int(FIRST_CALL_FLOPS / self._flops))
         self._step_seconds = self._flops / SLOWEST_FLOPS_PER_SECOND
-        self._threads = _ThreadTrial(self._thread_counts())
+        self._threads = self._thread_trial()
         self.interrupted = False
         self.threads = 1
 
@@ -80,7 +83,7 @@ class Caller:
         seconds = time.perf_counter() - started
 
         self._step_seconds = seconds / steps
-        self._threads.record(threads, self._step_seconds)
+        self._threads.record(threads, self._step_seconds, seconds)
         # at most fourfold at a time: the first call of a jitted kernel includes its compilation
         fitting = int(CALL_SECONDS / max(self._step_seconds, 1e-12))
         self._steps = max(1, min(fitting, 4 * max(self._steps, steps)))
@@ -100,23 +103,32 @@ class Caller:
         ended, self.interrupted = _interruptible(lambda: make(replace(plan, cancel=cancel)), cancel)
         return ended
 
-    def _thread_counts(self) -> tuple[int | None, ...]:
-        if self._plan.threads is not None or self._flops < TRIAL_FLOPS:
-            return (self._plan.threads,)
+    def _thread_trial(self) -> ThreadTrial:
+        """Return the trial of runs like this one, which the network keeps: the next run begins where this one ended."""
+        if self._plan.threads is not None:
+            return ThreadTrial((self._plan.threads,))
+        if self._flops < TRIAL_FLOPS:
+            return ThreadTrial((1,))
         most = self._net._engine.useful_threads(self._optimizer, self._plan, len(self._samples))
-        return (1, most) if most > 1 else (1,)
+        key = (self._plan.batch, self._optimizer.kind, most)
+        return self._net._thread_trials.setdefault(key, ThreadTrial((1, most) if most > 1 else (1,)))
 
 
-class _ThreadTrial:
-    """Finds which number of threads is fastest here and now, by trying: each in turn, and the least time counts."""
+class ThreadTrial:
+    """Finds which number of threads is fastest here and now, by trying: each in turn, and the least time counts.
 
-    def __init__(self, counts: tuple[int | None, ...]) -> None:
+    The first of `counts` is used until a trial has found another.
+    """
+
+    def __init__(self, counts: tuple[int, ...]) -> None:
         self._counts = counts
-        self._best = counts[-1]
-        self._start()
+        self._best = counts[0]
+        self._left, self._rest = 0, CALLS_BETWEEN_TRIALS
+        self._seconds_before = SECONDS_BEFORE_TRIAL
+        self._times: dict[int, float] = {}
 
     def _start(self) -> None:
-        self._left = TRIAL_CALLS * len(self._counts) if len(self._counts) > 1 else 0
+        self._left = TRIAL_CALLS * len(self._counts)
         self._times = dict.fromkeys(self._counts, float("inf"))
         self._rest = CALLS_BETWEEN_TRIALS
 
@@ -124,19 +136,25 @@ class _ThreadTrial:
     def trying(self) -> bool:
         return self._left > 0
 
-    def next_call(self) -> tuple[int | None, float]:
+    def next_call(self) -> tuple[int, float]:
         """Return the number of threads of the next call, and its length as a share of a usual one's."""
         if self._left > 0:
             return self._counts[self._left % len(self._counts)], TRIAL_SECONDS / CALL_SECONDS
         return self._best, 1.0
 
-    def record(self, threads: int | None, step_seconds: float) -> None:
-        """Note how long a step of the last call took."""
-        if self._left > 0:
+    def record(self, threads: int, step_seconds: float, seconds: float) -> None:
+        """Note how long a step of the last call took, and the call."""
+        if len(self._counts) == 1:
+            return
+        if self._seconds_before > 0:
+            self._seconds_before -= seconds
+            if self._seconds_before <= 0:
+                self._start()
+        elif self._left > 0:
             self._times[threads] = min(self._times[threads], step_seconds)
             self._left -= 1
             self._best = min(self._times, key=self._times.__getitem__)
-        elif len(self._counts) > 1:
+        else:
             self._rest -= 1
             if self._rest == 0:
                 self._start()

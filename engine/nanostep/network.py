@@ -17,6 +17,7 @@ from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import resolve
 from nanostep.backends.contract import Engine
 from nanostep.callbacks import Callback
+from nanostep.calls import ThreadTrial
 from nanostep.history import History
 from nanostep.initialization import initialize
 from nanostep.optimizers import SGD, Optimizer, check_optimizer
@@ -101,6 +102,8 @@ class Network:
         self._weights, self._biases = architecture.views(self._theta)
         self._state = training.fresh_state(SGD(lr=0.1), architecture.parameter_count, dtype)
         self._history: History | None = None
+        # of `nanostep.calls`: which number of threads was fastest, by what a run is like
+        self._thread_trials: dict[tuple, ThreadTrial] = {}
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 
