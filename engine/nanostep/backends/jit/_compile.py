@@ -1,49 +1,47 @@
-"""How every kernel is compiled, in one place.
+"""How every kernel is compiled and kept, in one place.
 
-Each kernel states its floating-point flags itself: ``@njit(fastmath=FASTMATH, **OPTIONS)``; tests/test_jit.py reads the
-source to see that it does. No kernel allocates, and none is parallel: threads belong to the caller.
+Each kernel states its floating-point flags itself: ``@njit(fastmath=FASTMATH, **OPTIONS)`` or
+``@kernel(fastmath=FASTMATH)``; tests/test_jit.py reads the source to see that it does. No kernel allocates, and none is
+parallel: threads belong to the caller.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
-from pathlib import Path
-from types import ModuleType
+import threading
+import types
 from typing import Any
 
-FASTMATH = {"reassoc", "contract"}
-"""Sums may be reordered (so that they vectorise) and fused; NaN, infinities and signed zeros keep their meaning."""
+from numba import njit
 
-EXACT = {"contract"}
-"""For code whose result depends on the order of its operations: range reduction and rounding."""
+from nanostep.backends.jit._cache import DiskCache
 
-OPTIONS: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
-"""Without the GIL, kept on disk between processes, and x / 0 = inf as in NumPy."""
+FASTMATH: set[str] = set()
+"""No flag at all. The order of every sum, and what is fused, stand in the text of the kernels, where LLVM would
+otherwise choose by what is around; NaN, infinities and signed zeros keep their meaning."""
 
-UNCACHED: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-"""For kernels made for one architecture while the program runs, which have no source file to be cached beside."""
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+"""Without the GIL, and x / 0 = inf as in NumPy."""
 
-
-def fingerprint(sources: Iterable[Path]) -> str:
-    """Return a hash of the contents of some files."""
-    digest = hashlib.sha256()
-    for path in sorted(sources):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+_made: dict[tuple[Any, str], Any] = {}
+_making = threading.Lock()
 
 
-def stamp_caches(modules: Iterable[ModuleType], stamp: str) -> int:
-    """Make the disk caches of all kernels in `modules` valid for `stamp` only; return the number of kernels.
+def specialised(function: Any, *statics: Any) -> Any:
+    """Return the dispatcher of a jitted function for what is static in its arguments, kept on disk between processes.
 
-    Numba compares a cached kernel with the source file of that kernel alone, but what was compiled contains the kernels
-    it calls, from other files: after an upgrade it would run the old ones.
+    Where Numba is switched off (NUMBA_DISABLE_JIT) the function itself is returned.
     """
-    stamped = 0
-    for module in modules:
-        for value in vars(module).values():
-            cache_file = getattr(getattr(value, "_cache", None), "_cache_file", None)
-            if cache_file is not None and hasattr(cache_file, "_source_stamp"):
-                cache_file._source_stamp = stamp
-                stamped += 1
-    return stamped
+    python = getattr(function, "py_func", None)
+    if python is None:
+        return function
+    key = (function, "/".join(static.label for static in statics))
+    with _making:
+        if key not in _made:
+            # a function of its own, so that no dispatcher has to look for its code among that of all architectures
+            copy = types.FunctionType(python.__code__, python.__globals__, python.__name__)
+            copy.__module__, copy.__qualname__ = python.__module__, python.__qualname__
+            options = {name: value for name, value in function.targetoptions.items() if name != "nopython"}
+            dispatcher = njit(**options)(copy)
+            dispatcher._cache = DiskCache(python.__name__, options)
+            _made[key] = dispatcher
+        return _made[key]

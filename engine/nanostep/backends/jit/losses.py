@@ -2,170 +2,219 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 from numba import njit
 
-from nanostep._names import ACTIVATIONS, LOSSES
-from nanostep.backends.jit._compile import FASTMATH, OPTIONS
-from nanostep.backends.jit._math import exp, softplus
-from nanostep.backends.jit.activations import SIGMOID, SOFTMAX, ZERO, times_derivative
-from nanostep.backends.reference.losses import LOG_FLOOR, SLOPE_FLOOR
+from nanostep.backends.jit._compile import FASTMATH, OPTIONS, specialised
+from nanostep.backends.jit._kernel import Choice, choice, kernel
+from nanostep.backends.jit._math import magnitude, softplus, vexp, vlog
+from nanostep.backends.jit.activations import derivative_vector, over_vectors, row_maximum
+from nanostep.backends.jit.vector import sum_lanes
+from nanostep.backends.reference.losses import JOINED, LOG_FLOOR, SLOPE_FLOOR
 
 Array = np.ndarray
 
-HALF_SQUARED, SQUARED, ABSOLUTE, HUBER, BINARY_CROSS_ENTROPY, CROSS_ENTROPY, POISSON = range(len(LOSSES))
 
-
-@njit(fastmath=FASTMATH, **OPTIONS)
-def share_of(loss, width):
+def share_of(loss: str, width: int) -> float:
     """Weight of one output in L."""
-    return 1.0 if loss in (HALF_SQUARED, CROSS_ENTROPY) else 1.0 / width
+    return 1.0 if loss in ("half_squared_error", "cross_entropy") else 1.0 / width
 
 
-@njit(fastmath=FASTMATH, **OPTIONS)
-def cross(p, q):
-    """-p log q, and 0 where p = 0"""
-    return -p * math.log(q) if p != 0 else p
-
-
-@njit(fastmath=FASTMATH, **OPTIONS)
-def loss_term(loss, a, y):
-    """What one output adds to L, before the share, as float64."""
+def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any) -> Any:
+    """What each output adds to L, before the share; not for softmax with cross-entropy."""
     e = a - y
-    if loss == HALF_SQUARED:
-        return 0.5 * (e * e)
-    if loss == SQUARED:
-        return 1.0 * (e * e)
-    if loss == ABSOLUTE:
-        return 1.0 * abs(e)
-    if loss == HUBER:
-        return 0.5 * (e * e) if abs(e) <= 1 else abs(e) - 0.5
-    if loss == BINARY_CROSS_ENTROPY:
-        one, floor = type(a)(1), type(a)(LOG_FLOOR)
-        return -1.0 * (y * max(math.log(a), floor) + (one - y) * max(math.log(one - a), floor))
-    if loss == POISSON:
-        return 1.0 * (exp(a) - y * a)
-    return 1.0 * cross(y, a)
+    if loss == "half_squared_error":
+        return 0.5 * e * e
+    if loss == "squared_error":
+        return e * e
+    if loss == "absolute_error":
+        return magnitude(m, e)
+    if loss == "huber":
+        size = magnitude(m, e)
+        near = m.at_most(size, 1.0)
+        return near * (size - 0.5 * near)
+    if loss == "poisson":
+        return vexp(m, a) - y * a
+    if loss == "cross_entropy":
+        return m.where(y != 0.0, -y * vlog(m, a))
+    if output == "sigmoid":  # joined: two terms that are >= 0, so that nothing cancels
+        return y * softplus(m, -z) + (1.0 - y) * softplus(m, z)
+    return -(y * m.at_least(vlog(m, a), LOG_FLOOR) + (1.0 - y) * m.at_least(vlog(m, 1.0 - a), LOG_FLOOR))
 
 
-@njit(fastmath=FASTMATH, **OPTIONS)
-def sum_cross_entropy(rows, width, at, z, a, y_at, y):
-    """The sum of L over rows of softmax: log a_o = z_o - max z - log(sum e^(z - max z)), and that sum is 1 / max a.
-
-    Rows with targets that sum to 1 exactly, such as one-hot rows, share a logarithm: sum log = log product. Each factor
-    is at least 2^-31, so the product of 16 stays above 2^-496.
-    """
-    total, product, factors = 0.0, 1.0, 0
-    for _ in range(rows):
-        z_top, a_top = z[at], a[at]
-        for o in range(at, at + width):
-            z_top, a_top = max(z_top, z[o]), max(a_top, a[o])
-        linear, weight = z.dtype.type(0), z.dtype.type(0)
-        for o in range(width):
-            target = y[y_at + o]
-            weight += target
-            if target != 0:  # 0 * infinity is not meant
-                linear += target * (z_top - z[at + o])
-        total += linear
-        if weight == 1:
-            product *= a_top
-            factors += 1
-        else:
-            total -= weight * math.log(a_top)
-        if factors == 16:
-            total -= math.log(product)
-            product, factors = 1.0, 0
-        at, y_at = at + width, y_at + width
-    return total - math.log(product)
-
-
-@njit(fastmath=FASTMATH, **OPTIONS)
-def sum_losses(loss, output, rows, width, at, z, a, y_at, y):
-    """The sum over the rows of L, in float64; rows of z and a begin at `at`, those of y at `y_at`."""
-    total = 0.0
-    if loss == CROSS_ENTROPY and output == SOFTMAX:
-        total = sum_cross_entropy(rows, width, at, z, a, y_at, y)
-    elif loss == BINARY_CROSS_ENTROPY and output == SIGMOID:
-        # softplus(z) - y z, as two terms that are >= 0 so that nothing cancels
-        one = z.dtype.type(1)
-        for i in range(rows * width):
-            target, logit = y[y_at + i], z[at + i]
-            total += target * softplus(-logit) + (one - target) * softplus(logit)
-    else:
-        for i in range(rows * width):
-            total += loss_term(loss, a[at + i], y[y_at + i])
-    return total * share_of(loss, width)
-
-
-@njit(fastmath=FASTMATH, **OPTIONS)
-def loss_slope(loss, a, y):
-    """dL/da of one output, before the share"""
-    one = type(a)(1)
+def slope_vector(m: Any, loss: str, a: Any, y: Any) -> Any:
+    """dL/da of each output, before the share"""
     e = a - y
-    if loss == SQUARED:
+    if loss == "squared_error":
         return e + e
-    if loss == ABSOLUTE:
-        return one if e > 0 else -one if e < 0 else e  # e: 0, or NaN
-    if loss == HUBER:
-        return one if e > one else -one if e < -one else e
-    if loss == BINARY_CROSS_ENTROPY:
-        return e / max(a * (one - a), type(a)(SLOPE_FLOOR))
-    if loss == CROSS_ENTROPY:
-        return -y / a if y != 0 else y
-    if loss == POISSON:
-        return exp(a) - y
+    if loss == "absolute_error":
+        return m.select(e > 0.0, 1.0, m.select(e < 0.0, -1.0, e))  # e: 0, or NaN
+    if loss == "huber":
+        return m.at_most(m.at_least(e, -1.0), 1.0)
+    if loss == "binary_cross_entropy":
+        return e / m.at_least(a * (1.0 - a), SLOPE_FLOOR)
+    if loss == "cross_entropy":
+        return m.where(y != 0.0, -y / a)
+    if loss == "poisson":
+        return vexp(m, a) - y
     return e
 
 
-@njit(fastmath=FASTMATH, **OPTIONS)
-def derive(loss, share, count, at, a, y_at, y, d):
-    """d = share * dL/da for `count` entries; d begins where a does."""
-    for i in range(count):
-        d[at + i] = share * loss_slope(loss, a[at + i], y[y_at + i])
+def delta_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, scale: Any) -> Any:
+    """Scale * dL/dz of some outputs of a row, elementwise output, without the share. dL/da is scaled while f' is
+    computed."""
+    if (loss, output) in JOINED:
+        return scale * (a - y)
+    return (scale * slope_vector(m, loss, a, y)) * derivative_vector(m, output, z, a)
 
 
-@njit(fastmath=FASTMATH, **OPTIONS)
-def delta_rows(loss, output, rows, width, at, z, a, y_at, y, d):
-    """d = dL/dz; rows of z, a and d begin at `at`, those of y at `y_at`."""
-    share = z.dtype.type(share_of(loss, width))
-    count = rows * width
-    if (loss == CROSS_ENTROPY and output == SOFTMAX) or (loss == BINARY_CROSS_ENTROPY and output == SIGMOID):
-        for i in range(count):
-            d[at + i] = share * (a[at + i] - y[y_at + i])
-        return
-    derive(loss, share, count, at, a, y_at, y, d)
-    if output == SOFTMAX:
+def cross_entropy_row(m: Any, width: Any, z: Any, y: Any) -> Any:
+    """L of one row of softmax, in lanes that are to be added up: -log a_o = (max z - z_o) + log(sum e^(z - max z))."""
+    top = row_maximum(m, width, z)
+
+    def exponential(o: Any, part: Any, total: Any) -> list[Any]:
+        return [total + m.keep_part(vexp(m, m.load_part(z + o, part) - top), part)]
+
+    (total,) = over_vectors(m, width, exponential, [m.zero()])
+    logarithm = vlog(m, sum_lanes(m, total))
+
+    def term(o: Any, part: Any, total: Any) -> list[Any]:
+        target = m.load_part(y + o, part)
+        surprise = (top - m.load_part(z + o, part)) + logarithm
+        return [total + m.where(target != 0.0, target * surprise)]  # 0 * infinity is not meant
+
+    (loss,) = over_vectors(m, width, term, [m.zero()])
+    return loss
+
+
+def sum_losses(m: Any, loss: str, output: str, rows: Any, width: Any, stride: Any, z: Any, a: Any, y: Any) -> Any:
+    """The sum over the rows of L before the share, in float64; rows of z and a are `stride` apart, those of y
+    `width`."""
+    joined = loss == "cross_entropy" and output == "softmax"
+
+    def row(b: Any, total: Any) -> list[Any]:
+        zb, ab, yb = z + b * stride, a + b * stride, y + b * width
+        if joined:
+            terms = cross_entropy_row(m, width, zb, yb)
+        else:
+
+            def term(o: Any, part: Any, sum_: Any) -> list[Any]:
+                loads = (m.load_part(place + o, part) for place in (zb, ab, yb))
+                return [sum_ + m.keep_part(loss_vector(m, loss, output, *loads), part)]
+
+            (terms,) = over_vectors(m, width, term, [m.zero()])
+        return [total + m.double(m.lane(sum_lanes(m, terms), 0))]
+
+    (total,) = m.loop(0, rows, 1, row, [m.double(0.0)])
+    return total
+
+
+def derive_rows(m: Any, loss: str, rows: Any, width: Any, stride: Any, share: Any, a: Any, y: Any, d: Any) -> None:
+    """d = share * dL/da"""
+
+    def row(b: Any) -> None:
+        ab, yb, db = a + b * stride, y + b * width, d + b * stride
+        over_vectors(
+            m, width,
+            lambda o, part: m.store_part(
+                db + o, part, share * slope_vector(m, loss, m.load_part(ab + o, part), m.load_part(yb + o, part))
+            ),
+        )  # fmt: skip
+
+    m.loop(0, rows, 1, row)
+
+
+def delta_rows(
+    m: Any, loss: str, output: str, rows: Any, width: Any, stride: Any, share: Any, z: Any, a: Any, y: Any, d: Any
+) -> None:
+    """d = dL/dz; the space between rows of d is left as it is."""
+
+    def row(b: Any) -> None:
+        zb, ab, yb, db = z + b * stride, a + b * stride, y + b * width, d + b * stride
+
+        def direct(o: Any, part: Any) -> None:
+            zo, ao, yo = (m.load_part(place + o, part) for place in (zb, ab, yb))
+            m.store_part(db + o, part, delta_vector(m, loss, output, zo, ao, yo, share))
+
+        def slope(o: Any, part: Any, total: Any) -> list[Any]:
+            ao = m.load_part(ab + o, part)
+            da = m.keep_part(share * slope_vector(m, loss, ao, m.load_part(yb + o, part)), part)
+            m.store_part(db + o, part, da)
+            return [da * ao + total]
+
+        if output != "softmax" or (loss, output) in JOINED:
+            over_vectors(m, width, direct)
+            return
         # the Jacobian of softmax is diag(a) - a a^T
-        for row in range(at, at + count, width):
-            mean = z.dtype.type(0)
-            for o in range(row, row + width):
-                mean += d[o] * a[o]
-            for o in range(row, row + width):
-                d[o] = a[o] * (d[o] - mean)
-    else:
-        times_derivative(output, at, at + count, z, a, d)
+        (total,) = over_vectors(m, width, slope, [m.zero()])
+        mean = sum_lanes(m, total)
+        over_vectors(
+            m, width,
+            lambda o, part: m.store_part(
+                db + o, part, m.load_part(ab + o, part) * (m.load_part(db + o, part) - mean)
+            ),
+        )  # fmt: skip
+
+    m.loop(0, rows, 1, row)
+
+
+@kernel(fastmath=FASTMATH, returns="double")
+def loss_kernel(m: Any, static: Choice, rows: Any, width: Any, z: Any, a: Any, y: Any) -> Any:
+    """See `loss_value`"""
+    loss, output = static.names
+    return sum_losses(m, loss, output, rows, width, width, z, a, y)
+
+
+@kernel(fastmath=FASTMATH)
+def slope_kernel(m: Any, static: Choice, rows: Any, width: Any, share: Any, a: Any, y: Any, da: Any) -> None:
+    """See `loss_derivative`"""
+    derive_rows(m, static.names[0], rows, width, width, m.rounded(share), a, y, da)
+
+
+@kernel(fastmath=FASTMATH)
+def delta_kernel(m: Any, static: Choice, rows: Any, width: Any, share: Any, z: Any, a: Any, y: Any, d: Any) -> None:
+    """See `output_delta`"""
+    loss, output = static.names
+    delta_rows(m, loss, output, rows, width, width, m.rounded(share), z, a, y, d)
+
+
+@njit(fastmath=FASTMATH, **OPTIONS)
+def run_loss(static, rows, width, z, a, y):
+    """See `loss_value`"""
+    return loss_kernel(static, rows, width, z, a, y)
+
+
+@njit(fastmath=FASTMATH, **OPTIONS)
+def run_slope(static, rows, width, share, a, y, da):
+    """See `loss_derivative`"""
+    slope_kernel(static, rows, width, share, a, y, da)
+
+
+@njit(fastmath=FASTMATH, **OPTIONS)
+def run_delta(static, rows, width, share, z, a, y, d):
+    """See `output_delta`"""
+    delta_kernel(static, rows, width, share, z, a, y, d)
 
 
 def loss_value(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> float:
-    """mean over the batch of L"""
-    rows, width = (np.uint64(size) for size in z__bo.shape)
+    """Mean over the batch of L"""
+    static = choice(z__bo.dtype, loss, output)
     z, a, y = (array.reshape(-1) for array in (z__bo, a__bo, y__bo))
-    total = sum_losses(LOSSES.index(loss), ACTIVATIONS.index(output), rows, width, ZERO, z, a, ZERO, y)
-    return total / len(z__bo)
+    total = specialised(run_loss, static)(static, *z__bo.shape, z, a, y)
+    return total * share_of(loss, z__bo.shape[1]) / len(z__bo)
 
 
 def loss_derivative(loss: str, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
     """da = dL/da of each sample"""
-    code, width = LOSSES.index(loss), np.uint64(a__bo.shape[1])
-    share = a__bo.dtype.type(share_of(code, width))
+    static = choice(a__bo.dtype, loss)
     a, y, da = (array.reshape(-1) for array in (a__bo, y__bo, da__bo))
-    derive(code, share, np.uint64(a.size), ZERO, a, ZERO, y, da)
+    specialised(run_slope, static)(static, *a__bo.shape, share_of(loss, a__bo.shape[1]), a, y, da)
 
 
 def output_delta(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> None:
     """d = dL/dz of each sample"""
-    rows, width = (np.uint64(size) for size in z__bo.shape)
+    static = choice(z__bo.dtype, loss, output)
     z, a, y, d = (array.reshape(-1) for array in (z__bo, a__bo, y__bo, d__bo))
-    delta_rows(LOSSES.index(loss), ACTIVATIONS.index(output), rows, width, ZERO, z, a, ZERO, y, d)
+    specialised(run_delta, static)(static, *z__bo.shape, share_of(loss, z__bo.shape[1]), z, a, y, d)

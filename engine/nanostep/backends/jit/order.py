@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from nanostep.backends.jit._compile import EXACT, OPTIONS
+from nanostep.backends.jit._compile import FASTMATH, OPTIONS
 
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 FIRST_FACTOR = np.uint64(0xBF58476D1CE4E5B9)
@@ -14,7 +14,7 @@ LOW_BITS = np.uint64(0xFFFFFFFF)
 TWO_TO_32 = np.uint64(2**32)
 
 
-@njit(fastmath=EXACT, **OPTIONS)
+@njit(fastmath=FASTMATH, **OPTIONS)
 def mix(z):
     """Scramble a uint64 (SplitMix64's finaliser)."""
     z = (z ^ (z >> np.uint64(30))) * FIRST_FACTOR
@@ -22,7 +22,7 @@ def mix(z):
     return z ^ (z >> np.uint64(31))
 
 
-@njit(fastmath=EXACT, **OPTIONS)
+@njit(fastmath=FASTMATH, **OPTIONS)
 def bounded(draw, bound):
     """Uniform in [0, bound) from the hash `draw`, by Lemire's multiplication."""
     product = (draw >> np.uint64(32)) * bound
@@ -34,7 +34,7 @@ def bounded(draw, bound):
     return product >> np.uint64(32)
 
 
-@njit(fastmath=EXACT, **OPTIONS)
+@njit(fastmath=FASTMATH, **OPTIONS)
 def shuffle_kernel(seed, epoch, order__n):
     """See `shuffle`; seed and epoch are uint64."""
     key = mix(mix(seed + GAMMA) + epoch * GAMMA)

@@ -1,0 +1,154 @@
+"""From a kernel written for a machine (see `_machine`) to a function that jitted code can call."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import binding, ir
+from numba import typeof, types
+from numba.core import config
+from numba.core.imputils import lower_constant
+from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
+
+from nanostep.backends.jit import _interpreter
+from nanostep.backends.jit._machine import Machine, Place, Value
+
+RESULTS = {None: types.void, "double": types.float64, "index": types.int64}
+
+
+class Static:
+    """Something known when code is compiled, such as an architecture: as an argument of jitted code its type says all.
+
+    Subclasses are frozen dataclasses with `dtype` and `lanes`; `label` tells one from another, in every process.
+    """
+
+    dtype: np.dtype
+    lanes: int
+
+    @property
+    def label(self) -> str:
+        raise NotImplementedError
+
+
+class StaticType(types.Type):  # type: ignore[misc]
+    """Numba's type of one Static."""
+
+    def __init__(self, static: Static) -> None:
+        self.static = static
+        super().__init__(name=f"{type(static).__name__}({static.label})")
+
+    def __reduce__(self) -> Any:
+        return restore_type, (pickle.dumps(self.static),)
+
+
+def restore_type(data: bytes) -> types.Type:
+    """Return the type in an index of Numba's cache, where code of users is kept by the types of its arguments.
+
+    One that another version of nanostep has written may not be readable: its code is then that of an unknown type.
+    """
+    try:
+        return typeof(pickle.loads(data))
+    except Exception:
+        return types.Opaque("architecture of another version of nanostep")
+
+
+@dataclass(frozen=True)
+class Choice(Static):
+    """Names that choose what an operation does, in one dtype."""
+
+    names: tuple[str, ...]
+    dtype: np.dtype
+    lanes: int
+
+    @property
+    def label(self) -> str:
+        return f"{'/'.join(self.names)} {self.dtype} {self.lanes}"
+
+
+def choice(dtype: np.dtype, *names: str) -> Choice:
+    """Return the Static of an operation."""
+    return Choice(names, dtype, vector_bytes() // dtype.itemsize)
+
+
+def register_static(static: type[Static], kind: type[StaticType]) -> None:
+    """Let Numba take values of a class for a type that says all about them and has no data."""
+    typeof_impl.register(static)(lambda value, context: kind(value))
+    register_model(kind)(models.OpaqueModel)
+    unbox(kind)(lambda typ, value, c: NativeValue(c.context.get_dummy_value()))
+    lower_constant(kind)(lambda context, builder, typ, value: context.get_dummy_value())
+
+
+register_static(Static, StaticType)
+
+
+def vector_bytes() -> int:
+    """Width of the vectors of the processor that code is compiled for."""
+    features = config.CPU_FEATURES or binding.get_host_cpu_features()
+    if isinstance(features, str):
+        enabled = {name[1:] for name in features.split(",") if name.startswith("+")}
+    else:
+        enabled = {name for name, is_there in features.items() if is_there}
+    return 64 if "avx512f" in enabled else 32 if "avx2" in enabled else 16
+
+
+def kernel(*, fastmath: set[str], returns: str | None = None) -> Callable[[Callable[..., Any]], Any]:
+    """Make a function of (m, static, ...) callable from jitted code as (static, ...)."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        if config.DISABLE_JIT:
+            return _interpreted(function)
+
+        def typer(typing_context: Any, *arguments: Any) -> Any:
+            static = arguments[0].static
+
+            def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+                width = vector_bytes()
+                machine = Machine(builder, static.dtype, static.lanes, sorted(fastmath), width == 64, width >= 32)
+                given = [_argument(machine, context, *pair) for pair in zip(signature.args, values, strict=True)]
+                result = function(machine, *given)
+                if returns is None:
+                    return context.get_dummy_value()
+                return result.ir
+
+            return RESULTS[returns](*arguments), generate
+
+        parameters = list(inspect.signature(function).parameters.values())[1:]
+        typing = inspect.Parameter("typing_context", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        typer.__signature__ = inspect.Signature([typing, *parameters])  # type: ignore[attr-defined]
+        typer.__name__ = typer.__qualname__ = function.__name__
+        return intrinsic(prefer_literal=True)(typer)
+
+    return decorate
+
+
+def _interpreted(function: Callable[..., Any]) -> Callable[..., Any]:
+    def call(static: Any, *arguments: Any) -> Any:
+        m = _interpreter.Interpreter(static.dtype, static.lanes)
+        given = [_interpreter.Place(a.reshape(-1)) if isinstance(a, np.ndarray) else a for a in arguments]
+        with np.errstate(all="ignore"):
+            return function(m, static, *given)
+
+    return call
+
+
+def _argument(machine: Machine, context: Any, kind: Any, value: Any) -> Any:
+    """An argument as the kernel sees it."""
+    if isinstance(kind, StaticType):
+        return kind.static
+    if isinstance(kind, (types.IntegerLiteral, types.StringLiteral, types.BooleanLiteral)):
+        return kind.literal_value
+    if isinstance(kind, types.NoneType):
+        return None
+    if isinstance(kind, types.Array):
+        element = context.get_data_type(kind.dtype)
+        return Place(machine, context.make_array(kind)(context, machine.builder, value).data, element)
+    if isinstance(kind, types.Boolean):
+        return Value(machine, machine.builder.icmp_unsigned("!=", value, ir.Constant(value.type, 0)))
+    if isinstance(kind, types.Integer) and kind.bitwidth < 64:
+        raise TypeError(f"kernels take 64-bit integers; got {kind}")
+    return Value(machine, value)

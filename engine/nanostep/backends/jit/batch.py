@@ -1,0 +1,101 @@
+"""Forward and backward pass of one tile of rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nanostep.backends.jit.activations import activate_elements, activate_rows, times_derivative
+from nanostep.backends.jit.layout import Net
+from nanostep.backends.jit.losses import share_of, sum_losses
+from nanostep.backends.jit.output import output_rows
+from nanostep.backends.jit.product import Product, multiply
+
+
+def rows_of_x(m: Any, net: Net, memory: Any, x: Any, place: Any, gathered: Any) -> Any:
+    """Where the rows of a tile begin: in place, or gathered in memory."""
+    return m.choose(gathered, memory + net.x, x + place * net.inputs)
+
+
+def rows_of_y(m: Any, net: Net, memory: Any, y: Any, place: Any, gathered: Any) -> Any:
+    return m.choose(gathered, memory + net.y, y + place * net.outputs)
+
+
+def forward(m: Any, net: Net, memory: Any, rows: Any, x: Any, place: Any, gathered: Any) -> None:
+    """z of all layers, and a of all but the last, for `rows` rows of x from `place` on, or of those gathered."""
+    params = memory + net.params
+    a, a_row = rows_of_x(m, net, memory, x, place, gathered), net.inputs
+    for s in net.layers:
+        multiply(
+            m,
+            Product(rows, s.out_pad, s.inputs, a, a_row, 1, params + s.wt, s.row,
+                    memory + s.z, s.row, start=params + s.b, start_row=0),
+        )  # fmt: skip
+        if s is not net.layers[-1] and s.f != "identity":
+            activate_elements(m, s.f, rows * s.row, memory + s.z, memory + s.a)
+        a, a_row = memory + s.a, s.row
+
+
+def activate_output(m: Any, net: Net, memory: Any, rows: Any, a_no: Any) -> None:
+    """The network's output for the rows of the last forward, without gaps."""
+    s = net.layers[-1]
+    z, a = memory + s.z, memory + s.a
+    activate_rows(m, s.f, rows, s.outputs, s.row, z, a)
+
+    def row(b: Any) -> None:
+        for o in range(0, s.outputs, m.lanes):
+            m.store_part(a_no + b * s.outputs + o, s.outputs - o, m.load(a + b * s.row + o))
+
+    m.loop(0, rows, 1, row)
+
+
+def tile_loss(m: Any, net: Net, memory: Any, rows: Any, y: Any, place: Any, gathered: Any) -> Any:
+    """The sum of L over the rows of the last forward."""
+    s = net.layers[-1]
+    z, a = memory + s.z, memory + s.a
+    if s.f != "softmax" or net.loss != "cross_entropy":
+        activate_rows(m, s.f, rows, s.outputs, s.row, z, a)
+    target = rows_of_y(m, net, memory, y, place, gathered)
+    total = sum_losses(m, net.loss, s.f, rows, s.outputs, s.row, z, a, target)
+    return total * share_of(net.loss, s.outputs)
+
+
+def backward(m: Any, net: Net, memory: Any, rows: Any, y: Any, place: Any, gathered: Any) -> Any:
+    """Write d of all layers; return the sum of L. Every delta is computed before any weight changes."""
+    total = output_rows(m, net, memory, rows, rows_of_y(m, net, memory, y, place, gathered))
+    for l in range(len(net.layers) - 1, 0, -1):
+        s, below = net.layers[l], net.layers[l - 1]
+        multiply(
+            m,
+            Product(rows, s.in_pad, s.outputs, memory + s.d, s.row, 1, memory + s.w, s.w_row,
+                    memory + below.d, below.row),
+        )  # fmt: skip
+        times_derivative(m, below.f, rows * below.row, memory + below.z, memory + below.a, memory + below.d)
+    return total
+
+
+def gather(
+    m: Any, net: Net, memory: Any, place: Any, rows: Any, shuffled: Any, labelled: Any, x: Any, y: Any, labels: Any,
+    order: Any,
+) -> None:  # fmt: skip
+    """Rows of x and y of the samples from `place` of the order, into memory: of x if shuffled, of y if either is true.
+
+    Labels become one-hot rows.
+    """
+
+    def copy(to: Any, source: Any, width: int) -> None:
+        whole = width // m.lanes * m.lanes
+        m.loop(0, whole, m.lanes, lambda i: m.store(to + i, m.load(source + i)))
+        if whole < width:
+            m.store_part(to + whole, width - whole, m.load_part(source + whole, width - whole))
+
+    def one_hot(to: Any, index: Any) -> None:
+        m.loop(0, net.outputs, 1, lambda o: m.store_number(to + o, 0.0))
+        m.store_number(to + m.load_number(labels + index), 1.0)
+
+    def row(r: Any) -> None:
+        (index,) = m.when(shuffled, lambda i: [m.load_number(order + i)], None, [place + r])
+        to = memory + net.y + r * net.outputs
+        m.when(shuffled, lambda: copy(memory + net.x + r * net.inputs, x + index * net.inputs, net.inputs))
+        m.when(labelled, lambda: one_hot(to, index), lambda: copy(to, y + index * net.outputs, net.outputs))
+
+    m.when(shuffled | labelled, lambda: m.loop(0, rows, 1, row))
