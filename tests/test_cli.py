@@ -284,3 +284,10 @@ def test_an_interrupted_bench_shows_and_writes_what_it_has(tmp_path: Path) -> No
     written = json.loads(path.read_text())
     assert not written["complete"]
     assert [row["status"] for row in written["rows"]] == ["interrupted"]
+
+
+def test_warmup() -> None:
+    out = run("warmup", "2,3,1", "--optimizer", "adam", "--batch-size", "4")
+    assert out.startswith("ready after ")
+    assert out.rstrip().endswith(" s: 2-3-1, float64, adam, batches of 4")
+    run("warmup", "2", code=2)

@@ -18,6 +18,7 @@ from nanostep.network import Network
 from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
 if TYPE_CHECKING:
+    from nanostep.compilation import warmup
     from nanostep.embedding import get_include
     from nanostep.io.models import load
     from nanostep.worksheet import Worksheet
@@ -26,6 +27,7 @@ _LAZY = {
     "Worksheet": "nanostep.worksheet",
     "get_include": "nanostep.embedding",
     "load": "nanostep.io.models",
+    "warmup": "nanostep.compilation",
 }
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "available_backends",
     "get_include",
     "load",
+    "warmup",
 ]
 
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "info": "Show versions, backends and instruction sets.",
     "predict": "Predict with a model that `nanostep train` saved.",
     "train": "Train a network on a CSV file.",
+    "warmup": "Compile ahead what the Numba backend runs.",
     "worksheet": "Work one SGD step through, every number shown.",
 }
 """Commands, each the function `command` of a module here, and what the overview says of them."""
