@@ -14,7 +14,7 @@ from nanostep import training
 from nanostep._arrays import Samples, check_inputs, check_samples, convert
 from nanostep._checks import check_real, check_seed
 from nanostep.architecture import Architecture, make_architecture
-from nanostep.backends import resolve
+from nanostep.backends import load, resolve
 from nanostep.backends.contract import Engine
 from nanostep.callbacks import Callback
 from nanostep.calls import ThreadTrial
@@ -25,6 +25,7 @@ from nanostep.optimizers import SGD, Optimizer, check_optimizer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from nanostep.jit import JittedNetwork
     from nanostep.worksheet import Worksheet
 
 DTYPES = ("float32", "float64")
@@ -339,6 +340,31 @@ class Network:
     def reset_optimizer(self) -> None:
         """Forget the optimiser's running state (slots, number of updates, epochs); keep its hyper-parameters."""
         self._state = training.fresh_state(self._state.optimizer, len(self._theta), self._dtype)
+
+    def jit(self, optimizer: Optimizer | None = None) -> JittedNetwork:
+        """Return functions on plain arrays, with this architecture compiled in, for code of yours that Numba compiles.
+
+        Parameters
+        ----------
+        optimizer : Optimizer, default=SGD(lr=0.1)
+            What `JittedNetwork.update` does; its hyper-parameters are compiled in.
+
+        Returns
+        -------
+        JittedNetwork
+            Its methods `forward`, `step`, `loss`, `gradient` and `update` take theta, a copy of `theta` for example,
+            and memory. The network itself is not changed by them, whatever its backend is.
+
+        Raises
+        ------
+        BackendUnavailable
+            Numba cannot run here.
+        """
+        load("numba")
+        from nanostep.jit import make_jitted
+
+        chosen = SGD(lr=0.1) if optimizer is None else check_optimizer(optimizer)
+        return make_jitted(self._architecture, self._dtype, chosen)
 
     def worksheet(
         self,
