@@ -72,10 +72,10 @@ class Engine:
     def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
         return None
 
-    @np.errstate(all="ignore")
     def useful_threads(self, optimizer: Optimizer, plan: Plan, n: int) -> int:
         return 1
 
+    @np.errstate(all="ignore")
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
         for start in range(0, len(x__ni), BLOCK):
             rows = slice(start, start + BLOCK)
