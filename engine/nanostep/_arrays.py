@@ -64,8 +64,8 @@ def convert(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
 
 
 def _is_masked(value: Any) -> bool:
-    """True for a masked array with masked entries. numpy.ma takes 10 ms to import: who has not, has no masked array; nor
-    has who is importing it in another thread at this moment."""
+    """True for a masked array with masked entries. numpy.ma takes 10 ms to import: who has not, has no masked array;
+    nor has who is importing it in another thread at this moment."""
     masked_array = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
     return masked_array is not None and isinstance(value, masked_array) and bool(np.any(value.mask))
 

@@ -124,11 +124,6 @@ class Net(Static):
         return MAX_TILE // 2 if self.is_small else MAX_TILE
 
     @cached_property
-    def x_row(self) -> int:
-        """Distance of gathered rows of x."""
-        return self.row_distance(self.inputs)
-
-    @cached_property
     def packed(self) -> int:
         """Length of packed parameters."""
         sizes = self.architecture.sizes
@@ -178,7 +173,7 @@ class Net(Static):
             return place
 
         layers, packed = [], 0
-        x = take(self.tile * self.x_row)
+        x = take(self.tile * self.inputs + self.lanes)
         y = take(self.tile * self.outputs + self.lanes)
         last = len(self.architecture.layers) - 1
         for l, layer in enumerate(self.architecture.layers):

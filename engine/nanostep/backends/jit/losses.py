@@ -37,8 +37,6 @@ def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any) -> Any:
         return near * (size - 0.5 * near)
     if loss == "poisson":
         return vexp(m, a) - y * a
-    if loss == "cross_entropy":
-        return m.where(y != 0.0, -y * vlog(m, a))
     if output == "sigmoid":  # joined: two terms that are >= 0, so that nothing cancels
         return y * softplus(m, -z) + (1.0 - y) * softplus(m, z)
     return -(y * m.at_least(vlog(m, a), LOG_FLOOR) + (1.0 - y) * m.at_least(vlog(m, 1.0 - a), LOG_FLOOR))
