@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from nanostep.benchmark import compare
+from nanostep.benchmark import backends, compare
 from nanostep.benchmark.measure import measure
 from nanostep.benchmark.request import Request
 from nanostep.benchmark.results import Results, read
@@ -38,6 +38,16 @@ def run(request: Request, json_path: Path | None, html_path: Path | None, plot_p
             request,
             on_progress=lambda what, done, total: progress.update(bar, description=what, completed=done, total=total),
         )
+        if request.backends and results.complete:
+            try:
+                results.backends = backends.look_at(
+                    request,
+                    on_progress=lambda what, done, total: progress.update(
+                        bar, description=what, completed=done, total=total
+                    ),
+                )
+            except KeyboardInterrupt:
+                results.complete = False
     console = Console()
     print_results(results, console if console.is_terminal else Console(width=150))
     write(results, json_path, html_path, plot_path)

@@ -11,6 +11,12 @@ from nanostep.benchmark.contenders import CONTENDERS
 from nanostep.benchmark.lanes import core_count
 from nanostep.benchmark.tasks import GROUPS, TASKS
 
+OUR_BACKENDS = ("c", "numba", "numpy")
+BACKEND_TASKS = tuple(
+    [name for name in GROUPS["W"] if name != "W1-mild"] + [name for group in ("K", "T", "M1") for name in GROUPS[group]]
+)
+"""What ``--backends`` measures."""
+
 SECONDS, REPEATS = 0.2, 5
 QUICK_SECONDS, QUICK_REPEATS = 0.03, 3
 
@@ -34,6 +40,8 @@ class Request:
         Seconds after which no further repeat begins.
     named : bool
         True if contenders were asked for by name.
+    backends : bool
+        True if code and lines of our backends are to be looked at too.
     """
 
     tasks: tuple[str, ...]
@@ -44,6 +52,7 @@ class Request:
     quick: bool
     budget: float
     named: bool
+    backends: bool = False
 
 
 def check_request(
@@ -54,6 +63,7 @@ def check_request(
     seconds: float | None = None,
     repeats: int | None = None,
     quick: bool = False,
+    backends: bool = False,
 ) -> Request:
     """Return what was asked for; None stands for everything.
 
@@ -69,12 +79,19 @@ def check_request(
     repeats : int, optional
         5 by default, 3 under `quick`.
     quick : bool, default=False
+    backends : bool, default=False
+        Our three backends, on the tasks of `BACKEND_TASKS` unless others are named.
 
     Raises
     ------
     TypeError, ValueError
-        An unknown name, or a number out of range.
+        An unknown name, a number out of range, or contenders beside `backends`.
     """
+    if backends:
+        if contenders is not None:
+            raise ValueError("backends and contenders: accepted is one of them; backends are c, numba and numpy")
+        contenders = OUR_BACKENDS
+        tasks = tasks or BACKEND_TASKS
     chosen_seconds = (QUICK_SECONDS if quick else SECONDS) if seconds is None else seconds
     chosen_repeats = (QUICK_REPEATS if quick else REPEATS) if repeats is None else repeats
     check_real("seconds", chosen_seconds, 0.0, open_low=True)
@@ -88,6 +105,7 @@ def check_request(
         quick,
         QUICK_BUDGET if quick else float("inf"),
         contenders is not None,
+        backends,
     )
 
 

@@ -99,6 +99,8 @@ class Results:
     floors : dict
         By number of cores: the fields of `floors.Floors`; or {"unavailable": reason}.
     rows : list of Row
+    backends : dict
+        Of our backends, if asked for: lines, load and code, as `backends.look_at` returns them.
     complete : bool
         False if the run was interrupted.
     """
@@ -109,6 +111,7 @@ class Results:
     contenders: dict[str, dict[str, Any]]
     floors: dict[str, Any] = field(default_factory=dict)
     rows: list[Row] = field(default_factory=list)
+    backends: dict[str, Any] = field(default_factory=dict)
     complete: bool = False
 
     def find(self, task: str, contender: str, cores: int) -> Row | None:

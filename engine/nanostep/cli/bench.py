@@ -15,6 +15,7 @@ from nanostep.cli._options import EXISTING_FILE, NEW_FILE, NameList
     "--tasks", type=NameList(), help="Tasks or groups (W, data, K, T, M1, G1), such as W1,W4,G1.  [default: all]"
 )
 @click.option("--contenders", type=NameList(), help="Libraries, such as c,numba,jax.  [default: all]")
+@click.option("--backends", is_flag=True, help="Our backends alone, with a look at their machine code and source.")
 @click.option("--cores", type=NameList(), help="Numbers of cores, such as 1,all.  [default: 1,all]")
 @click.option("--seconds", type=float, help="Length of a repeat.  [default: 0.2; 0.03 with --quick]")
 @click.option("--repeats", type=int, help="Repeats, in turns.  [default: 5; 3 with --quick]")
@@ -27,6 +28,7 @@ def command(
     quick: bool,
     tasks: list[str] | None,
     contenders: list[str] | None,
+    backends: bool,
     cores: list[str] | None,
     seconds: float | None,
     repeats: int | None,
@@ -43,10 +45,12 @@ def command(
         if given:
             raise click.UsageError(f"--{given[0].removesuffix('_path')} is for measuring; put options after `compare`")
         return
+    if backends and contenders:
+        raise click.UsageError("--backends and --contenders exclude each other: --backends means c,numba,numpy")
     from nanostep.benchmark.command import run
     from nanostep.benchmark.request import check_request
 
-    request = check_request(tasks, contenders, cores, seconds=seconds, repeats=repeats, quick=quick)
+    request = check_request(tasks, contenders, cores, seconds=seconds, repeats=repeats, quick=quick, backends=backends)
     results = run(request, json_path, html_path, plot_path)
     if not results.complete:
         context.exit(130)

@@ -1,0 +1,227 @@
+"""Machine code as ``objdump -d`` prints it: functions, loops, and what kinds of instructions are in them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+FUNCTION = re.compile(r"^([0-9a-f]+) <(.+)>:$")
+INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\t(?:(?:rex\S*|lock|repz?|repnz|bnd|notrack|data16|cs)\s+)*(\S+)\s*(.*)$")
+TARGET = re.compile(r"^\*?([0-9a-f]+)\b(?:\s+<(.+)>)?")
+FILE = re.compile(r"^[0-9a-f]+\s.*\bdf \*ABS\*\s+\S+\s+(\S+)$")
+SYMBOL = re.compile(r"^([0-9a-f]+)\s.{7}\s\S+\s+[0-9a-f]+\s+(?:\.hidden )?(\S+)$")
+
+FMA = re.compile(r"^vfn?m(?:add|sub|addsub|subadd)(?:132|213|231)([ps])[sdh]$")
+ARITHMETIC = re.compile(r"^v?(?:add|sub|mul|min|max)([ps])[sd]$")
+DIVISION = re.compile(r"^v?(?:div|sqrt)[ps][sd]$")
+PRODUCT = 3
+WIDTHS = ("zmm", "ymm", "xmm")
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction in AT&T syntax."""
+
+    address: int
+    mnemonic: str
+    operands: str
+
+    @property
+    def width(self) -> str:
+        """The widest vector register among the operands: "zmm", "ymm", "xmm", or ""."""
+        return next((name for name in WIDTHS if name in self.operands), "")
+
+    @property
+    def target(self) -> int | None:
+        """Where a direct jump or call goes."""
+        found = TARGET.match(self.operands) if self.mnemonic.startswith(("j", "call")) else None
+        return int(found[1], 16) if found and not self.operands.startswith("*") else None
+
+
+@dataclass
+class Function:
+    """A function of the listing; `origin` is the source file that the symbol table names, or ""."""
+
+    name: str
+    start: int
+    origin: str = ""
+    code: list[Instruction] = field(default_factory=list)
+
+    @property
+    def end(self) -> int:
+        """The address of the last instruction."""
+        return self.code[-1].address if self.code else self.start
+
+    def loops(self) -> list[tuple[int, int]]:
+        """Return (first, last) address of each loop: a jump back, and all that stands between it and its target."""
+        found: dict[int, int] = {}
+        for i in self.code:
+            target = i.target
+            if i.mnemonic.startswith("j") and target is not None and self.start <= target <= i.address:
+                found[target] = max(found.get(target, 0), i.address)
+        return list(found.items())
+
+    def blocks(self, addresses: Iterable[int]) -> list[Instruction]:
+        """Return the instructions of those basic blocks that some of the addresses are in."""
+        leaders = {i.target for i in self.code if i.mnemonic.startswith("j")}
+        wanted = set(addresses)
+        result: list[Instruction] = []
+        block: list[Instruction] = []
+        for i in self.code:
+            if i.address in leaders:
+                result += block if any(j.address in wanted for j in block) else []
+                block = []
+            block.append(i)
+            if i.mnemonic.startswith(("j", "ret")):
+                result += block if any(j.address in wanted for j in block) else []
+                block = []
+        return result + (block if any(j.address in wanted for j in block) else [])
+
+    def innermost(self, address: int) -> tuple[int, int] | None:
+        """Return the smallest loop around an address."""
+        around = [loop for loop in self.loops() if loop[0] <= address <= loop[1]]
+        return min(around, key=lambda loop: loop[1] - loop[0], default=None)
+
+
+def unavailable() -> str:
+    """Return why there is no machine code to be had here, or ""."""
+    return "" if shutil.which("objdump") else "objdump (binutils) is not installed"
+
+
+def disassemble(path: Path) -> list[Function]:
+    """Return the functions of an object file or a shared library.
+
+    Raises
+    ------
+    OSError, RuntimeError
+        objdump is missing, or does not understand the file.
+    """
+    listing = _objdump("-d", "--no-show-raw-insn", str(path))
+    return parse(listing, _objdump("-t", str(path)))
+
+
+def _objdump(*arguments: str) -> str:
+    result = subprocess.run(["objdump", *arguments], capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise RuntimeError((result.stderr.strip() or "objdump failed").splitlines()[-1])
+    return result.stdout
+
+
+def parse(listing: str, symbols: str = "") -> list[Function]:
+    """Return the functions of a listing, by address; `symbols` (``objdump -t``) tells equal names apart by file."""
+    origins, origin = {}, ""
+    for line in symbols.splitlines():
+        if found := FILE.match(line):
+            origin = found[1]
+        elif (found := SYMBOL.match(line)) and " df " not in line:
+            origins[int(found[1], 16), found[2]] = origin
+    functions: list[Function] = []
+    for line in listing.splitlines():
+        if found := FUNCTION.match(line):
+            start = int(found[1], 16)
+            functions.append(Function(found[2], start, origins.get((start, found[2]), "")))
+        elif functions and (found := INSTRUCTION.match(line)):
+            functions[-1].code.append(Instruction(int(found[1], 16), found[2], found[3].strip()))
+    return sorted((f for f in functions if f.code), key=lambda f: f.start)
+
+
+def find(functions: Sequence[Function], address: int) -> Function | None:
+    """Return the function that an address is in."""
+    at = bisect_right([f.start for f in functions], address) - 1
+    # an instruction has at most 15 bytes
+    return functions[at] if at >= 0 and address < functions[at].end + 15 else None
+
+
+def count(code: Iterable[Instruction]) -> dict[str, Any]:
+    """Return how many instructions of each kind there are.
+
+    Returns
+    -------
+    dict
+        instructions; fma and arithmetic (add, sub, mul, min, max of floating-point numbers), each by "zmm", "ymm",
+        "xmm" or "scalar"; divisions (square roots among them); memory (instructions with an operand in memory); calls.
+    """
+    numbers: Counter[str] = Counter()
+    fma: Counter[str] = Counter()
+    arithmetic: Counter[str] = Counter()
+    for i in code:
+        numbers["instructions"] += 1
+        for pattern, kinds in ((FMA, fma), (ARITHMETIC, arithmetic)):
+            if found := pattern.match(i.mnemonic):
+                kinds[i.width if found[1] == "p" else "scalar"] += 1
+        numbers["divisions"] += bool(DIVISION.match(i.mnemonic))
+        numbers["memory"] += "(" in i.operands and not i.mnemonic.startswith(("lea", "nop", "prefetch"))
+        numbers["calls"] += i.mnemonic.startswith("call")
+    names = ("instructions", "divisions", "memory", "calls")
+    return {**{name: int(numbers[name]) for name in names}, "fma": dict(fma), "arithmetic": dict(arithmetic)}
+
+
+def calls_out(functions: Sequence[Function], all_functions: Sequence[Function]) -> dict[str, int]:
+    """Return what `functions` call that is not among `all_functions` of their own file, with the number of calls.
+
+    Procedure linkage stubs are outside; a call through a register is listed as "indirect".
+    """
+    own = {f.start for f in all_functions if not f.name.endswith("@plt")}
+    found: Counter[str] = Counter()
+    for i in (i for f in functions for i in f.code if i.mnemonic.startswith("call")):
+        if i.operands.startswith("*"):
+            found["indirect"] += 1
+        elif i.target not in own:
+            named = TARGET.match(i.operands)
+            found[(named[2] if named and named[2] else "unknown").removesuffix("@plt")] += 1
+    return dict(found)
+
+
+def describe(functions: Sequence[Function], addresses: Sequence[int], most: int = 3) -> dict[str, Any]:
+    """Return what stands in the functions that were seen at work.
+
+    Parameters
+    ----------
+    functions : sequence of Function
+        Of the whole file.
+    addresses : sequence of int
+        Where the processor was, sample by sample; those outside of the functions are ignored.
+    most : int, default=3
+        How many loops are described, busiest first.
+
+    Returns
+    -------
+    dict
+        The fields of `count` over all functions with a sample; at_work, the same over their basic blocks with a sample;
+        in_products, the share of the samples in loops of which at least one instruction in `PRODUCT` is an FMA; calls_out; functions: name -> share of the samples;
+        loops: the busiest innermost loops, each with share, function and the fields of `count`, over those basic blocks
+        that have a sample: a loop of one text for many cases contains much that a task never comes to.
+    """
+    seen: Counter[str] = Counter()
+    loops: dict[tuple[int, int, int], list[int]] = {}
+    used: dict[int, Function] = {}
+    inside = [address for address in addresses if find(functions, address)]
+    total = len(inside)
+    for address in inside:
+        function = find(functions, address)
+        assert function is not None
+        used[function.start] = function
+        seen[function.name] += 1
+        if loop := function.innermost(address):
+            loops.setdefault((function.start, *loop), []).append(address)
+    busiest = []
+    for (start, first, last), hits in sorted(loops.items(), key=lambda item: -len(item[1])):
+        body = [i for i in used[start].blocks(hits) if first <= i.address <= last]
+        busiest.append({"share": len(hits) / total, "function": used[start].name, **count(body)})
+    products = [loop["share"] for loop in busiest if PRODUCT * sum(loop["fma"].values()) >= loop["instructions"]]
+    return {
+        **count(i for f in used.values() for i in f.code),
+        "at_work": count(i for f in used.values() for i in f.blocks(inside)),
+        "in_products": sum(products),
+        "calls_out": calls_out(list(used.values()), functions),
+        "origins": sorted({f.origin for f in used.values() if f.origin}),
+        "functions": {name: hits / total for name, hits in seen.most_common()},
+        "loops": busiest[:most],
+    }
