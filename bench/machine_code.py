@@ -22,6 +22,8 @@ FMA = re.compile(r"^vfn?m(?:add|sub|addsub|subadd)(?:132|213|231)([ps])[sdh]$")
 ARITHMETIC = re.compile(r"^v?(?:add|sub|mul|min|max)([ps])[sd]$")
 DIVISION = re.compile(r"^v?(?:div|sqrt)[ps][sd]$")
 PRODUCT = 3
+"""Instructions to an FMA, at most, in a loop that counts as a matrix product."""
+
 WIDTHS = ("zmm", "ymm", "xmm")
 
 
@@ -194,10 +196,11 @@ def describe(functions: Sequence[Function], addresses: Sequence[int], most: int 
     Returns
     -------
     dict
-        The fields of `count` over all functions with a sample; at_work, the same over their basic blocks with a sample;
-        in_products, the share of the samples in loops of which at least one instruction in `PRODUCT` is an FMA; calls_out; functions: name -> share of the samples;
-        loops: the busiest innermost loops, each with share, function and the fields of `count`, over those basic blocks
-        that have a sample: a loop of one text for many cases contains much that a task never comes to.
+        The fields of `count` over all functions with a sample; at_work, the same over their basic blocks with a
+        sample; in_products, the share of the samples in loops of which at least one instruction in `PRODUCT` is an FMA;
+        calls_out; origins, their source files; functions: name -> share of the samples; loops: the busiest innermost
+        loops, each with share, function and the fields of `count`, over those basic blocks that have a sample, because
+        a loop of one text for many cases contains much that a task never comes to.
     """
     seen: Counter[str] = Counter()
     loops: dict[tuple[int, int, int], list[int]] = {}

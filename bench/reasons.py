@@ -1,0 +1,127 @@
+"""Why c and numba differ on a task, from what was measured: the time of a step cut into parts, and the code of each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from nanostep.benchmark.results import Results, Row
+
+PARTS = {
+    "products": "the loops of the matrix products",
+    "other": "the rest of the kernel",
+    "outside": "code outside of the kernel",
+}
+LOOPS_MATTER = 0.25
+"""Share of the samples in product loops from which on those are worth describing."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Time of one part of a step in the task's unit, and its standard error."""
+
+    time: float
+    error: float
+
+
+def fma_words(kinds: dict[str, int]) -> str:
+    """Return numbers of instructions by width, such as "16 zmm"; "none" if there are none."""
+    return ", ".join(f"{number} {name}" for name, number in kinds.items() if number) or "none"
+
+
+def show(value: float) -> str:
+    """Return a time with three digits that count."""
+    if not math.isfinite(value) or value == 0:
+        return "-" if value else "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{digits}f}"
+
+
+def usable(code: dict[str, Any]) -> bool:
+    """Return True if the machine code was seen at work."""
+    return "places" in code
+
+
+def cut(time: float, code: dict[str, Any]) -> dict[str, Part]:
+    """Return the parts of a step that takes `time`, by the shares of the samples."""
+    kernel = code["places"].get("kernel", 0.0)
+    products = kernel * code.get("in_products", 0.0)
+    shares = {"products": products, "other": kernel - products, "outside": 1 - kernel}
+    return {
+        name: Part(time * share, time * math.sqrt(max(share * (1 - share), 0.0) / code["samples"]))
+        for name, share in shares.items()
+    }
+
+
+def apart(a: Row, b: Row) -> bool:
+    """Return True if no repeat of one is as fast as any of the other."""
+    return max(a.values) < min(b.values) or max(b.values) < min(a.values)
+
+
+def verdict(c: Row, numba: Row) -> str:
+    """Return which is faster, in words."""
+    if not apart(c, numba):
+        return "no difference beyond the spread"
+    ratio = numba.median / c.median
+    return f"c is faster by {ratio:.2f}" if ratio > 1 else f"numba is faster by {1 / ratio:.2f}"
+
+
+def explain(results: Results, task: str, cores: int) -> str:
+    """Return one line about a task: who is faster, in which part the difference arises, and what code is there."""
+    c, numba = results.find(task, "c", cores), results.find(task, "numba", cores)
+    if c is None or numba is None or not (c.timed and numba.timed):
+        return "not timed on both"
+    codes = results.backends["code"].get(task, {})
+    if not all(usable(codes.get(name, {})) for name in ("c", "numba")):
+        reason = next(
+            (code["unavailable"] for code in codes.values() if "unavailable" in code), "no code was looked at"
+        )
+        return f"{verdict(c, numba)}. Machine code not available: {reason}"
+    ours, theirs = cut(c.median, codes["c"]), cut(numba.median, codes["numba"])
+    differences = {name: theirs[name].time - ours[name].time for name in PARTS}
+    largest = max(PARTS, key=lambda name: abs(differences[name]))
+    error = math.hypot(ours[largest].error, theirs[largest].error)
+    listed = ", ".join(f"{name} {differences[name]:+.2g}" for name in PARTS)
+    sentence = f"{verdict(c, numba)}. numba minus c in {c.unit}: {listed}"
+    if abs(differences[largest]) < 2 * error:
+        sentence += f"; none is beyond twice the sampling error ({error:.1g})"
+    else:
+        sentence += f"; most arises in {PARTS[largest]} (sampling error {error:.1g})"
+    return f"{sentence}. {_evidence(largest, codes['c'], codes['numba'])}"
+
+
+def _evidence(part: str, c: dict[str, Any], numba: dict[str, Any]) -> str:
+    """Return the numbers of the code that the largest difference is in."""
+    if part == "outside":
+        return f"Outside are: {_outside(c)} (c); {_outside(numba)} (numba)."
+    if part == "products" and min(c["in_products"], numba["in_products"]) >= LOOPS_MATTER:
+        return f"Busiest product loop: {_loop(c)} (c); {_loop(numba)} (numba)."
+    return f"Seen at work: {_work(c)} (c); {_work(numba)} (numba)."
+
+
+def _outside(code: dict[str, Any]) -> str:
+    places = [(name, share) for name, share in code["places"].items() if name != "kernel"][:3]
+    return ", ".join(f"{name} {100 * share:.0f} %" for name, share in places) or "nothing"
+
+
+def product_loop(code: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the busiest of the loops with the largest share of FMAs; None if no loop has any."""
+    loops = [loop for loop in code.get("loops", ()) if loop["fma"]]
+    return max(loops, key=lambda loop: loop["share"] * sum(loop["fma"].values()) / loop["instructions"], default=None)
+
+
+def _loop(code: dict[str, Any]) -> str:
+    loop = product_loop(code)
+    if loop is None:
+        return "none"
+    return f"{fma_words(loop['fma'])} FMA in {loop['instructions']} instructions, {loop['memory']} of them with memory"
+
+
+def _work(code: dict[str, Any]) -> str:
+    work = code["at_work"]
+    return (
+        f"{work['instructions']} instructions, FMA {fma_words(work['fma'])}, other arithmetic "
+        f"{fma_words(work['arithmetic'])}, {work['divisions']} divisions, {work['memory']} with memory, "
+        f"{work['calls']} calls"
+    )
