@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -194,10 +195,16 @@ def _describe_library(backend: str, addresses: Sequence[int], mappings: Sequence
     if backend != "c":
         return {"samples": len(addresses), "places": _shares(names)}
     path, base = next((path, first) for first, _, offset, path in mappings if "_native." in path and offset == 0)
-    functions = machine_code.disassemble(Path(path))
+    functions = _library_code(path)
     relative = [address - base for address, name in zip(addresses, names, strict=True) if name == "nanostep"]
     inside = ["kernel" if name == "nanostep" else name for name in names]
     return {"samples": len(addresses), "places": _shares(inside), **machine_code.describe(functions, relative)}
+
+
+@cache
+def _library_code(path: str) -> list[machine_code.Function]:
+    """The extension is large, and the same for every task."""
+    return machine_code.disassemble(Path(path))
 
 
 def _describe_objects(
