@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,14 +184,15 @@ def train_samples(net, lr, seed, steps, theta, n, x__ni, y__no, labels__n, order
                   memory, carry, carried):  # fmt: skip
     """`steps` plain SGD steps on one sample each; see `train_descents`. One of y and labels is None.
 
-    Between calls within an epoch, carry keeps z of the first layer for the next sample; carried its row, or 0, and the
-    factor whose logarithm the sum of the losses still lacks.
+    Between calls within an epoch, carry keeps z of the first layer for the next sample; carried its row, or 0, the sum of
+    the losses, and a factor whose logarithm is still to be added to it, with those of the next samples.
     """
     shuffled, sums = order__n.size > 0, carried[1:]
     mode = flush_subnormals(net)
     pack_sample(net, theta, memory)
     ended = made = 0
-    sums[0] = loss_sum[0]
+    if place[1] == 0 or sums[1] == 1.0:
+        sums[0] = loss_sum[0]
     while made < steps:
         row = place[1]
         if row == 0:
@@ -208,7 +210,7 @@ def train_samples(net, lr, seed, steps, theta, n, x__ni, y__no, labels__n, order
             ended += 1
             place[0], place[1], sums[0], carried[0] = place[0] + 1, 0, 0.0, 0.0
     place[2] += made
-    loss_sum[0] = sums[0]
+    loss_sum[0] = sums[0] + math.log(sums[1])
     unpack_sample(net, memory, theta)
     restore_mode(net, mode)
     return ended
