@@ -465,6 +465,38 @@ class Machine:
         self.builder.store(ir.Constant(ir.DoubleType(), x), slot)
         return Place(self, slot, ir.DoubleType())
 
+    # -- Threads ---------------------------------------------------------------------------------------------------
+
+    def meet(self, team: Place, members: Value) -> None:
+        """Wait until all members of a team are here. The first word counts arrivals; the ninth, in the next cache line,
+        how often all have met. One who waits lets others run after a while."""
+        builder, one = self.builder, ir.Constant(INDEX, 1)
+        count, meetings = team.ir, (team + 8).ir
+        before = builder.load_atomic(meetings, "acquire", 8, typ=INDEX)
+        arrived = builder.add(builder.atomic_rmw("add", count, one, "acq_rel"), one)
+        here = builder.block
+        last, wait, spin, after = (builder.append_basic_block(name) for name in ("last", "wait", "spin", "met"))
+        builder.cbranch(builder.icmp_signed("==", arrived, members.ir), last, wait)
+        builder.position_at_end(last)
+        builder.store_atomic(ir.Constant(INDEX, 0), count, "monotonic", 8)
+        builder.store_atomic(builder.add(before, one), meetings, "release", 8)
+        builder.branch(after)
+        builder.position_at_end(wait)
+        turns = builder.phi(INDEX)
+        turns.add_incoming(ir.Constant(INDEX, 0), here)
+        now = builder.load_atomic(meetings, "acquire", 8, typ=INDEX)
+        builder.cbranch(builder.icmp_signed("==", now, before), spin, after)
+        builder.position_at_end(spin)
+        if self._processor() == "x86_64":
+            self._external("llvm.x86.sse2.pause", ir.VoidType())
+        turn = builder.add(turns, one)
+        often = builder.icmp_unsigned("==", builder.and_(turn, ir.Constant(INDEX, 63)), ir.Constant(INDEX, 0))
+        with builder.if_then(often):
+            self._external("sched_yield", ir.IntType(32))
+        turns.add_incoming(turn, builder.block)
+        builder.branch(wait)
+        builder.position_at_end(after)
+
     # -- Mode ------------------------------------------------------------------------------------------------------
 
     def flush_subnormals(self) -> Value:

@@ -20,19 +20,23 @@ def rows_of_y(m: Any, net: Net, memory: Any, y: Any, place: Any, gathered: Any) 
     return m.choose(gathered, memory + net.y, y + place * net.outputs)
 
 
-def forward(m: Any, net: Net, memory: Any, rows: Any, x: Any, place: Any, gathered: Any) -> None:
-    """z of all layers, and a of all but the last, for `rows` rows of x from `place` on, or of those gathered."""
+def forward(
+    m: Any, net: Net, memory: Any, rows: Any, x: Any, place: Any, gathered: Any, first: Any = 0
+) -> None:  # fmt: skip
+    """z of all layers, and a of all but the last, for `rows` rows of a tile from `first` on; the tile's x begin at
+    `place`, or have been gathered."""
     params = memory + net.params
-    a, a_row = rows_of_x(m, net, memory, x, place, gathered), net.inputs
+    a, a_row = rows_of_x(m, net, memory, x, place, gathered) + first * net.inputs, net.inputs
     for s in net.layers:
+        to_z, to_a = memory + s.z + first * s.row, memory + s.a + first * s.row
         multiply(
             m,
             Product(rows, s.out_pad, s.inputs, a, a_row, 1, params + s.wt, s.row,
-                    memory + s.z, s.row, start=params + s.b, start_row=0),
+                    to_z, s.row, start=params + s.b, start_row=0),
         )  # fmt: skip
         if s is not net.layers[-1] and s.f != "identity":
-            activate_elements(m, s.f, rows * s.row, memory + s.z, memory + s.a)
-        a, a_row = memory + s.a, s.row
+            activate_elements(m, s.f, rows * s.row, to_z, to_a)
+        a, a_row = to_a, s.row
 
 
 def activate_output(m: Any, net: Net, memory: Any, rows: Any, a_no: Any) -> None:
@@ -59,25 +63,31 @@ def tile_loss(m: Any, net: Net, memory: Any, rows: Any, y: Any, place: Any, gath
     return total * share_of(net.loss, s.outputs)
 
 
-def backward(m: Any, net: Net, memory: Any, rows: Any, y: Any, place: Any, gathered: Any) -> Any:
-    """Write d of all layers; return the sum of L. Every delta is computed before any weight changes."""
-    total = output_rows(m, net, memory, rows, rows_of_y(m, net, memory, y, place, gathered))
+def backward(
+    m: Any, net: Net, memory: Any, rows: Any, y: Any, place: Any, gathered: Any, first: Any = 0, losses: Any = None
+) -> Any:  # fmt: skip
+    """Write d of all layers for `rows` rows of a tile from `first` on; return the sum of L, and write that of each
+    group to `losses`. Every delta is computed before any weight changes."""
+    target = rows_of_y(m, net, memory, y, place, gathered) + first * net.outputs
+    total = output_rows(m, net, memory, rows, target, first, losses)
     for l in range(len(net.layers) - 1, 0, -1):
         s, below = net.layers[l], net.layers[l - 1]
         multiply(
             m,
-            Product(rows, s.in_pad, s.outputs, memory + s.d, s.row, 1, memory + s.w, s.w_row,
-                    memory + below.d, below.row),
+            Product(rows, s.in_pad, s.outputs, memory + s.d + first * s.row, s.row, 1, memory + s.w, s.w_row,
+                    memory + below.d + first * below.row, below.row),
         )  # fmt: skip
-        times_derivative(m, below.f, rows * below.row, memory + below.z, memory + below.a, memory + below.d)
+        z, a, d = (memory + at + first * below.row for at in (below.z, below.a, below.d))
+        times_derivative(m, below.f, rows * below.row, z, a, d)
     return total
 
 
 def gather(
     m: Any, net: Net, memory: Any, place: Any, rows: Any, shuffled: Any, labelled: Any, x: Any, y: Any, labels: Any,
-    order: Any,
+    order: Any, first: Any = 0,
 ) -> None:  # fmt: skip
-    """Rows of x and y of the samples from `place` of the order, into memory: of x if shuffled, of y if either is true.
+    """Rows of x and y of `rows` samples of a tile from its row `first` on, into memory: of x if shuffled, of y if
+    either is true. The tile begins at `place` of the order.
 
     Labels become one-hot rows.
     """
@@ -98,4 +108,4 @@ def gather(
         m.when(shuffled, lambda: copy(memory + net.x + r * net.inputs, x + index * net.inputs, net.inputs))
         m.when(labelled, lambda: one_hot(to, index), lambda: copy(to, y + index * net.outputs, net.outputs))
 
-    m.when(shuffled | labelled, lambda: m.loop(0, rows, 1, row))
+    m.when(shuffled | labelled, lambda: m.loop(first, first + rows, 1, row))

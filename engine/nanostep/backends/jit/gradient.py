@@ -11,6 +11,7 @@ from typing import Any
 from nanostep.backends.jit.batch import rows_of_x
 from nanostep.backends.jit.layout import COLUMNS, GROUP, LayerPlan, Net
 from nanostep.backends.jit.product import Product, multiply
+from nanostep.backends.jit.team import Member, part
 from nanostep.backends.jit.vector import transpose
 
 
@@ -27,36 +28,43 @@ def sum_rows(m: Any, rows: Any, d: Any, d_row: int) -> Any:
     return (first + s[1]) + (s[2] + s[3])
 
 
-def bias_gradient(m: Any, s: LayerPlan, memory: Any, rows: Any, apply: Any) -> None:
-    """Call apply(o, gradient of b) for every vector of neurons."""
+def bias_gradient(m: Any, s: LayerPlan, memory: Any, rows: Any, apply: Any, end: Any) -> None:
+    """Call apply(o, gradient of b) for every vector of neurons, if the inputs that one works on end with the last."""
     d = memory + s.d
-    m.loop(0, s.out_pad, m.lanes, lambda o: apply(o, sum_rows(m, rows, d + o, s.row)))
+
+    def all_vectors() -> None:
+        m.loop(0, s.out_pad, m.lanes, lambda o: apply(o, sum_rows(m, rows, d + o, s.row)))
+
+    m.when(True if isinstance(end, int) else end == s.inputs, all_vectors)
 
 
-def weight_gradient(m: Any, net: Net, l: int, memory: Any, rows: Any, x: Any) -> Product:
-    """The product x^T d of a layer, into nothing yet."""
+def weight_gradient(m: Any, net: Net, l: int, memory: Any, rows: Any, x: Any, low: Any, high: Any) -> Product:
+    """The product x^T d of the inputs [low, high) of a layer, into nothing yet."""
     s = net.layers[l]
     if l > 0:
         below = net.layers[l - 1]
         a, a_row = memory + below.a, below.row
     else:
         a, a_row = x, net.inputs
-    return Product(s.inputs, s.out_pad, rows, a, 1, a_row, memory + s.d, s.row, None, s.row)
+    return Product(high - low, s.out_pad, rows, a + low, 1, a_row, memory + s.d, s.row, None, s.row)
 
 
-def tile_gradient(m: Any, net: Net, memory: Any, add: Any, rows: Any, x: Any, place: Any, gathered: Any) -> None:
+def tile_gradient(
+    m: Any, net: Net, memory: Any, add: Any, rows: Any, x: Any, place: Any, gathered: Any, me: Member | None = None
+) -> None:  # fmt: skip
     """Packed gradient of the sum of L over the tile: set, or added to what is there."""
     grad, first = memory + net.grad, rows_of_x(m, net, memory, x, place, gathered)
     for l, s in enumerate(net.layers):
-        p = weight_gradient(m, net, l, memory, rows, first)
-        p.c = p.start = grad + s.wt
+        low, high = part(m, me, s.inputs)
+        p = weight_gradient(m, net, l, memory, rows, first, low, high)
+        p.c = p.start = grad + s.wt + low * s.row
         p.start_row, p.start_if = s.row, add
         multiply(m, p)
 
         def apply(o: Any, db: Any, b: Any = grad + s.b) -> None:
             m.store(b + o, db + m.select(add, m.load(b + o), 0.0))
 
-        bias_gradient(m, s, memory, rows, apply)
+        bias_gradient(m, s, memory, rows, apply, high)
 
 
 def refresh_strip(m: Any, net: Net, s: LayerPlan, memory: Any, i: Any, inputs: int, o: Any, columns: int) -> None:
@@ -83,31 +91,50 @@ def refresh_inputs(m: Any, net: Net, s: LayerPlan, memory: Any, i: Any, inputs: 
         refresh_strip(m, net, s, memory, i + whole, inputs - whole, o, columns)
 
 
-def refresh(m: Any, net: Net, memory: Any) -> None:
-    """W of every layer but the first from its wt."""
+def over_groups(m: Any, s: LayerPlan, low: Any, high: Any, body: Any) -> None:
+    """Call body(i, inputs) for every group of the inputs [low, high) of a layer, which begin with a group."""
+    whole = s.inputs // GROUP * GROUP
+    end = high // GROUP * GROUP
+    m.loop(low, end, GROUP, lambda i: body(i, GROUP))
+    if whole < s.inputs:
+        m.when(True if isinstance(high, int) else high == s.inputs, lambda: body(whole, s.inputs - whole))
+
+
+def refresh(m: Any, net: Net, memory: Any, me: Member | None = None) -> None:
+    """The copy w of every layer but the first from its wt."""
     for s in net.layers[1:]:
-        refresh_inputs(m, net, s, memory, 0, s.inputs, 0, s.out_pad)
+        low, high = part(m, me, s.inputs)
+
+        def group(i: Any, inputs: int, s: LayerPlan = s) -> None:
+            refresh_inputs(m, net, s, memory, i, inputs, 0, s.out_pad)
+
+        over_groups(m, s, low, high, group)
 
 
-def descend(m: Any, net: Net, memory: Any, rows: Any, x: Any, place: Any, gathered: Any, rate: Any) -> None:
+def descend(
+    m: Any, net: Net, memory: Any, rows: Any, x: Any, place: Any, gathered: Any, rate: Any, me: Member | None = None
+) -> None:  # fmt: skip
     """Plain SGD: parameters -= rate * gradient of the sum of L over the tile; w follows."""
     factor, first = m.splat(-m.rounded(rate)), rows_of_x(m, net, memory, x, place, gathered)
     params = memory + net.params
     for l, s in enumerate(net.layers):
-        p = weight_gradient(m, net, l, memory, rows, first)
-        p.c, p.factor = params + s.wt, factor
+        low, high = part(m, me, s.inputs)
         if l == 0:
+            p = weight_gradient(m, net, l, memory, rows, first, low, high)
+            p.c, p.factor = params + s.wt + low * s.row, factor
             multiply(m, p)
         else:
-            _descend_in_pieces(m, net, s, memory, p)
+            p = weight_gradient(m, net, l, memory, rows, first, 0, s.inputs)
+            p.c, p.factor = params + s.wt, factor
+            _descend_in_pieces(m, net, s, memory, p, low, high)
 
         def apply(o: Any, db: Any, b: Any = params + s.b) -> None:
             m.store(b + o, factor * db + m.load(b + o))
 
-        bias_gradient(m, s, memory, rows, apply)
+        bias_gradient(m, s, memory, rows, apply, high)
 
 
-def _descend_in_pieces(m: Any, net: Net, s: LayerPlan, memory: Any, p: Product) -> None:
+def _descend_in_pieces(m: Any, net: Net, s: LayerPlan, memory: Any, p: Product, low: Any, high: Any) -> None:
     def piece(i: Any, inputs: int, o: Any, columns: int) -> None:
         part = Product(inputs, columns, p.k, p.a + i, p.a_row, p.a_column, p.b + o, p.b_row,
                        p.c + i * p.c_row + o, p.c_row, factor=p.factor)  # fmt: skip
@@ -115,10 +142,7 @@ def _descend_in_pieces(m: Any, net: Net, s: LayerPlan, memory: Any, p: Product) 
         refresh_inputs(m, net, s, memory, i, inputs, o, columns)
 
     def strip(o: Any, columns: int) -> None:
-        whole = s.inputs // GROUP * GROUP
-        m.loop(0, whole, GROUP, lambda i: piece(i, GROUP, o, columns))
-        if whole < s.inputs:
-            piece(whole, s.inputs - whole, o, columns)
+        over_groups(m, s, low, high, lambda i, inputs: piece(i, inputs, o, columns))
 
     width = COLUMNS * m.lanes
     whole = s.out_pad // width * width

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba.core import config
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Cursor, Plan
 from nanostep.backends.jit._compile import specialised
 from nanostep.backends.jit._kernel import vector_bytes
-from nanostep.backends.jit.layout import make_net
+from nanostep.backends.jit._threads import most_threads, run_team
+from nanostep.backends.jit.layout import GROUP, MAX_TILE, make_net
 from nanostep.backends.jit.optimizers import hyperparameter_array, rule_of
 from nanostep.backends.jit.sample import is_small, weight_count
+from nanostep.backends.jit.team import TEAM_WORDS
 from nanostep.backends.jit.train import (
     mean_gradient,
     mean_loss,
@@ -23,6 +28,9 @@ from nanostep.backends.jit.train import (
 from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
+
+TEAM_FLOPS = 6e5
+"""Work of an update from which on a second thread may pay."""
 
 
 class Engine:
@@ -43,7 +51,17 @@ class Engine:
         return None
 
     def useful_threads(self, optimizer: Optimizer, plan: Plan, n: int) -> int:
-        return 1
+        if 6.0 * self.architecture.parameter_count * min(plan.batch, n) < TEAM_FLOPS:
+            return 1
+        return min(most_threads(), self._parts(plan, n))
+
+    def _parts(self, plan: Plan, n: int) -> int:
+        """Parts that a tile can be handed out in."""
+        return -(-min(plan.batch, n, self._net.tile) // GROUP)
+
+    def _members(self, plan: Plan, n: int) -> int:
+        """Threads that a call takes: as many as were asked for, if there is work for them."""
+        return 1 if config.DISABLE_JIT else min(plan.threads or 1, self._parts(plan, n))
 
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
         run = specialised(predict_rows, self._net)
@@ -70,6 +88,7 @@ class Engine:
     ) -> int:
         h = optimizer.hyperparameters()
         plain = optimizer.kind == "sgd" and not optimizer.slots and h["weight_decay"] == 0
+        self.threads = 1
         place = np.array([cursor.epoch, cursor.row, cursor.updates], np.int64)
         loss_sum = np.array([cursor.loss_sum])
         net, seed = self._net, np.uint64(plan.seed)
@@ -83,18 +102,38 @@ class Engine:
             memory = self._aligned(weight_count(net) * net.lanes)
             ended = run(net, h["lr"], seed, steps, theta__p, n, x, *targets, *rest, memory, *cursor.carry)
         elif plain and plan.batch <= net.tile:
+            members = self._members(plan, len(samples))
             run = specialised(train_descents, net)
-            ended = run(net, h["lr"], plan.batch, seed, steps, theta__p, *data, self._memory(0))
+            ended = self._share(run, members, net, h["lr"], plan.batch, seed, steps, theta__p, *data, self._memory(0))
         else:
-            rule = rule_of(optimizer, self.dtype)
+            rule, members = rule_of(optimizer, self.dtype), self._members(plan, len(samples))
             run = specialised(train_batches, net, rule)
-            ended = run(
-                net, rule, hyperparameter_array(optimizer), optimizer.kind == "adamw", plan.batch, seed, steps,
-                theta__p, slots__sp, *data, self._memory(len(slots__sp)),
+            ended = self._share(
+                run, members, net, rule, hyperparameter_array(optimizer), optimizer.kind == "adamw", plan.batch, seed,
+                steps, theta__p, slots__sp, *data, self._memory(len(slots__sp)),
             )  # fmt: skip
         cursor.epoch, cursor.row, cursor.updates = (int(value) for value in place)
         cursor.loss_sum = float(loss_sum[0])
         return ended
+
+    def _share(self, run: Any, members: int, *arguments: Any) -> int:
+        """Call a run by a team: the last arguments before memory, (place, loss_sum, epoch_loss), are each member's
+        own."""
+        *given, place, loss_sum, epoch_loss, memory = arguments
+        losses = np.empty(MAX_TILE // GROUP)
+        self.threads = members
+        if members == 1:
+            return int(run(*given, place, loss_sum, epoch_loss, memory, None, 0, 1, losses))
+        team = aligned(TEAM_WORDS, np.dtype(np.int64))
+        team[:] = 0
+
+        def work(number: int) -> int:
+            own = (place, loss_sum, epoch_loss)
+            if number > 0:
+                own = tuple(array.copy() for array in own)
+            return int(run(*given, *own, memory, team, number, members, losses))
+
+        return run_team(work, members)
 
     def _data(self, samples: Samples) -> tuple[int, Array, Array, Array]:
         """Return n and flat x, y and labels; the one that is not given is empty."""
@@ -106,11 +145,15 @@ class Engine:
         return self._aligned(self._net.memory_size(slots))
 
     def _aligned(self, count: int) -> Array:
-        """Return new memory, not cleared, that begins at a cache line: vectors that straddle two cost W4 a tenth."""
-        length = count * self.dtype.itemsize
-        memory = np.empty(length + 64, np.uint8)
-        start = -memory.ctypes.data % 64
-        return memory[start : start + length].view(self.dtype)
+        return aligned(count, self.dtype)
+
+
+def aligned(count: int, dtype: np.dtype) -> Array:
+    """Return new memory, not cleared, that begins at a cache line: vectors that straddle two cost W4 a tenth."""
+    length = count * dtype.itemsize
+    memory = np.empty(length + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    return memory[start : start + length].view(dtype)
 
 
 class _Memory:

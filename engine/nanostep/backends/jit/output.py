@@ -120,25 +120,28 @@ def output_cross_entropy(m: Any, rows: Any, width: int, stride: int, z: Any, y: 
     return total_of(m, total)
 
 
-def output_rows(m: Any, net: Net, memory: Any, rows: Any, y: Any) -> Any:
-    """Write d of the last layer for the first `rows` rows of the tile; return the sum of L."""
+def output_rows(m: Any, net: Net, memory: Any, rows: Any, y: Any, start: Any = 0, losses: Any = None) -> Any:
+    """Write d of the last layer for `rows` rows of the tile from `start` on, whose targets begin at y; return the sum
+    of L, and write that of each group of rows to `losses`."""
     s = net.layers[-1]
     loss, f, width, stride = net.loss, s.f, s.outputs, s.row
 
     def group(first: Any, count: Any, total: Any) -> list[Any]:
-        z, d, target = (memory + place + first * row for place, row in ((s.z, stride), (s.d, stride), (0, 0)))
+        z, d = (memory + at + (start + first) * stride for at in (s.z, s.d))
         target = y + first * width
         if f == "softmax" and loss == "cross_entropy":
             value = output_cross_entropy(m, count, width, stride, z, target, d)
         elif f != "softmax":
             value = output_loop(m, loss, f, count, width, stride, z, target, d)
         else:
-            a = memory + s.a + first * stride
+            a = memory + s.a + (start + first) * stride
             share = share_of(loss, width)
             activate_rows(m, f, count, width, stride, z, a)
             m.loop(0, count, 1, lambda b: m.store(d + b * stride + (s.out_pad - m.lanes), 0.0))
             delta_rows(m, loss, f, count, width, stride, share, z, a, target, d)
             value = sum_losses(m, loss, f, count, width, stride, z, a, target) * share
+        if losses is not None:
+            m.store_number(losses + (start + first) // GROUP, value)
         return [total + value]
 
     whole = rows // GROUP * GROUP

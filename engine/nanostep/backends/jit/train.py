@@ -17,6 +17,7 @@ from nanostep.backends.jit.layout import Net
 from nanostep.backends.jit.optimizers import Update, apply
 from nanostep.backends.jit.order import shuffle_kernel
 from nanostep.backends.jit.sample import pack_sample, sample_steps, unpack_sample
+from nanostep.backends.jit.team import Member, make_member, meet, packed_parts, part, shared_loss
 
 
 @dataclass
@@ -40,19 +41,26 @@ def over_tiles(m: Any, net: Net, rows: Any, body: Any, carried: Any = ()) -> Any
     return m.loop(0, rows, net.tile, tile, carried)
 
 
-def backward_tile(m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data) -> Any:
-    """Activations and deltas of a tile of samples from `place` of the order; return the sum of L."""
-    gather(m, net, memory, place, rows, data.shuffled, data.labelled, data.x, data.y, data.labels, data.order)
-    forward(m, net, memory, rows, data.x, place, data.shuffled)
-    return backward(m, net, memory, rows, data.y, place, data.shuffled | data.labelled)
+def backward_tile(m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, me: Member | None = None) -> Any:
+    """Activations and deltas of a tile of samples from `place` of the order; return the sum of L. All members are
+    done."""
+    low, high = part(m, me, rows)
+    shuffled, labelled, count = data.shuffled, data.labelled, high - low
+    gather(m, net, memory, place, count, shuffled, labelled, data.x, data.y, data.labels, data.order, low)
+    forward(m, net, memory, count, data.x, place, shuffled, low)
+    losses = None if me is None else me.losses
+    own = backward(m, net, memory, count, data.y, place, shuffled | labelled, low, losses)
+    meet(m, me)
+    return shared_loss(m, me, rows, own)
 
 
-def batch_gradient(m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data) -> Any:
-    """Packed gradient of the sum of L over `rows` samples from `place`; return that sum."""
+def batch_gradient(m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, me: Member | None = None) -> Any:
+    """This member's part of the packed gradient of the sum of L over `rows` samples from `place`; return that sum."""
 
     def tile(done: Any, count: Any, total: Any) -> Any:
-        loss = backward_tile(m, net, memory, place + done, count, data)
-        tile_gradient(m, net, memory, done > 0, count, data.x, place + done, data.shuffled)
+        loss = backward_tile(m, net, memory, place + done, count, data, me)
+        tile_gradient(m, net, memory, done > 0, count, data.x, place + done, data.shuffled, me)
+        m.when(done + count < rows, lambda: meet(m, me))
         return [total + loss]
 
     (total,) = over_tiles(m, net, rows, tile, [m.double(0.0)])
@@ -143,22 +151,35 @@ def finish(m: Any, net: Net, memory: Any, theta: Any, slots: Any, slot_count: An
 
 @kernel(fastmath=FASTMATH, returns="double")
 def descent_step(m: Any, net: Net, rate: Any, place: Any, rows: Any, x: Any, y: Any, labels: Any, order: Any,
-                 shuffled: Any, labelled: Any, memory: Any) -> Any:  # fmt: skip
+                 shuffled: Any, labelled: Any, memory: Any, team: Any, number: Any, members: Any,
+                 losses: Any) -> Any:  # fmt: skip
     """An update of plain SGD from a batch of at most a tile; return the sum of L before it."""
-    total = backward_tile(m, net, memory, place, rows, Data(x, y, labels, order, shuffled, labelled))
-    descend(m, net, memory, rows, x, place, shuffled, rate)
+    me = make_member(team, number, members, losses)
+    total = backward_tile(m, net, memory, place, rows, Data(x, y, labels, order, shuffled, labelled), me)
+    descend(m, net, memory, rows, x, place, shuffled, rate, me)
+    meet(m, me)
     return total
 
 
 @kernel(fastmath=FASTMATH, returns="double")
 def batch_step(m: Any, net: Net, rule: Choice, h: Any, decoupled: Any, t: Any, share: Any, place: Any, rows: Any,
-               x: Any, y: Any, labels: Any, order: Any, shuffled: Any, labelled: Any, memory: Any) -> Any:  # fmt: skip
+               x: Any, y: Any, labels: Any, order: Any, shuffled: Any, labelled: Any, memory: Any, team: Any,
+               number: Any, members: Any, losses: Any) -> Any:  # fmt: skip
     """An update by any optimiser from a batch of any size; return the sum of L before it."""
-    total = batch_gradient(m, net, memory, place, rows, Data(x, y, labels, order, shuffled, labelled))
-    params, grad, slots = memory + net.params, memory + net.grad, memory + net.slots
-    apply(Update(m, h, t, share, net.packed, net.packed, params, grad, slots), rule.names[0], decoupled)
-    refresh(m, net, memory)
+    me = make_member(team, number, members, losses)
+    total = batch_gradient(m, net, memory, place, rows, Data(x, y, labels, order, shuffled, labelled), me)
+    for at, count in packed_parts(m, net, me):
+        params, grad, slots = (memory + base + at for base in (net.params, net.grad, net.slots))
+        apply(Update(m, h, t, share, count, net.packed, params, grad, slots), rule.names[0], decoupled)
+    refresh(m, net, memory, me)
+    meet(m, me)
     return total
+
+
+@kernel(fastmath=FASTMATH)
+def meet_all(m: Any, net: Net, team: Any, members: Any) -> None:
+    """Wait for all members of a team, if there is one."""
+    meet(m, make_member(team, 0, members, None))
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
@@ -184,8 +205,8 @@ def train_samples(net, lr, seed, steps, theta, n, x__ni, y__no, labels__n, order
                   memory, carry, carried):  # fmt: skip
     """`steps` plain SGD steps on one sample each; see `train_descents`. One of y and labels is None.
 
-    Between calls within an epoch, carry keeps z of the first layer for the next sample; carried its row, or 0, the sum of
-    the losses, and a factor whose logarithm is still to be added to it, with those of the next samples.
+    Between calls within an epoch, carry keeps z of the first layer for the next sample; carried its row, or 0, the sum
+    of the losses, and a factor whose logarithm is still to be added to it, with those of the next samples.
     """
     shuffled, sums = order__n.size > 0, carried[1:]
     mode = flush_subnormals(net)
@@ -218,20 +239,38 @@ def train_samples(net, lr, seed, steps, theta, n, x__ni, y__no, labels__n, order
 
 @njit(fastmath=FASTMATH, **OPTIONS)
 def train_descents(net, lr, batch, seed, steps, theta, n, x__ni, y__no, labels__n, order__n, place, loss_sum,
-                   epoch_loss__e, memory):  # fmt: skip
+                   epoch_loss__e, memory, team, number, members, losses):  # fmt: skip
     """`steps` updates of plain SGD from batches of at most a tile; place = (epoch, row, updates) and loss_sum (1,) move
-    on. Return how many epochs ended."""
+    on. Return how many epochs ended. team is None, or the members share each update; see `team.Member`."""
     shuffled, labelled = order__n.size > 0, labels__n.size > 0
     mode = flush_subnormals(net)
-    begin(net, theta, theta, 0, memory)
+    if number == 0:
+        begin(net, theta, theta, 0, memory)
+    meet_all(net, team, members)
     ended = 0
     for _ in range(steps):
         row = place[1]
         if row == 0 and shuffled:
-            shuffle_kernel(seed, np.uint64(place[0]), order__n)
+            if number == 0:
+                shuffle_kernel(seed, np.uint64(place[0]), order__n)
+            meet_all(net, team, members)
         rows = min(batch, n - row)
         loss_sum[0] += descent_step(
-            net, lr / rows, row, rows, x__ni, y__no, labels__n, order__n, shuffled, labelled, memory
+            net,
+            lr / rows,
+            row,
+            rows,
+            x__ni,
+            y__no,
+            labels__n,
+            order__n,
+            shuffled,
+            labelled,
+            memory,
+            team,
+            number,
+            members,
+            losses,
         )
         place[2] += 1
         place[1] = row + rows
@@ -239,27 +278,32 @@ def train_descents(net, lr, batch, seed, steps, theta, n, x__ni, y__no, labels__
             epoch_loss__e[ended] = loss_sum[0] / n
             ended += 1
             place[0], place[1], loss_sum[0] = place[0] + 1, 0, 0.0
-    finish(net, memory, theta, theta, 0)
+    if number == 0:
+        finish(net, memory, theta, theta, 0)
     restore_mode(net, mode)
     return ended
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
 def train_batches(net, rule, h, decoupled, batch, seed, steps, theta, slots__sp, n, x__ni, y__no, labels__n, order__n,
-                  place, loss_sum, epoch_loss__e, memory):  # fmt: skip
+                  place, loss_sum, epoch_loss__e, memory, team, number, members, losses):  # fmt: skip
     """`steps` updates by any optimiser; see `train_descents`."""
     shuffled, labelled = order__n.size > 0, labels__n.size > 0
     mode = flush_subnormals(net)
-    begin(net, theta, slots__sp, slots__sp.shape[0], memory)
+    if number == 0:
+        begin(net, theta, slots__sp, slots__sp.shape[0], memory)
+    meet_all(net, team, members)
     ended = 0
     for _ in range(steps):
         row = place[1]
         if row == 0 and shuffled:
-            shuffle_kernel(seed, np.uint64(place[0]), order__n)
+            if number == 0:
+                shuffle_kernel(seed, np.uint64(place[0]), order__n)
+            meet_all(net, team, members)
         rows = min(batch, n - row)
         loss_sum[0] += batch_step(
             net, rule, h, decoupled, place[2] + 1, 1.0 / rows, row, rows, x__ni, y__no, labels__n, order__n, shuffled,
-            labelled, memory,
+            labelled, memory, team, number, members, losses,
         )  # fmt: skip
         place[2] += 1
         place[1] = row + rows
@@ -267,6 +311,7 @@ def train_batches(net, rule, h, decoupled, batch, seed, steps, theta, slots__sp,
             epoch_loss__e[ended] = loss_sum[0] / n
             ended += 1
             place[0], place[1], loss_sum[0] = place[0] + 1, 0, 0.0
-    finish(net, memory, theta, slots__sp, slots__sp.shape[0])
+    if number == 0:
+        finish(net, memory, theta, slots__sp, slots__sp.shape[0])
     restore_mode(net, mode)
     return ended
