@@ -16,7 +16,8 @@ from numba.core.imputils import lower_constant
 from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
 
 from nanostep.backends.jit import _interpreter
-from nanostep.backends.jit._machine import Machine, Place, Value
+from nanostep.backends.jit._machine import Machine
+from nanostep.backends.jit._values import Place, Value
 
 RESULTS = {None: types.void, "double": types.float64, "index": types.int64}
 

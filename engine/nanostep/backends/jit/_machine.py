@@ -11,163 +11,20 @@ that results do not depend on what LLVM finds worth fusing around it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
 
+from nanostep.backends.jit._control import Control
+from nanostep.backends.jit._values import INDEX, Place, Value
+
 BITS = {np.dtype(np.float32): 32, np.dtype(np.float64): 64}
-INDEX = ir.IntType(64)
 BOOL = ir.IntType(1)
 
-MODES = {
-    "x86_64": ("llvm.x86.sse.stmxcsr", "llvm.x86.sse.ldmxcsr", 0x8040),
-    "aarch64": ("llvm.aarch64.get.fpcr", "llvm.aarch64.set.fpcr", 1 << 24),
-}
-"""By processor: how the mode of the floating-point unit is read and written, and its bits that flush subnormals to
-0."""
 
-Body = Callable[..., Sequence["Value"] | None]
-
-
-class Value:
-    """A vector or a number that compiled code will have: reals, integers, or the flags of a comparison."""
-
-    __slots__ = ("factors", "ir", "m")
-
-    def __init__(self, m: Machine, value: Any, factors: tuple[Value, Value] | None = None) -> None:
-        self.m = m
-        self.ir = value
-        self.factors = factors
-
-    def __add__(self, other: Any) -> Value:
-        a, b = self.m.alike(self, other)
-        if not a.is_real:
-            return self.m.value(self.m.builder.add(a.ir, b.ir))
-        if b.factors is not None:
-            return self.m.fused(*b.factors, a)
-        if a.factors is not None:
-            return self.m.fused(*a.factors, b)
-        return self.m.real_operation("fadd", a, b)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Value:
-        a, b = self.m.alike(self, other)
-        if not a.is_real:
-            return self.m.value(self.m.builder.sub(a.ir, b.ir))
-        if b.factors is not None:
-            x, y = b.factors
-            return self.m.fused(-x, y, a)
-        if a.factors is not None:
-            return self.m.fused(*a.factors, -b)
-        return self.m.real_operation("fsub", a, b)
-
-    def __rsub__(self, other: Any) -> Value:
-        a, b = self.m.alike(other, self)
-        return a - b
-
-    def __mul__(self, other: Any) -> Value:
-        a, b = self.m.alike(self, other)
-        if not a.is_real:
-            return self.m.value(self.m.builder.mul(a.ir, b.ir))
-        result = self.m.real_operation("fmul", a, b)
-        result.factors = (a, b)
-        return result
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Value:
-        return self.m.real_operation("fdiv", *self.m.alike(self, other))
-
-    def __rtruediv__(self, other: Any) -> Value:
-        return self.m.real_operation("fdiv", *self.m.alike(other, self))
-
-    def __neg__(self) -> Value:
-        return self.m.value(self.m.builder.fneg(self.ir, flags=self.m.flags))
-
-    def __floordiv__(self, other: int) -> Value:
-        a, b = self.m.alike(self, other)
-        return self.m.value(self.m.builder.udiv(a.ir, b.ir))
-
-    def __and__(self, other: Any) -> Value:
-        a, b = self.m.alike(self, other)
-        return self.m.value(self.m.builder.and_(a.ir, b.ir))
-
-    __rand__ = __and__
-
-    def __or__(self, other: Any) -> Value:
-        a, b = self.m.alike(self, other)
-        return self.m.value(self.m.builder.or_(a.ir, b.ir))
-
-    __ror__ = __or__
-
-    def __invert__(self) -> Value:
-        return self.m.value(self.m.builder.not_(self.ir))
-
-    def __lshift__(self, count: int) -> Value:
-        a, b = self.m.alike(self, count)
-        return self.m.value(self.m.builder.shl(a.ir, b.ir))
-
-    def __rshift__(self, count: int) -> Value:
-        """Zeros come in from the left."""
-        a, b = self.m.alike(self, count)
-        return self.m.value(self.m.builder.lshr(a.ir, b.ir))
-
-    def __lt__(self, other: Any) -> Value:
-        return self.m.compare("<", self, other)
-
-    def __le__(self, other: Any) -> Value:
-        return self.m.compare("<=", self, other)
-
-    def __gt__(self, other: Any) -> Value:
-        return self.m.compare(">", self, other)
-
-    def __ge__(self, other: Any) -> Value:
-        return self.m.compare(">=", self, other)
-
-    def __eq__(self, other: Any) -> Value:  # type: ignore[override]
-        return self.m.compare("==", self, other)
-
-    def __ne__(self, other: Any) -> Value:  # type: ignore[override]
-        return self.m.compare("!=", self, other)
-
-    __hash__ = None  # type: ignore[assignment]
-
-    @property
-    def is_vector(self) -> bool:
-        return isinstance(self.ir.type, ir.VectorType)
-
-    @property
-    def element(self) -> Any:
-        """LLVM type of one lane."""
-        return self.ir.type.element if self.is_vector else self.ir.type
-
-    @property
-    def is_real(self) -> bool:
-        return not isinstance(self.element, ir.IntType)
-
-
-class Place:
-    """A place in an array: where a vector or a number is loaded from or stored to. ``place + i`` is i entries on."""
-
-    __slots__ = ("element", "ir", "m")
-
-    def __init__(self, m: Machine, pointer: Any, element: Any) -> None:
-        self.m, self.ir, self.element = m, pointer, element
-
-    def __add__(self, count: int | Value) -> Place:
-        if isinstance(count, int):
-            if count == 0:
-                return self
-            index = ir.Constant(INDEX, count)
-        else:
-            index = count.ir
-        return Place(self.m, self.m.builder.gep(self.ir, [index], source_etype=self.element), self.element)
-
-
-class Machine:
+class Machine(Control):
     """Emits instructions for one dtype and vector width.
 
     Attributes
@@ -297,15 +154,8 @@ class Machine:
     def _call(self, name: str, kind: Any, *arguments: Value) -> Value:
         return self._external(f"llvm.{name}.{_suffix(kind)}", kind, *(argument.ir for argument in arguments))
 
-    def _external(self, name: str, result: Any, *arguments: Any) -> Value:
-        module = self.builder.module
-        function = module.globals.get(name)
-        if function is None:
-            function = ir.Function(module, ir.FunctionType(result, [a.type for a in arguments]), name)
-        return self.value(self.builder.call(function, arguments))
-
     def select(self, flags: Value | bool, a: Any, b: Any) -> Value:
-        """A ? a : b for each lane."""
+        """For each lane, a if it is flagged, else b."""
         if isinstance(flags, bool):
             return a if flags else b
         if not isinstance(a, Value) and not isinstance(b, Value):
@@ -316,7 +166,7 @@ class Machine:
         return self.value(self.builder.select(flags.ir, a.ir, b.ir))
 
     def where(self, flags: Value, a: Value) -> Value:
-        """A in the lanes that are flagged, 0 in the others."""
+        """The lanes of a that are flagged, 0 in the others."""
         return self.select(flags, a, 0.0)
 
     def integer_where(self, flags: Value, number: int) -> Value:
@@ -368,7 +218,7 @@ class Machine:
         return self.value(self.builder.bitcast(bits.ir, kind))
 
     def scale_by_power(self, x: Value, n: Value) -> Value:
-        """X 2^n for whole n, rounded once; only where `scales`."""
+        """The product x 2^n for whole n, rounded once; only where `scales`."""
         name = "llvm.x86.avx512.mask.scalef." + ("ps" if self.dtype == np.float32 else "pd") + ".512"
         mask, current = ir.Constant(ir.IntType(self.lanes), -1), ir.Constant(ir.IntType(32), 4)
         return self._external(name, x.ir.type, x.ir, n.ir, ir.Constant(x.ir.type, None), mask, current)
@@ -376,7 +226,7 @@ class Machine:
     # -- Lanes -----------------------------------------------------------------------------------------------------
 
     def exchange(self, v: Value, distance: int) -> Value:
-        """V with lanes i and i ^ distance exchanged."""
+        """The vector with lanes i and i ^ distance exchanged."""
         return self._shuffle(v, [i ^ distance for i in range(self.lanes)])
 
     def lane(self, v: Value, i: int | Value) -> Value:
@@ -421,7 +271,7 @@ class Machine:
         self._external(name, nothing, v.ir, self._pointer(place, kind), *self._part(count))
 
     def keep_part(self, v: Value, count: int | Value | None) -> Value:
-        """V in the first `count` lanes, 0 in the others."""
+        """The first `count` lanes, 0 in the others."""
         return v if self._is_whole(count) else self.where(self.first_lanes(count), v)
 
     def _is_whole(self, count: int | Value | None) -> bool:
@@ -450,161 +300,6 @@ class Machine:
         kinds = [ir.Constant(ir.IntType(32), i) for i in (1, 3, 1)]
         byte = place.ir if place.ir.type.is_opaque else self.builder.bitcast(place.ir, ir.IntType(8).as_pointer())
         self._external("llvm.prefetch.p0", ir.VoidType(), byte, *kinds)
-
-    # -- Calls -----------------------------------------------------------------------------------------------------
-
-    def call_c(self, name: str, address: Value, *arguments: Value | Place) -> Value:
-        """Call a function of the C library that takes a pointer, given as a number, and more; return its status."""
-        pointer = self.builder.inttoptr(address.ir, ir.IntType(8).as_pointer())
-        return self._external(name, ir.IntType(32), pointer, *(argument.ir for argument in arguments))
-
-    def number_on_stack(self, x: float) -> Place:
-        """A place of its own for a float64 number."""
-        with self.builder.goto_entry_block():
-            slot = self.builder.alloca(ir.DoubleType())
-        self.builder.store(ir.Constant(ir.DoubleType(), x), slot)
-        return Place(self, slot, ir.DoubleType())
-
-    # -- Threads ---------------------------------------------------------------------------------------------------
-
-    def meet(self, team: Place, members: Value) -> None:
-        """Wait until all members of a team are here. The first word counts arrivals; the ninth, in the next cache line,
-        how often all have met. One who waits lets others run after a while."""
-        builder, one = self.builder, ir.Constant(INDEX, 1)
-        count, meetings = team.ir, (team + 8).ir
-        before = builder.load_atomic(meetings, "acquire", 8, typ=INDEX)
-        arrived = builder.add(builder.atomic_rmw("add", count, one, "acq_rel"), one)
-        here = builder.block
-        last, wait, spin, after = (builder.append_basic_block(name) for name in ("last", "wait", "spin", "met"))
-        builder.cbranch(builder.icmp_signed("==", arrived, members.ir), last, wait)
-        builder.position_at_end(last)
-        builder.store_atomic(ir.Constant(INDEX, 0), count, "monotonic", 8)
-        builder.store_atomic(builder.add(before, one), meetings, "release", 8)
-        builder.branch(after)
-        builder.position_at_end(wait)
-        turns = builder.phi(INDEX)
-        turns.add_incoming(ir.Constant(INDEX, 0), here)
-        now = builder.load_atomic(meetings, "acquire", 8, typ=INDEX)
-        builder.cbranch(builder.icmp_signed("==", now, before), spin, after)
-        builder.position_at_end(spin)
-        if self._processor() == "x86_64":
-            self._external("llvm.x86.sse2.pause", ir.VoidType())
-        turn = builder.add(turns, one)
-        often = builder.icmp_unsigned("==", builder.and_(turn, ir.Constant(INDEX, 63)), ir.Constant(INDEX, 0))
-        with builder.if_then(often):
-            self._external("sched_yield", ir.IntType(32))
-        turns.add_incoming(turn, builder.block)
-        builder.branch(wait)
-        builder.position_at_end(after)
-
-    # -- Mode ------------------------------------------------------------------------------------------------------
-
-    def flush_subnormals(self) -> Value:
-        """From here on subnormal numbers count as 0; return the mode before, for `restore_mode`."""
-        before = self._read_mode()
-        if before is None:
-            return self.index(0)
-        flush = ir.Constant(before.type, MODES[self._processor()][2])
-        self._write_mode(self.builder.or_(before, flush))
-        return self.value(before if before.type == INDEX else self.builder.zext(before, INDEX))
-
-    def restore_mode(self, before: Value) -> None:
-        """Put back what `flush_subnormals` returned."""
-        if self._processor() in MODES:
-            kind = ir.IntType(32) if self._processor() == "x86_64" else INDEX
-            self._write_mode(before.ir if kind == INDEX else self.builder.trunc(before.ir, kind))
-
-    def _processor(self) -> str:
-        return str(self.builder.module.triple).partition("-")[0]
-
-    def _slot(self) -> Any:
-        """Room for a word on the stack."""
-        with self.builder.goto_entry_block():
-            return self.builder.alloca(ir.IntType(32))
-
-    def _read_mode(self) -> Any:
-        read, _, _ = MODES.get(self._processor(), ("", "", 0))
-        if self._processor() == "x86_64":
-            slot = self._slot()
-            self._external(read, ir.VoidType(), slot)
-            return self.builder.load(slot, typ=ir.IntType(32))
-        return self._external(read, INDEX).ir if read else None
-
-    def _write_mode(self, mode: Any) -> None:
-        _, write, _ = MODES[self._processor()]
-        if self._processor() == "x86_64":
-            slot = self._slot()
-            self.builder.store(mode, slot)
-            self._external(write, ir.VoidType(), slot)
-        else:
-            self._external(write, ir.VoidType(), mode)
-
-    # -- Control ---------------------------------------------------------------------------------------------------
-
-    def loop(self, start: Any, stop: Any, step: int, body: Body, carried: Sequence[Value] = ()) -> list[Value]:
-        """For i in range(start, stop, step): carried = body(i, *carried). Return what is carried out of the last."""
-        builder = self.builder
-        first, end = self.index(start), self.index(stop)
-        before = builder.block
-        head, inside, after = (builder.append_basic_block(name) for name in ("loop", "body", "done"))
-        builder.branch(head)
-        builder.position_at_end(head)
-        i = builder.phi(INDEX)
-        i.add_incoming(first.ir, before)
-        phis = [builder.phi(value.ir.type) for value in carried]
-        for phi, value in zip(phis, carried, strict=True):
-            phi.add_incoming(value.ir, before)
-        builder.cbranch(builder.icmp_signed("<", i, end.ir), inside, after)
-        builder.position_at_end(inside)
-        results = body(self.value(i), *(self.value(phi) for phi in phis)) or ()
-        i.add_incoming(builder.add(i, ir.Constant(INDEX, step)), builder.block)
-        for phi, value in zip(phis, results, strict=True):
-            phi.add_incoming(value.ir, builder.block)
-        builder.branch(head).set_metadata("llvm.loop", self._as_written())
-        builder.position_at_end(after)
-        return [self.value(phi) for phi in phis]
-
-    def _as_written(self) -> Any:
-        """Metadata of a loop that is neither to be unrolled nor to be vectorised: both are in the text of the kernels,
-        and LLVM's attempts cost half of the time of compilation."""
-        module = self.builder.module
-        known = getattr(module, "nanostep_loop", None)
-        if known is None:
-            options = [
-                module.add_metadata([ir.MetaDataString(module, "llvm.loop.unroll.disable")]),
-                module.add_metadata(
-                    [ir.MetaDataString(module, "llvm.loop.vectorize.enable"), ir.Constant(ir.IntType(1), 0)]
-                ),
-            ]
-            known = ir.MDValue(module, options, name=str(len(module.metadata)))
-            known.operands = (known, *options)  # a loop's node begins with itself
-            module.nanostep_loop = known
-        return known
-
-    def when(
-        self, flag: Value | bool, then: Body, otherwise: Body | None = None, carried: Sequence[Value] = ()
-    ) -> list[Value]:
-        """Return then(*carried) if the flag is set, else otherwise(*carried), or what is carried."""
-        if isinstance(flag, bool):
-            chosen = then if flag else otherwise
-            return list(carried) if chosen is None else list(chosen(*carried) or [])
-        builder = self.builder
-        yes, no, after = (builder.append_basic_block(name) for name in ("then", "else", "after"))
-        builder.cbranch(flag.ir, yes, no)
-        ends = []
-        for block, branch in ((yes, then), (no, otherwise)):
-            builder.position_at_end(block)
-            results = list(carried) if branch is None else branch(*carried) or []
-            ends.append((results, builder.block))
-            builder.branch(after)
-        builder.position_at_end(after)
-        phis = []
-        for a, b in zip(ends[0][0], ends[1][0], strict=True):
-            phi = builder.phi(a.ir.type)
-            phi.add_incoming(a.ir, ends[0][1])
-            phi.add_incoming(b.ir, ends[1][1])
-            phis.append(self.value(phi))
-        return phis
 
 
 def _suffix(kind: Any) -> str:

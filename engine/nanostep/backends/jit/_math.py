@@ -120,7 +120,7 @@ def power_in_halves(m: Any, n: Any) -> tuple[Any, Any]:
 
 
 def times_power(m: Any, x: Any, whole: Any, n: Any) -> Any:
-    """X 2^n, rounded once"""
+    """The product x 2^n, rounded once"""
     if m.scales:
         return m.scale_by_power(x, whole)
     scale, rest = power_in_halves(m, n)
@@ -140,7 +140,7 @@ def magnitude(m: Any, x: Any) -> Any:
 
 
 def with_sign(m: Any, size: Any, x: Any) -> Any:
-    """Size with the sign of x"""
+    """A number of this size with the sign of x"""
     sign = m.bits(m.splat(-0.0))
     return m.reals((m.bits(size) & ~sign) | (m.bits(x) & sign))
 
@@ -253,12 +253,13 @@ def softplus(m: Any, x: Any) -> Any:
 
 
 def elu(m: Any, x: Any) -> Any:
-    """X, or e^x - 1 for x < 0"""
+    """The identity, or e^x - 1 for x < 0"""
     return m.select(x < 0.0, expm1_negative(m, x), x)
 
 
 def silu(m: Any, x: Any) -> Any:
-    """X / (1 + e^-x), or x e^x / (1 + e^x) for x < 0, where x e^x is rounded once, also below the normal range."""
+    """The quotient x / (1 + e^-x), or x e^x / (1 + e^x) for x < 0, where x e^x is rounded once, also below the normal
+    range."""
     minus = minus_abs(m, x)
     whole, n, r, square = reduce(m, minus)
     u = 1.0 + (r + square)

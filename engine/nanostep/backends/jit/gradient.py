@@ -68,7 +68,8 @@ def tile_gradient(
 
 
 def refresh_strip(m: Any, net: Net, s: LayerPlan, memory: Any, i: Any, inputs: int, o: Any, columns: int) -> None:
-    """W from wt for `inputs` <= lanes inputs from i and `columns` outputs from o, after the weights have changed."""
+    """Bring w up to date from wt for `inputs` <= lanes inputs from i and `columns` outputs from o, after the weights
+    have changed."""
     wt = memory + (net.params + s.wt) + i * s.row
     w = memory + s.w + i
 

@@ -18,7 +18,7 @@ Array = np.ndarray
 @kernel(fastmath=FASTMATH)
 def add_product(m: Any, static: Choice, rows: Any, n: Any, steps: Any, a: Any, a_row: Any, a_column: Any, b: Any,
                 c: Any) -> None:  # fmt: skip
-    """C (rows x n) += a (rows x steps) b (steps x n); a is read through two strides, so it may stand transposed."""
+    """c (rows x n) += a (rows x steps) b (steps x n); a is read through two strides, so it may stand transposed."""
 
     def row(i: Any) -> None:
         def columns(j: Any, part: Any) -> None:

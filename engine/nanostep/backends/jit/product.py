@@ -92,7 +92,7 @@ def column_of_tiles(m: Any, p: Product, column: int, vectors: int) -> None:
 
 
 def multiply(m: Any, p: Product) -> None:
-    """C = start + a b, or c += factor * a b if there is a factor"""
+    """Compute c = start + a b, or c += factor * a b if there is a factor."""
     wide = 4 if m.lanes * m.dtype.itemsize == 64 else 2
     column, whole = 0, wide * m.lanes
     if p.n >= 2 * whole:
