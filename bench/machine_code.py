@@ -21,6 +21,9 @@ SYMBOL = re.compile(r"^([0-9a-f]+)\s.{7}\s\S+\s+[0-9a-f]+\s+(?:\.hidden )?(\S+)$
 FMA = re.compile(r"^vfn?m(?:add|sub|addsub|subadd)(?:132|213|231)([ps])[sdh]$")
 ARITHMETIC = re.compile(r"^v?(?:add|sub|mul|min|max)([ps])[sd]$")
 DIVISION = re.compile(r"^v?(?:div|sqrt)[ps][sd]$")
+MATTERS = 0.01
+"""Share of the samples from which on a function's calls are listed."""
+
 PRODUCT = 3
 """Instructions to an FMA, at most, in a loop that counts as a matrix product."""
 
@@ -171,17 +174,19 @@ def calls_out(functions: Sequence[Function], all_functions: Sequence[Function]) 
     Procedure linkage stubs are outside; a call through a register is listed as "indirect".
     """
     own = {f.start for f in all_functions if not f.name.endswith("@plt")}
+    names = {f.name for f in all_functions}
     found: Counter[str] = Counter()
     for i in (i for f in functions for i in f.code if i.mnemonic.startswith("call")):
         if i.operands.startswith("*"):
             found["indirect"] += 1
         elif i.target not in own:
             named = TARGET.match(i.operands)
-            found[(named[2] if named and named[2] else "unknown").removesuffix("@plt")] += 1
-    return dict(found)
+            name = (named[2] if named and named[2] else "unknown").removesuffix("@plt")
+            found[name] += name not in names
+    return {name: number for name, number in found.items() if number}
 
 
-def describe(functions: Sequence[Function], addresses: Sequence[int], most: int = 3) -> dict[str, Any]:
+def describe(functions: Sequence[Function], addresses: Sequence[int], most: int = 6) -> dict[str, Any]:
     """Return what stands in the functions that were seen at work.
 
     Parameters
@@ -190,7 +195,7 @@ def describe(functions: Sequence[Function], addresses: Sequence[int], most: int 
         Of the whole file.
     addresses : sequence of int
         Where the processor was, sample by sample; those outside of the functions are ignored.
-    most : int, default=3
+    most : int, default=6
         How many loops are described, busiest first.
 
     Returns
@@ -198,9 +203,10 @@ def describe(functions: Sequence[Function], addresses: Sequence[int], most: int 
     dict
         The fields of `count` over all functions with a sample; at_work, the same over their basic blocks with a
         sample; in_products, the share of the samples in loops of which at least one instruction in `PRODUCT` is an FMA;
-        calls_out; origins, their source files; functions: name -> share of the samples; loops: the busiest innermost
-        loops, each with share, function and the fields of `count`, over those basic blocks that have a sample, because
-        a loop of one text for many cases contains much that a task never comes to.
+        calls_out, of functions with a share of at least `MATTERS`; origins, the source files; functions: name -> share
+        of the samples; loops: the busiest innermost loops, each with share, function and the fields of `count`, over
+        those basic blocks that have a sample, because a loop of one text for many cases contains much that a task never
+        comes to.
     """
     seen: Counter[str] = Counter()
     loops: dict[tuple[int, int, int], list[int]] = {}
@@ -223,7 +229,7 @@ def describe(functions: Sequence[Function], addresses: Sequence[int], most: int 
         **count(i for f in used.values() for i in f.code),
         "at_work": count(i for f in used.values() for i in f.blocks(inside)),
         "in_products": sum(products),
-        "calls_out": calls_out(list(used.values()), functions),
+        "calls_out": calls_out([f for f in used.values() if seen[f.name] >= MATTERS * total], functions),
         "origins": sorted({f.origin for f in used.values() if f.origin}),
         "functions": {name: hits / total for name, hits in seen.most_common()},
         "loops": busiest[:most],

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from nanostep.benchmark.machine_code import PRODUCT
 from nanostep.benchmark.results import Results, Row
 
 PARTS = {
@@ -64,7 +65,7 @@ def verdict(c: Row, numba: Row) -> str:
     if not apart(c, numba):
         return "no difference beyond the spread"
     ratio = numba.median / c.median
-    return f"c is faster by {ratio:.2f}" if ratio > 1 else f"numba is faster by {1 / ratio:.2f}"
+    return f"c is {ratio:.3g} times as fast" if ratio > 1 else f"numba is {1 / ratio:.3g} times as fast"
 
 
 def explain(results: Results, task: str, cores: int) -> str:
@@ -80,22 +81,32 @@ def explain(results: Results, task: str, cores: int) -> str:
         return f"{verdict(c, numba)}. Machine code not available: {reason}"
     ours, theirs = cut(c.median, codes["c"]), cut(numba.median, codes["numba"])
     differences = {name: theirs[name].time - ours[name].time for name in PARTS}
-    largest = max(PARTS, key=lambda name: abs(differences[name]))
-    error = math.hypot(ours[largest].error, theirs[largest].error)
-    listed = ", ".join(f"{name} {differences[name]:+.2g}" for name in PARTS)
-    sentence = f"{verdict(c, numba)}. numba minus c in {c.unit}: {listed}"
-    if abs(differences[largest]) < 2 * error:
-        sentence += f"; none is beyond twice the sampling error ({error:.1g})"
-    else:
-        sentence += f"; most arises in {PARTS[largest]} (sampling error {error:.1g})"
+    errors = {name: math.hypot(ours[name].error, theirs[name].error) for name in PARTS}
+    if not products_matter(codes):
+        # a single sample's sums stand between everything else
+        differences["other"] += differences.pop("products")
+    largest = max(differences, key=lambda name: abs(differences[name]))
+    error = errors[largest]
+    digits = max(0, -math.floor(math.log10(error))) if error else 2
+    listed = ", ".join(f"{name} {value:+.{digits}f}" for name, value in differences.items())
+    sentence = f"{verdict(c, numba)}. numba minus c in {c.unit}: {listed} (sampling error {error:.{digits}f})"
+    if not apart(c, numba):
+        largest = "products" if "products" in differences else "other"
+    elif abs(differences[largest]) > 2 * error:
+        sentence += f"; most arises in {PARTS[largest]}"
     return f"{sentence}. {_evidence(largest, codes['c'], codes['numba'])}"
+
+
+def products_matter(codes: dict[str, Any]) -> bool:
+    """Return True if both spend a good part of their samples in product loops."""
+    return min(codes["c"]["in_products"], codes["numba"]["in_products"]) >= LOOPS_MATTER
 
 
 def _evidence(part: str, c: dict[str, Any], numba: dict[str, Any]) -> str:
     """Return the numbers of the code that the largest difference is in."""
     if part == "outside":
         return f"Outside are: {_outside(c)} (c); {_outside(numba)} (numba)."
-    if part == "products" and min(c["in_products"], numba["in_products"]) >= LOOPS_MATTER:
+    if part == "products":
         return f"Busiest product loop: {_loop(c)} (c); {_loop(numba)} (numba)."
     return f"Seen at work: {_work(c)} (c); {_work(numba)} (numba)."
 
@@ -106,9 +117,9 @@ def _outside(code: dict[str, Any]) -> str:
 
 
 def product_loop(code: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the busiest of the loops with the largest share of FMAs; None if no loop has any."""
-    loops = [loop for loop in code.get("loops", ()) if loop["fma"]]
-    return max(loops, key=lambda loop: loop["share"] * sum(loop["fma"].values()) / loop["instructions"], default=None)
+    """Return the busiest loop that counts as a product; None if there is none among the busiest loops."""
+    loops = [loop for loop in code.get("loops", ()) if PRODUCT * sum(loop["fma"].values()) >= loop["instructions"]]
+    return max(loops, key=lambda loop: loop["share"], default=None)
 
 
 def _loop(code: dict[str, Any]) -> str:
