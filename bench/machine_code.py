@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import shutil
 import subprocess
@@ -97,6 +98,8 @@ class Function:
 
 def unavailable() -> str:
     """Return why there is no machine code to be had here, or ""."""
+    if platform.machine().lower() not in ("x86_64", "amd64"):
+        return f"only x86 instructions are known, this is {platform.machine()}"
     return "" if shutil.which("objdump") else "objdump (binutils) is not installed"
 
 

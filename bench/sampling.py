@@ -121,7 +121,7 @@ def profile(task: str, backend: str, samples: int = SAMPLES) -> dict[str, Any]:
     try:
         with tempfile.TemporaryDirectory() as directory:
             return _profile(task, backend, samples, Path(directory))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, StopIteration) as error:
         return {"unavailable": f"{type(error).__name__}: {error}"}
 
 

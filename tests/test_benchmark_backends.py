@@ -106,8 +106,11 @@ def test_what_was_seen_at_work():
 
 def test_without_objdump_there_is_a_reason(monkeypatch):
     monkeypatch.setattr(machine_code.shutil, "which", lambda name: None)
-    assert "objdump" in sampling.unavailable() or "/proc" in sampling.unavailable()
+    monkeypatch.setattr(machine_code.platform, "machine", lambda: "x86_64")
+    assert "objdump" in machine_code.unavailable()
     assert sampling.profile("W1", "c")["unavailable"]
+    monkeypatch.setattr(machine_code.platform, "machine", lambda: "aarch64")
+    assert "aarch64" in machine_code.unavailable()
 
 
 @pytest.mark.skipif(bool(sampling.unavailable()), reason="needs Linux and objdump")
