@@ -143,6 +143,11 @@ def test_functions_may_be_a_global_too() -> None:
     assert forward(net.theta, np.ones(2), np.empty(1), fns.workspace()) == pytest.approx(net.predict([1.0, 1.0])[0])
 
 
+@njit
+def one_step(fns, theta, x, y, lr, work):
+    return fns.step(theta, x, y, lr, work)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -156,7 +161,63 @@ def test_wrong_types_are_refused_when_code_is_compiled(change: dict, message: st
     fns = ns.Network([2, 3, 1]).jit()
     given = {"theta": np.ones(13), "x": np.ones(2), "y": np.ones(1), **change}
     with pytest.raises(TypingError, match=message):
-        fns.step(given["theta"], given["x"], given["y"], 0.1, fns.workspace())
+        one_step(fns, given["theta"], given["x"], given["y"], 0.1, fns.workspace())
+
+
+ARGUMENTS = {
+    "forward": ("theta", "x", "out", "work"),
+    "step": ("theta", "x", "y", "lr", "work"),
+    "loss": ("theta", "x", "y", "work"),
+    "gradient": ("theta", "x", "y", "grad", "work"),
+    "update": ("theta", "grad", "slots", "t"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        *((name, wrong) for name, wanted in ARGUMENTS.items() for wrong in wanted if wrong != "lr"),
+        ("loss", "rows"),
+        ("gradient", "rows"),
+    ],
+)
+def test_wrong_sizes_are_refused_when_python_calls(name: str, wrong: str) -> None:
+    net = ns.Network([2, 3, 1], backend="numpy")
+    fns = net.jit(ns.Adam())
+    rows = () if name in ("forward", "step") else (4,)
+    arrays = {
+        "theta": net.theta.copy(), "x": np.ones((*rows, 2)), "y": np.ones((*rows, 1)), "grad": np.zeros(13),
+        "out": np.zeros(1), "slots": fns.slots(), "work": fns.workspace(), "lr": 0.1, "t": 1,
+    }  # fmt: skip
+    if wrong == "rows":
+        arrays["x"], arrays["y"] = np.ones((0, 2)), np.ones((0, 1))
+    elif wrong == "t":
+        arrays["t"] = 0
+    else:
+        arrays[wrong] = arrays[wrong][..., :-1] if arrays[wrong].ndim < 2 else arrays[wrong][:, :-1].copy()
+    before = arrays["theta"].copy()
+    with pytest.raises(ValueError, match="x has no rows" if wrong == "rows" else wrong):
+        getattr(fns, name)(*(arrays[argument] for argument in ARGUMENTS[name]))
+    np.testing.assert_array_equal(arrays["theta"], before)
+
+
+def test_class_numbers_out_of_range_are_refused_when_python_calls() -> None:
+    net = ns.Network([2, 3], output="softmax", loss="cross_entropy", backend="numpy")
+    fns, theta = net.jit(), net.theta.copy()
+    for y in (3, -1):
+        with pytest.raises(ValueError, match="accepted are 0 to 2"):
+            fns.step(theta, np.ones(2), y, 0.1, fns.workspace())
+    with pytest.raises(TypeError, match="x must be a NumPy array"):
+        fns.step(theta, [1.0, 2.0], 1, 0.1, fns.workspace())
+    np.testing.assert_array_equal(theta, net.theta)
+
+
+def test_read_only_arrays_are_not_written() -> None:
+    net = ns.Network([2, 3, 1], backend="numpy")
+    fns, theta = net.jit(), net.theta.copy()
+    theta.setflags(write=False)
+    with pytest.raises(TypingError, match="theta must be writable"):
+        fns.step(theta, np.ones(2), np.ones(1), 0.1, fns.workspace())
 
 
 def test_jit_checks_its_optimizer() -> None:

@@ -20,6 +20,7 @@ from nanostep.backends.jit._kernel import Static, StaticType, register_static, v
 from nanostep.backends.jit.layout import Net, make_net
 from nanostep.backends.jit.optimizers import hyperparameter_array
 from nanostep.backends.jit.row import row_size
+from nanostep.jit.checks import check_call
 from nanostep.jit.functions import (
     forward_row,
     gradient_batch,
@@ -126,6 +127,7 @@ class JittedNetwork(Static):
         self._run("update", theta, grad, slots, t)
 
     def _run(self, name: str, *arguments: Any) -> Any:
+        check_call(self.net.architecture, self.work_size, self.slot_count, name, arguments)
         if config.DISABLE_JIT:
             return _interpret(self, name, *arguments)
         return specialised(RUNNERS[name], self)(self, *arguments)
@@ -159,10 +161,16 @@ class JittedType(StaticType):
 register_static(JittedNetwork, JittedType)
 
 
+WRITTEN = frozenset({"grad", "out", "slots", "theta", "work"})
+"""Arrays that some method writes; forward and loss read theta only, but a read-only theta is a mistake there too."""
+
+
 def _check(fns: JittedType, **arrays: Any) -> None:
-    """Raise a typing error unless all are contiguous arrays of the network's dtype."""
+    """Raise a typing error unless all are contiguous arrays of the network's dtype, writable where one is written."""
     for name, kind in arrays.items():
         expected = types.float32 if fns.static.dtype == np.float32 else types.float64
+        if isinstance(kind, types.Array) and name in WRITTEN and not kind.mutable:
+            raise TypingError(f"{name} must be writable; got {kind}")
         if not isinstance(kind, types.Array) or kind.dtype != expected or kind.layout != "C":
             raise TypingError(f"{name} must be a C-contiguous array of {expected}; got {kind}")
 

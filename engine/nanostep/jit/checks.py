@@ -1,0 +1,62 @@
+"""What the methods of `JittedNetwork` check when Python calls them: the compiled code trusts the sizes it is given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nanostep.architecture import Architecture
+
+
+def check_call(architecture: Architecture, work_size: int, slot_count: int, name: str, arguments: tuple) -> None:
+    """Raise TypeError or ValueError unless the arguments of method `name` are arrays of the sizes that its code uses.
+
+    dtypes, contiguity and writability are in the arrays' types, which Numba checks when it compiles.
+    """
+    parameters, inputs, outputs = architecture.parameter_count, architecture.inputs, architecture.outputs
+    if name == "update":
+        theta, grad, slots, t = arguments
+        _check_shape("grad", grad, (parameters,))
+        _check_shape("slots", slots, (slot_count, parameters))
+        if int(t) < 1:
+            raise ValueError(f"t counts updates from 1; got {t}")
+    elif name == "forward":
+        theta, x, out, work = arguments
+        _check_shape("x", x, (inputs,))
+        _check_shape("out", out, (outputs,))
+        _check_work(work, work_size)
+    else:
+        theta, x, y, *rest = arguments
+        _check_shape("x", x, (inputs,) if np.ndim(x) == 1 and name == "step" else (len(x) if np.ndim(x) else 1, inputs))
+        if x.ndim == 2 and len(x) == 0:
+            raise ValueError("x has no rows; at least one is needed")
+        _check_targets(y, x.shape[:-1], outputs)
+        if name == "gradient":
+            _check_shape("grad", rest[0], (parameters,))
+        _check_work(rest[-1], work_size)
+    _check_shape("theta", theta, (parameters,))
+
+
+def _check_shape(name: str, value: Any, shape: tuple[int, ...]) -> None:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"{name} must be a NumPy array; got {type(value).__name__}")
+    if value.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}; got {value.shape}")
+
+
+def _check_work(work: Any, size: int) -> None:
+    if not isinstance(work, np.ndarray) or work.ndim != 1 or len(work) < size:
+        raise ValueError(f"work must be what workspace() returns, {size} numbers; got {np.shape(work)}")
+
+
+def _check_targets(y: Any, rows: tuple[int, ...], outputs: int) -> None:
+    """Rows of targets, or class numbers within range."""
+    if np.asarray(y).dtype.kind not in "iu":
+        _check_shape("y", y, (*rows, outputs))
+        return
+    labels = np.asarray(y)
+    if labels.shape != rows:
+        raise ValueError(f"y must hold a class number for each row, shape {rows}; got {labels.shape}")
+    if labels.min() < 0 or labels.max() >= outputs:
+        raise ValueError(f"y has class numbers from {labels.min()} to {labels.max()}; accepted are 0 to {outputs - 1}")
