@@ -51,8 +51,20 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "adam-amsgrad": Adam(lr=0.02, betas=(0.7, 0.6), eps=1e-3, amsgrad=True),
     "adamw": AdamW(lr=0.01, weight_decay=0.2),
     "adamw-amsgrad": AdamW(lr=0.02, betas=(0.7, 0.6), eps=1e-3, weight_decay=0.1, amsgrad=True),
+    "sgd-l1-clip": SGD(lr=0.05, l1=0.02, clip_norm=0.25),
+    "sgd-clip-value": SGD(lr=0.05, momentum=0.6, weight_decay=0.1, clip_value=0.05),
+    "sgd-velocity": SGD(lr=0.05, momentum=0.8, nesterov=True, weight_decay=0.1, l1=0.02, velocity_with_rate=True),
+    "rmsprop-l1-clip": RMSprop(lr=0.01, eps=1e-2, l1=0.05, clip_norm=0.25),
+    "rmsprop-clip-value": RMSprop(lr=0.01, eps=1e-2, momentum=0.5, clip_value=0.05),
+    "adam-l1-clip": Adam(lr=0.01, eps=1e-2, l1=0.05, clip_norm=0.25),
+    "adam-clip-value": Adam(lr=0.01, eps=1e-2, clip_value=0.05, epsilon_hat=True),
+    "adamw-l1-clip": AdamW(lr=0.01, eps=1e-2, l1=0.5, clip_norm=0.25),
+    "adamw-clip-value": AdamW(lr=0.01, eps=1e-2, clip_value=0.05, epsilon_hat=True),
 }
 """Every variant of every optimiser; together they set each hyper-parameter to something other than its default."""
+
+NOT_IN_PYTORCH = frozenset({"sgd-velocity", "adam-clip-value", "adamw-clip-value"})
+"""Of `OPTIMIZERS`: forms of scikit-learn, whose loss curves the tests of the estimators follow."""
 
 KINKED = frozenset({"relu", "leaky_relu"})
 
@@ -135,4 +147,5 @@ def cast(samples: Samples, dtype: np.dtype) -> Samples:
         samples.x.astype(dtype),
         None if samples.y is None else samples.y.astype(dtype),
         None if samples.labels is None else samples.labels.copy(),
+        None if samples.weight is None else samples.weight.astype(dtype),
     )

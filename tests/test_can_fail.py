@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from conformance.goldens import check_golden_gradient, check_golden_trajectory, 
 from conformance.operations import POISON, Function, check_operation, check_propagates_nan, reference_function
 from conformance.rows import check_declined, check_rows
 from conformance.runs import (
+    EXTRAS,
     TOLERANCE,
     EngineType,
     RunCase,
@@ -21,9 +23,11 @@ from conformance.runs import (
     check_cuts,
     check_forward,
     check_gradient,
+    check_jacobian,
     check_labels,
     check_training,
     check_training_effects,
+    check_weights,
 )
 from nanostep.architecture import make_architecture
 from nanostep.backends.contract import OPERATIONS, Operation
@@ -87,6 +91,7 @@ def test_hiding_nan_is_rejected(name: str) -> None:
 HIDDEN = RunCase(make_architecture([3, 9, 5, 2], ["silu", "elu"], "identity", "huber"), 25)
 CLASSES = RunCase(make_architecture([4, 16, 3], "tanh", "softmax", "cross_entropy"), 11)
 COUNTS = RunCase(make_architecture([4, 3, 2], "tanh", "identity", "poisson"), 6)
+FITTED = make_architecture([3, 5, 4, 2], ["tanh", "silu"], "sigmoid", "half_squared_error")
 MANY = RunCase(make_architecture([2, 1], "tanh", "identity", "half_squared_error"), 5000)
 BATCHES = Schedule("sgd", batch=4, shuffle=True, steps=16)
 MOMENTS = Schedule("adam", batch=4, shuffle=True, steps=16)
@@ -127,6 +132,20 @@ def labels(engine: EngineType) -> None:
 def training(engine: EngineType) -> None:
     check_training(engine, HIDDEN, BATCHES, "float64")
     check_training(engine, HIDDEN, MOMENTS, "float64")
+
+
+def extras(engine: EngineType) -> None:
+    for name in EXTRAS:
+        check_training(engine, HIDDEN, replace(BATCHES, extras=name), "float64")
+        check_training(engine, CLASSES, replace(MOMENTS, extras=name), "float64")
+
+
+def weights(engine: EngineType) -> None:
+    check_weights(engine, CLASSES, "float64")
+
+
+def jacobian(engine: EngineType) -> None:
+    check_jacobian(engine, replace(HIDDEN, architecture=FITTED), "float64")
 
 
 def effects(engine: EngineType) -> None:
@@ -195,6 +214,20 @@ CHECKS: dict[Callable[[EngineType], None], tuple[EngineType, ...]] = {
         wrong_engines.LossAfterTheEpoch,
         wrong_engines.LosesAnEpoch,
     ),
+    extras: (
+        wrong_engines.SameRateForever,
+        wrong_engines.NeverDrops,
+        wrong_engines.DropsTheSameInEveryUpdate,
+        wrong_engines.KeptUnitsAreNotMultiplied,
+        wrong_engines.NeverSmooths,
+        wrong_engines.NoPenalty,
+        wrong_engines.PenaltyOfFullBatches,
+        wrong_engines.LossIsNotScaled,
+        wrong_engines.EverySampleCountsTheSame,
+        wrong_engines.BatchesAreDividedByTheirRows,
+    ),
+    weights: (wrong_engines.EverySampleCountsTheSame,),
+    jacobian: (wrong_engines.JacobianOfTheFirstOutput, wrong_engines.JacobianOfZ),
     effects: (
         wrong_engines.TrainingWritesBeyondTheta,
         wrong_engines.TrainingScalesTheData,

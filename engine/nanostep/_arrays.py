@@ -32,11 +32,14 @@ class Samples:
     y : ndarray, shape (n, outputs), or None
     labels : ndarray of int64, shape (n,), or None
         Class numbers in [0, outputs); stands for one-hot rows of y.
+    weight : ndarray, shape (n,), or None
+        What each sample counts, >= 0; None for 1.
     """
 
     x: np.ndarray
     y: np.ndarray | None
     labels: np.ndarray | None
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.x)

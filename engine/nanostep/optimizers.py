@@ -1,26 +1,44 @@
 """Optimisers: their hyper-parameters and the names of the arrays (slots) they keep for each parameter.
 
 Formulas and defaults are those of PyTorch 2.x (``torch.optim``); each backend implements them in its ``optimizers``
-module. An optimiser here holds hyper-parameters only. The running state (slots, number of updates) belongs to the
-network that trains with it: it goes on while the same optimiser object is used and starts afresh with another one.
+module. ``grad`` in them is the gradient after clipping, as by ``torch.nn.utils.clip_grad_norm_`` and
+``clip_grad_value_``, and ``penalty`` is ``weight_decay * theta + l1 * sign(theta)``, with sign(0) = 0.
+
+An optimiser here holds hyper-parameters only. The running state (slots, number of updates) belongs to the network that
+trains with it: it goes on while the same optimiser object is used and starts afresh with another one.
 Hyper-parameters may be changed between calls (``optimizer.lr = 1e-3``) without losing the state.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
 
 from nanostep._checks import check_bool, check_real
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 
+@dataclass
 class Optimizer:
-    """Base class: what the training loop needs to know of an optimiser."""
+    """Base class: what the training loop needs to know of an optimiser, and what all of them take by keyword.
+
+    Parameters
+    ----------
+    l1 : float, default=0
+        L1 penalty, >= 0, on biases too (as weight_decay): adds l1 * sign(theta) to the gradient.
+    clip_norm : float, optional
+        Largest norm, > 0, of the whole gradient: it is multiplied by ``min(1, clip_norm / (norm + 1e-6))``.
+    clip_value : float, optional
+        Largest size, > 0, of each entry of the gradient. Give one of the two.
+    """
 
     kind: ClassVar[str]
     lr: float
+    l1: float = field(default=0.0, kw_only=True)
+    clip_norm: float | None = field(default=None, kw_only=True)
+    clip_value: float | None = field(default=None, kw_only=True)
 
     def check(self) -> None:
         """Raise TypeError or ValueError if a hyper-parameter is not acceptable."""
@@ -32,8 +50,19 @@ class Optimizer:
         return ()
 
     def hyperparameters(self) -> dict[str, float]:
-        """Every field as a number, flags as 0 or 1; absent fields of other optimisers count as 0."""
-        raise TypeError(f"{type(self).__name__} is not an optimiser")
+        """Every field as a number, flags as 0 or 1, None as 0; absent fields of other optimisers count as 0."""
+        return {
+            "lr": float(self.lr),
+            "l1": float(self.l1),
+            "clip_norm": float(self.clip_norm or 0.0),
+            "clip_value": float(self.clip_value or 0.0),
+        }
+
+    def at_rate(self, lr: float) -> Self:
+        """Return a copy with this learning rate, which may be 0, unchecked."""
+        other = copy(self)
+        other.lr = lr
+        return other
 
 
 HYPERPARAMETERS = (
@@ -48,6 +77,11 @@ HYPERPARAMETERS = (
     "beta1",
     "beta2",
     "amsgrad",
+    "l1",
+    "clip_norm",
+    "clip_value",
+    "velocity_with_rate",
+    "epsilon_hat",
 )
 """Every hyper-parameter of every optimiser: the fields of C's ``nst_optimizer`` and the order of the jit kernels."""
 
@@ -55,14 +89,23 @@ HYPERPARAMETERS = (
 def _check_common(optimizer: SGD | RMSprop | Adam) -> None:
     check_real("lr", optimizer.lr, 0.0, open_low=True)
     check_real("weight_decay", optimizer.weight_decay, 0.0)
+    check_real("l1", optimizer.l1, 0.0)
+    for name in ("clip_norm", "clip_value"):
+        if getattr(optimizer, name) is not None:
+            check_real(name, getattr(optimizer, name), 0.0, open_low=True)
+    if optimizer.clip_norm is not None and optimizer.clip_value is not None:
+        raise ValueError(
+            f"give clip_norm or clip_value, not both; got clip_norm={optimizer.clip_norm!r} "
+            f"and clip_value={optimizer.clip_value!r}"
+        )
 
 
 @dataclass
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum, as ``torch.optim.SGD``.
 
-    ``g = grad + weight_decay * theta``; with momentum ``v = momentum * v + (1 - dampening) * g`` (``v = g`` at the
-    first update), then ``g = g + momentum * v`` with Nesterov or ``g = v`` without; ``theta = theta - lr * g``.
+    ``g = grad + penalty``; with momentum ``v = momentum * v + (1 - dampening) * g`` (``v = g`` at the first update),
+    then ``g = g + momentum * v`` with Nesterov or ``g = v`` without; ``theta = theta - lr * g``.
 
     Parameters
     ----------
@@ -75,6 +118,11 @@ class SGD(Optimizer):
     weight_decay : float, default=0
         L2 penalty, >= 0, on biases too (as PyTorch).
     dampening : float, default=0
+    velocity_with_rate : bool, default=False
+        Put ``lr * g`` in place of g, and 1 in place of lr in the last formula, so that a velocity keeps the rates that
+        it was gathered with when the rate changes (as in Sutskever et al., TensorFlow and scikit-learn).
+    l1, clip_norm, clip_value
+        See `Optimizer`.
 
     Source: Sutskever et al., 2013, in the form documented for ``torch.optim.SGD``.
     """
@@ -85,6 +133,7 @@ class SGD(Optimizer):
     nesterov: bool = False
     weight_decay: float = 0.0
     dampening: float = 0.0
+    velocity_with_rate: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         self.check()
@@ -93,6 +142,7 @@ class SGD(Optimizer):
         _check_common(self)
         check_real("momentum", self.momentum, 0.0)
         check_real("dampening", self.dampening)
+        check_bool("velocity_with_rate", self.velocity_with_rate)
         if check_bool("nesterov", self.nesterov) and (self.momentum == 0 or self.dampening != 0):
             raise ValueError("nesterov=True needs momentum > 0 and dampening = 0")
 
@@ -102,11 +152,12 @@ class SGD(Optimizer):
 
     def hyperparameters(self) -> dict[str, float]:
         return {
-            "lr": float(self.lr),
+            **super().hyperparameters(),
             "momentum": float(self.momentum),
             "dampening": float(self.dampening),
             "nesterov": float(self.nesterov),
             "weight_decay": float(self.weight_decay),
+            "velocity_with_rate": float(self.velocity_with_rate),
         }
 
 
@@ -114,7 +165,7 @@ class SGD(Optimizer):
 class RMSprop(Optimizer):
     """RMSprop, as ``torch.optim.RMSprop``.
 
-    ``g = grad + weight_decay * theta``; ``s = alpha * s + (1 - alpha) * g^2``; centred:
+    ``g = grad + penalty``; ``s = alpha * s + (1 - alpha) * g^2``; centred:
     ``m = alpha * m + (1 - alpha) * g`` and ``d = sqrt(max(s - m^2, 0)) + eps``, otherwise ``d = sqrt(s) + eps``; with
     momentum ``v = momentum * v + g / d`` and ``theta = theta - lr * v``, otherwise ``theta = theta - lr * g / d``.
 
@@ -128,6 +179,8 @@ class RMSprop(Optimizer):
     weight_decay : float, default=0
     momentum : float, default=0
     centered : bool, default=False
+    l1, clip_norm, clip_value
+        See `Optimizer`.
 
     Source: Tieleman & Hinton, 2012, lecture 6.5; centred form of Graves, 2013, arXiv:1308.0850.
     """
@@ -157,7 +210,7 @@ class RMSprop(Optimizer):
 
     def hyperparameters(self) -> dict[str, float]:
         return {
-            "lr": float(self.lr),
+            **super().hyperparameters(),
             "alpha": float(self.alpha),
             "eps": float(self.eps),
             "weight_decay": float(self.weight_decay),
@@ -170,7 +223,7 @@ class RMSprop(Optimizer):
 class Adam(Optimizer):
     """Adam, as ``torch.optim.Adam``; weight decay is an L2 penalty added to the gradient.
 
-    ``g = grad + weight_decay * theta``; ``m = beta1 * m + (1 - beta1) * g``; ``v = beta2 * v + (1 - beta2) * g^2``;
+    ``g = grad + penalty``; ``m = beta1 * m + (1 - beta1) * g``; ``v = beta2 * v + (1 - beta2) * g^2``;
     ``theta = theta - lr / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + eps)``; with AMSGrad the largest v so far
     stands for v in the last formula.
 
@@ -182,6 +235,12 @@ class Adam(Optimizer):
     eps : float, default=1e-8
     weight_decay : float, default=0
     amsgrad : bool, default=False
+    epsilon_hat : bool, default=False
+        Do not correct the square root that eps is added to:
+        ``theta = theta - lr * sqrt(1 - beta2^t) / (1 - beta1^t) * m / (sqrt(v) + eps)``, the form that section 2 of the
+        paper gives with epsilon hat (as in TensorFlow and scikit-learn).
+    l1, clip_norm, clip_value
+        See `Optimizer`.
 
     Source: Kingma & Ba, 2015, arXiv:1412.6980; AMSGrad: Reddi et al., 2018, arXiv:1904.09237.
     """
@@ -192,6 +251,7 @@ class Adam(Optimizer):
     eps: float = 1e-8
     weight_decay: float = 0.0
     amsgrad: bool = False
+    epsilon_hat: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         self.check()
@@ -204,6 +264,7 @@ class Adam(Optimizer):
             check_real(f"betas[{i}]", beta, 0.0, 1.0, open_high=True)
         check_real("eps", self.eps, 0.0)
         check_bool("amsgrad", self.amsgrad)
+        check_bool("epsilon_hat", self.epsilon_hat)
 
     @property
     def slots(self) -> tuple[str, ...]:
@@ -211,18 +272,20 @@ class Adam(Optimizer):
 
     def hyperparameters(self) -> dict[str, float]:
         return {
-            "lr": float(self.lr),
+            **super().hyperparameters(),
             "beta1": float(self.betas[0]),
             "beta2": float(self.betas[1]),
             "eps": float(self.eps),
             "weight_decay": float(self.weight_decay),
             "amsgrad": float(self.amsgrad),
+            "epsilon_hat": float(self.epsilon_hat),
         }
 
 
 @dataclass
 class AdamW(Adam):
-    """Adam with decoupled weight decay, as ``torch.optim.AdamW``: ``theta = theta * (1 - lr * weight_decay)`` first.
+    """Adam with decoupled penalties, as ``torch.optim.AdamW``: ``theta = theta - lr * l1 * sign(theta)`` and then
+    ``theta = theta * (1 - lr * weight_decay)`` come first, and ``g = grad``.
 
     Same parameters as `Adam`, except that ``weight_decay`` is 1e-2 by default.
 

@@ -7,8 +7,9 @@ reference's engine in high precision.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from conformance.arguments import Guarded, guard
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Cursor, Engine, Plan
-from nanostep.backends.reference import networks
+from nanostep.backends.reference import networks, order
 from nanostep.optimizers import SGD
 
 EngineType = type[Engine]
@@ -41,16 +42,60 @@ class RunCase:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a training run does with a case."""
+    """What a training run does with a case; `extras` names one of `EXTRAS`."""
 
     optimizer: str
     batch: int
     shuffle: bool
     steps: int
     seed: int = 3
+    extras: str = ""
 
-    def plan(self) -> Plan:
-        return Plan(batch=self.batch, shuffle=self.shuffle, seed=self.seed, threads=THREADS)
+    def plan(self, hidden: int, begin: int = 0) -> Plan:
+        """Return the plan of a call that begins after `begin` steps, for a network with so many hidden layers."""
+        fields = dict(EXTRAS[self.extras])
+        if "rates" in fields:
+            fields["rates"] = rates(self.steps)[begin:]
+        if "dropout" in fields:
+            fields["dropout"] = fields["dropout"][:hidden]
+        return Plan(batch=self.batch, shuffle=self.shuffle, seed=self.seed, threads=THREADS, **fields)
+
+
+EXTRAS: dict[str, dict[str, Any]] = {
+    "": {},
+    "rates": {"rates": True},
+    "dropout": {"dropout": (0.5, 0.2, 0.0, 0.9)},
+    "smoothing": {"smoothing": 0.2},
+    "alpha": {"alpha": 0.5},
+    "scale": {"scale": 2.5},
+    "weights": {},
+    "weights-mean": {"batch_mean": True},
+    "everything": {
+        "rates": True,
+        "dropout": (0.3, 0.4, 0.5, 0.6),
+        "smoothing": 0.1,
+        "alpha": 0.3,
+        "scale": 0.5,
+        "batch_mean": True,
+    },
+}
+"""What a plan can ask for beyond the order of samples: fields of `Plan`, and data that go with them (`make_data`)."""
+
+
+def rates(steps: int) -> np.ndarray:
+    """Return learning rates that stay for three updates, then change; some are 0."""
+    return np.array([0.05, 0.02, 0.0, 0.07])[np.arange(steps) // 3 % 4]
+
+
+def make_data(case: RunCase, extras: str) -> tuple[np.ndarray, Samples]:
+    """Return theta and samples in float64: labels where they are smoothed, weights (some 0) where they count."""
+    theta, samples = make(case)
+    rng = np.random.default_rng(case.n)
+    if "smoothing" in EXTRAS[extras] and case.architecture.loss == "cross_entropy":
+        samples = Samples(samples.x, None, rng.integers(0, case.architecture.outputs, case.n))
+    if "weights" in extras or extras == "everything":
+        samples = replace(samples, weight=rng.integers(0, 9, case.n) / 4)
+    return theta, samples
 
 
 @cache
@@ -69,6 +114,7 @@ class State:
     slots: np.ndarray
     cursor: Cursor
     losses: np.ndarray
+    penalties: np.ndarray
     ended: int = 0
 
 
@@ -76,18 +122,21 @@ def train(
     engine_type: EngineType, case: RunCase, schedule: Schedule, dtype: np.dtype, cuts: Sequence[int] = ()
 ) -> State:
     """Train from the start, in calls that end after each number of steps in `cuts` and at the end of the schedule."""
-    theta, samples = make(case)
+    theta, samples = make_data(case, schedule.extras)
     optimizer = OPTIMIZERS[schedule.optimizer]
     state = State(
         theta.astype(dtype),
         np.zeros((len(optimizer.slots), len(theta)), dtype),
         Cursor(np.full(case.n if schedule.shuffle else 0, -1, np.int64)),
         np.full(schedule.steps + 1, np.nan),
+        np.full(schedule.steps + 1, np.nan),
     )
-    engine, data, plan, made = engine_type(case.architecture, dtype), cast(samples, dtype), schedule.plan(), 0
+    engine, data, made = engine_type(case.architecture, dtype), cast(samples, dtype), 0
+    hidden = len(case.architecture.layers) - 1
     for end in [*cuts, schedule.steps]:
-        room = state.losses[state.ended :]
-        state.ended += engine.train(state.theta, state.slots, data, optimizer, plan, state.cursor, end - made, room)
+        room = state.losses[state.ended :], state.penalties[state.ended :]
+        plan, steps = schedule.plan(hidden, made), end - made
+        state.ended += engine.train(state.theta, state.slots, data, optimizer, plan, state.cursor, steps, *room)
         made = end
     return state
 
@@ -113,6 +162,11 @@ def check_training(engine_type: EngineType, case: RunCase, schedule: Schedule, d
     assert_norm(got.losses[: got.ended], want.losses[: want.ended], tolerance, f"{what}: epoch losses")
     assert_norm(np.array(got.cursor.loss_sum), np.array(want.cursor.loss_sum), tolerance, f"{what}: cursor.loss_sum")
     assert np.isnan(got.losses[got.ended :]).all(), f"{what}: wrote more losses than epochs ended"
+    assert_norm(got.penalties[: got.ended], want.penalties[: want.ended], tolerance, f"{what}: epoch penalties")
+    assert_norm(
+        np.array(got.cursor.penalty_sum), np.array(want.cursor.penalty_sum), tolerance, f"{what}: cursor.penalty_sum"
+    )
+    assert np.isnan(got.penalties[got.ended :]).all(), f"{what}: wrote more penalties than epochs ended"
 
 
 def check_training_effects(engine_type: EngineType, case: RunCase, schedule: Schedule, dtype: str) -> None:
@@ -128,6 +182,7 @@ def check_training_effects(engine_type: EngineType, case: RunCase, schedule: Sch
         "y": guard(data.y),
         "order": guard(np.full(case.n if schedule.shuffle else 0, -1, np.int64)),
         "epoch_loss": guard(np.full(schedule.steps + 1, np.nan)),
+        "epoch_penalty": guard(np.full(schedule.steps + 1, np.nan)),
     }
     arrays = {name: area.array for name, area in areas.items()}
     engine = engine_type(case.architecture, np.dtype(dtype))
@@ -136,10 +191,11 @@ def check_training_effects(engine_type: EngineType, case: RunCase, schedule: Sch
         arrays["slots"],
         Samples(arrays["x"], arrays["y"], None),
         optimizer,
-        schedule.plan(),
+        schedule.plan(len(case.architecture.layers) - 1),
         Cursor(arrays["order"]),
         schedule.steps,
         arrays["epoch_loss"],
+        arrays["epoch_penalty"],
     )
     assert_intact(areas, case)
     assert arrays["x"].tobytes() == data.x.tobytes(), f"{case}: changed x"
@@ -155,12 +211,35 @@ def check_cuts(engine_type: EngineType, case: RunCase, schedule: Schedule, dtype
     for cuts in ([1], range(1, schedule.steps), some):
         parts = train(engine_type, case, schedule, np.dtype(dtype), list(cuts))
         what = f"{case}, {schedule}, cut after {list(cuts)}"
-        for name in ("theta", "slots", "losses"):
+        for name in ("theta", "slots", "losses", "penalties"):
             assert getattr(parts, name).tobytes() == getattr(whole, name).tobytes(), f"{what}: {name}"
         assert parts.ended == whole.ended, what
-        for field in ("epoch", "row", "updates", "loss_sum"):
+        for field in ("epoch", "row", "updates", "loss_sum", "penalty_sum"):
             assert getattr(parts.cursor, field) == getattr(whole.cursor, field), f"{what}: cursor.{field}"
         np.testing.assert_array_equal(parts.cursor.order, whole.cursor.order, what)
+
+
+def check_own_order(engine_type: EngineType, case: RunCase, batch: int, dtype: str) -> None:
+    """Check that a run on orders that the caller draws makes the bits of one that draws them itself."""
+    schedule = Schedule("sgd", batch, True, 2 * -(-case.n // batch))
+    drawn = train(engine_type, case, schedule, np.dtype(dtype))
+    theta, samples = make(case)
+    moving, slots, losses = theta.astype(dtype), np.empty((0, len(theta)), dtype), np.full(2, np.nan)
+    engine, data, cursor = (
+        engine_type(case.architecture, np.dtype(dtype)),
+        cast(samples, np.dtype(dtype)),
+        Cursor(np.empty(case.n, np.int64)),
+    )
+    plan = replace(schedule.plan(0), shuffle=False, own_order=True)
+    for epoch in range(2):
+        order.shuffle(schedule.seed, epoch, cursor.order)
+        kept = cursor.order.copy()
+        engine.train(
+            moving, slots, data, OPTIMIZERS["sgd"], plan, cursor, schedule.steps // 2, losses[epoch : epoch + 1]
+        )
+        np.testing.assert_array_equal(cursor.order, kept, f"{case}: changed the order")
+    assert moving.tobytes() == drawn.theta.tobytes(), f"{case}, batch {batch}: theta"
+    assert losses.tobytes() == drawn.losses[:2].tobytes(), f"{case}, batch {batch}: losses"
 
 
 def check_forward(engine_type: EngineType, case: RunCase, dtype: str) -> None:
@@ -193,6 +272,35 @@ def check_gradient(engine_type: EngineType, case: RunCase, dtype: str) -> None:
     assert_unchanged(areas, theta, cast(samples, np.dtype(dtype)), case)
     assert_norm(np.array(loss), np.array(expected_loss), TOLERANCE[dtype], f"{case}: loss")
     assert_blocks(case.architecture, areas["grad"].array, expected, TOLERANCE[dtype], f"{case}: gradient")
+
+
+def check_weights(engine_type: EngineType, case: RunCase, dtype: str) -> None:
+    """Check loss and gradient of samples that count unequally."""
+    theta, samples = make_data(case, "weights")
+    expected = np.empty(len(theta), HIGH)
+    reference = networks.Engine(case.architecture, HIGH)
+    expected_loss = reference.gradient(theta.astype(HIGH), cast(samples, HIGH), expected)
+    engine, got = engine_type(case.architecture, np.dtype(dtype)), np.full(len(theta), np.nan, dtype)
+    data = cast(samples, np.dtype(dtype))
+    for loss in (engine.loss(theta.astype(dtype), data), engine.gradient(theta.astype(dtype), data, got)):
+        assert_norm(np.array(loss), np.array(expected_loss), TOLERANCE[dtype], f"{case}: loss of weighted samples")
+    assert_blocks(case.architecture, got, expected, TOLERANCE[dtype], f"{case}: gradient of weighted samples")
+
+
+def check_jacobian(engine_type: EngineType, case: RunCase, dtype: str) -> None:
+    """Check values and effects of jacobian."""
+    theta, samples = make(case)
+    shape = (case.n, case.architecture.outputs)
+    expected_a, expected = np.empty(shape, HIGH), np.empty((*shape, len(theta)), HIGH)
+    networks.Engine(case.architecture, HIGH).jacobian(theta.astype(HIGH), samples.x.astype(HIGH), expected_a, expected)
+    areas, _ = _guarded(theta, samples, dtype)
+    areas["a"] = guard(np.full(shape, np.nan, dtype))
+    areas["jacobian"] = guard(np.full((*shape, len(theta)), np.nan, dtype))
+    arrays = [areas[name].array for name in ("theta", "x", "a", "jacobian")]
+    engine_type(case.architecture, np.dtype(dtype)).jacobian(*arrays)
+    assert_unchanged(areas, theta, cast(samples, np.dtype(dtype)), case)
+    assert_norm(areas["a"].array, expected_a, TOLERANCE[dtype], f"{case}: outputs")
+    assert_norm(areas["jacobian"].array, expected, TOLERANCE[dtype], f"{case}: jacobian")
 
 
 def check_labels(engine_type: EngineType, case: RunCase, dtype: str, scale: float = 1.0) -> None:

@@ -105,9 +105,11 @@ def _update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots
     optimizers.update(optimizer, t, theta__p.copy(), grad__p, updated)
     exact = dict(zip(optimizer.slots, updated, strict=True))
     slots = dict(zip(optimizer.slots, np.abs(slots__sp), strict=True))
-    theta, g = np.abs(theta__p), np.abs(grad__p)
-    if not isinstance(optimizer, AdamW):
-        g = g + optimizer.weight_decay * theta  # type: ignore[attr-defined]
+    theta, g = np.abs(theta__p), np.abs(optimizers.clipped(optimizer, grad__p))
+    if isinstance(optimizer, AdamW):
+        theta = theta + optimizer.lr * optimizer.l1
+    else:
+        g = g + optimizer.weight_decay * theta + optimizer.l1  # type: ignore[attr-defined]
     step = RULES[type(optimizer)](optimizer, t, g, slots, exact)
     return {"theta__p": theta + step, "slots__sp": np.array(list(slots.values())).reshape(slots__sp.shape)}
 
@@ -118,10 +120,13 @@ def _update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots
 
 
 def _sgd(o: SGD, t: int, g: Array, slots: dict[str, Array], exact: dict[str, Array]) -> Array:
+    lr = o.lr
+    if o.velocity_with_rate:
+        g, lr = o.lr * g, 1.0
     if not o.momentum:
-        return o.lr * g
+        return lr * g
     v = slots["momentum_buffer"] = g if t == 1 else o.momentum * slots["momentum_buffer"] + abs(1 - o.dampening) * g
-    return o.lr * (g + o.momentum * v if o.nesterov else v)
+    return lr * (g + o.momentum * v if o.nesterov else v)
 
 
 def _rmsprop(o: RMSprop, t: int, g: Array, slots: dict[str, Array], exact: dict[str, Array]) -> Array:
@@ -144,7 +149,9 @@ def _adam(o: Adam, t: int, g: Array, slots: dict[str, Array], exact: dict[str, A
     if o.amsgrad:
         terms = slots["max_exp_avg_sq"] = np.maximum(slots["max_exp_avg_sq"], terms)
         square = exact["max_exp_avg_sq"]
-    return o.lr / (1 - beta1**t) * m / (np.sqrt(square) / np.sqrt(1 - beta2**t) + o.eps) * terms / square
+    root = np.sqrt(1 - beta2**t)
+    eps = o.eps / root if o.epsilon_hat else o.eps
+    return o.lr / (1 - beta1**t) * m / (np.sqrt(square) / root + eps) * terms / square
 
 
 RULES: dict[type[Optimizer], Callable[..., Array]] = {SGD: _sgd, RMSprop: _rmsprop, Adam: _adam, AdamW: _adam}

@@ -9,14 +9,18 @@ import pytest
 
 from cases import DTYPES, OPTIMIZERS, PAIRS, draw_architecture
 from conformance.runs import (
+    EXTRAS,
     RunCase,
     Schedule,
     check_cuts,
     check_forward,
     check_gradient,
+    check_jacobian,
     check_labels,
+    check_own_order,
     check_training,
     check_training_effects,
+    check_weights,
 )
 from nanostep._names import HIDDEN_ACTIVATIONS
 from nanostep.architecture import make_architecture
@@ -59,6 +63,20 @@ TRAINED = (
     RunCase(make_architecture([5, 30, 1], "elu", "sigmoid", "binary_cross_entropy"), 21),
 )
 """What is trained with every optimiser: narrow and wider, with last batches that are partial."""
+
+
+EXTRA_CASES = (
+    RunCase(make_architecture([2, 2, 1], "sigmoid", "sigmoid", "half_squared_error"), 11),
+    RunCase(make_architecture([4, 16, 3], "tanh", "softmax", "cross_entropy"), 37),
+    RunCase(make_architecture([5, 40, 33, 2], ["silu", "relu"], "identity", "huber"), 25),
+)
+"""What is trained with every extra: each regime that a plain run of it takes, and layers of more than a vector."""
+
+FITTED = tuple(
+    RunCase(make_architecture([*[3, 17, 5, 2][: k % 4 + 1], 2], name, HIDDEN_ACTIVATIONS[k - 1], "squared_error"), n)
+    for k, (name, n) in enumerate(zip(HIDDEN_ACTIVATIONS, [1, 5, 70, 3] * 2, strict=True))
+)
+"""Networks of one to four layers whose Jacobian is taken: every activation in hidden layers and as the output."""
 
 
 @EVERY_DTYPE
@@ -105,6 +123,48 @@ def test_training(backend: ModuleType, optimizer: str, batch: int, dtype: str) -
         steps = 2 * -(-case.n // rows) + 1  # two epochs and the beginning of a third
         for shuffle in (True, False):
             check_training(backend.networks.Engine, case, Schedule(optimizer, rows, shuffle, steps), dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("batch", [1, 4, 64])
+@pytest.mark.parametrize("extras", EXTRAS)
+def test_training_with_extras(backend: ModuleType, extras: str, batch: int, dtype: str) -> None:
+    """With plain SGD, a rule with momentum, and clipping by norm, which needs all gradients before an update."""
+    for case in EXTRA_CASES:
+        rows = min(batch, case.n)
+        steps = 2 * -(-case.n // rows) + 1
+        for optimizer in ("sgd", "sgd-nesterov", "adamw-l1-clip"):
+            schedule = Schedule(optimizer, rows, True, steps, extras=extras)
+            check_training(backend.networks.Engine, case, schedule, dtype)
+            check_cuts(backend.networks.Engine, case, schedule, dtype)
+
+
+@EVERY_DTYPE
+def test_extras_in_batches_larger_than_a_tile(backend: ModuleType, dtype: str) -> None:
+    for case in NETWORKS[-3:]:
+        for optimizer in ("sgd", "adam-l1-clip"):
+            schedule = Schedule(optimizer, case.n // 3 + 1, True, 4, extras="everything")
+            check_training(backend.networks.Engine, case, schedule, dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("batch", [1, 4, 64])
+def test_order_of_the_caller(backend: ModuleType, batch: int, dtype: str) -> None:
+    """An order that stands in the cursor makes the run that it makes where it is drawn."""
+    for case in EXTRA_CASES:
+        check_own_order(backend.networks.Engine, case, min(batch, case.n), dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("case", NETWORKS[::5], ids=str)
+def test_weighted_samples(backend: ModuleType, case: RunCase, dtype: str) -> None:
+    check_weights(backend.networks.Engine, case, dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("case", FITTED, ids=str)
+def test_jacobian(backend: ModuleType, case: RunCase, dtype: str) -> None:
+    check_jacobian(backend.networks.Engine, case, dtype)
 
 
 @EVERY_DTYPE

@@ -9,7 +9,7 @@ import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep.backends.contract import Cursor, Plan
-from nanostep.backends.reference import activations, layers, losses, networks
+from nanostep.backends.reference import activations, layers, networks
 from nanostep.optimizers import SGD, Optimizer
 
 Array = np.ndarray
@@ -92,8 +92,8 @@ class GradientMovesTheta(Right):
 class NoHiddenDerivative(Right):
     """Leaves f'(z) out of the deltas of hidden layers."""
 
-    def backward(self, theta__p: Array, z: list[Array], a: list[Array], y__bo: Array, grad__p: Array) -> None:
-        _backward(self, theta__p, z, a, y__bo, grad__p, derivative=False)
+    def backward(self, theta__p, z, a, d__bo, grad__p, masks=None):  # type: ignore[no-untyped-def]
+        _backward(self, theta__p, z, a, d__bo, grad__p, derivative=False)
 
 
 class HiddenDeltaOfNewWeights(Right):
@@ -101,8 +101,8 @@ class HiddenDeltaOfNewWeights(Right):
 
     lr = 0.0
 
-    def backward(self, theta__p: Array, z: list[Array], a: list[Array], y__bo: Array, grad__p: Array) -> None:
-        _backward(self, theta__p, z, a, y__bo, grad__p, lr=self.lr)
+    def backward(self, theta__p, z, a, d__bo, grad__p, masks=None):  # type: ignore[no-untyped-def]
+        _backward(self, theta__p, z, a, d__bo, grad__p, lr=self.lr)
 
     def train(self, *arguments: Any) -> int:
         self.lr = arguments[3].lr
@@ -141,10 +141,15 @@ class _Train(Right):
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
+        epoch_penalty__e: Array | None = None,
     ) -> int:
         done = 0
-        for _ in range(steps):
-            done += self.one(theta__p, slots__sp, samples, optimizer, plan, cursor, epoch_loss__e[done:])
+        self.penalties = np.empty(steps) if epoch_penalty__e is None else epoch_penalty__e
+        for step in range(steps):
+            now = plan if plan.rates is None else replace(plan, rates=plan.rates[step : step + 1])
+            ended = self.one(theta__p, slots__sp, samples, optimizer, now, cursor, epoch_loss__e[done:])
+            self.penalties = self.penalties[ended:]
+            done += ended
         return done
 
     def one(
@@ -157,7 +162,7 @@ class _Train(Right):
         cursor: Cursor,
         room: Array,
     ) -> int:
-        return Right.train(self, theta, slots, samples, optimizer, plan, cursor, 1, room)
+        return Right.train(self, theta, slots, samples, optimizer, plan, cursor, 1, room, self.penalties)
 
 
 class DropsTheLastPartialBatch(_Train):
@@ -225,6 +230,86 @@ class LossAfterTheEpoch(_Train):
         return done
 
 
+class SameRateForever(_Train):
+    """Takes the optimiser's rate whatever the plan says."""
+
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(plan, rates=None), cursor, room)
+
+
+class NeverDrops(_Train):
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(plan, dropout=()), cursor, room)
+
+
+class DropsTheSameInEveryUpdate(_Train):
+    def _masks(self, plan, t, rows):  # type: ignore[no-untyped-def]
+        return super()._masks(plan, 1, rows)
+
+
+class KeptUnitsAreNotMultiplied(_Train):
+    def _masks(self, plan, t, rows):  # type: ignore[no-untyped-def]
+        masks = super()._masks(plan, t, rows)
+        return masks and [np.sign(mask) for mask in masks]
+
+
+class NeverSmooths(_Train):
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(plan, smoothing=0.0), cursor, room)
+
+
+class NoPenalty(_Train):
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(plan, alpha=0.0), cursor, room)
+
+
+class PenaltyOfFullBatches(_Train):
+    """Divides the penalty by the size of a full batch, also in the last one of an epoch."""
+
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        share = min(plan.batch, len(samples) - cursor.row) / plan.batch
+        return super().one(theta, slots, samples, optimizer, replace(plan, alpha=plan.alpha * share), cursor, room)
+
+
+class LossIsNotScaled(_Train):
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(plan, scale=1.0), cursor, room)
+
+
+class EverySampleCountsTheSame(Right):
+    def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
+        return super().gradient(theta__p, replace(samples, weight=None), grad__p)
+
+    def train(self, *arguments: Any) -> int:
+        samples = replace(arguments[2], weight=None)
+        return super().train(*arguments[:2], samples, *arguments[3:])
+
+
+class BatchesAreDividedByTheirRows(_Train):
+    """Whatever their weights sum to."""
+
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(plan, batch_mean=False), cursor, room)
+
+
+class JacobianOfTheFirstOutput(Right):
+    """Writes the derivatives of the first output for all of them."""
+
+    def jacobian(self, theta__p: Array, x__ni: Array, a__no: Array, jac__nop: Array) -> None:
+        super().jacobian(theta__p, x__ni, a__no, jac__nop)
+        jac__nop[...] = jac__nop[:, :1]
+
+
+class JacobianOfZ(Right):
+    """Leaves the derivative of the output's activation out."""
+
+    def jacobian(self, theta__p: Array, x__ni: Array, a__no: Array, jac__nop: Array) -> None:
+        super().jacobian(theta__p, x__ni, a__no, jac__nop)
+        z, a = self.forward(theta__p, x__ni)
+        df__no = activations.DERIVATIVES[self.architecture.output](z[-1], a[-1])
+        jac__nop /= df__no[:, :, None]
+
+
 class LosesAnEpoch(Right):
     """Returns one epoch less than have ended."""
 
@@ -289,8 +374,7 @@ class RoundsAtACut(Right):
 
 
 def _rows(samples: Samples, rows: slice) -> Samples:
-    parts = (None if part is None else part[rows] for part in (samples.x, samples.y, samples.labels))
-    return Samples(*parts)  # type: ignore[arg-type]
+    return networks.take(samples, rows)
 
 
 def _class_zero(samples: Samples) -> Samples:
@@ -302,7 +386,7 @@ def _backward(
     theta__p: Array,
     z: list[Array],
     a: list[Array],
-    y__bo: Array,
+    d__bo: Array,
     grad__p: Array,
     *,
     derivative: bool = True,
@@ -312,8 +396,6 @@ def _backward(
     architecture = engine.architecture
     weights, _ = architecture.views(theta__p)
     grad_weights, grad_biases = architecture.views(grad__p)
-    d__bo = np.empty_like(z[-1])
-    losses.output_delta(architecture.loss, architecture.output, z[-1], a[-1], y__bo, d__bo)
     for l in reversed(range(len(weights))):
         layers.dense_backward_weights(d__bo, a[l], grad_weights[l], grad_biases[l])
         if l > 0:

@@ -21,11 +21,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from cases import OPTIMIZERS, PAIRS, draw_architecture, draw_samples, draw_theta
+from cases import NOT_IN_PYTORCH, OPTIMIZERS, PAIRS, draw_architecture, draw_samples, draw_theta
 from conformance.goldens import UNITS
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture, make_architecture
-from nanostep.optimizers import Optimizer
+from nanostep.optimizers import AdamW, Optimizer
 
 FOLDER = Path(__file__).parent
 
@@ -125,13 +125,17 @@ def gradient(architecture: Architecture, theta: np.ndarray, samples: Samples) ->
     return {"loss": np.array(mean_loss.item()), "gradient": flat(mean)}, cancellation
 
 
+OURS = ("l1", "clip_norm", "clip_value", "velocity_with_rate", "epsilon_hat")
+"""Hyper-parameters that PyTorch's optimisers do not have: functions of torch.nn.utils, or none."""
+
+
 def trajectory(
     architecture: Architecture, theta: np.ndarray, samples: Samples, optimizer: Optimizer, batch: int, steps: int
 ) -> dict[str, np.ndarray]:
     """Return the loss before each step and the parameters after it; batches go through the samples in order."""
     linear = network(architecture, theta)
     torch_optimizer = getattr(torch.optim, type(optimizer).__name__)(
-        linear.parameters(), **dataclasses.asdict(optimizer)
+        linear.parameters(), **{k: v for k, v in dataclasses.asdict(optimizer).items() if k not in OURS}
     )
     x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
     losses, thetas = [], []
@@ -142,6 +146,16 @@ def trajectory(
         torch_optimizer.zero_grad()
         loss = loss_of(architecture, linear, x[rows], y[rows])
         loss.backward()
+        if optimizer.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(linear.parameters(), optimizer.clip_norm)
+        if optimizer.clip_value is not None:
+            torch.nn.utils.clip_grad_value_(linear.parameters(), optimizer.clip_value)
+        with torch.no_grad():
+            for parameter in linear.parameters():
+                if isinstance(optimizer, AdamW):
+                    parameter -= optimizer.lr * optimizer.l1 * parameter.sign()
+                else:
+                    parameter.grad += optimizer.l1 * parameter.sign()  # type: ignore[operator]
         torch_optimizer.step()
         losses.append(loss.item())
         thetas.append(flat(linear.parameters()))
@@ -184,6 +198,8 @@ def main() -> None:
 
     optimizers = []
     for name, optimizer in OPTIMIZERS.items():
+        if name in NOT_IN_PYTORCH:
+            continue
         theta, samples = drawn(TRAJECTORY, 8, np.random.default_rng(7))
         values = trajectory(TRAJECTORY, theta, samples, optimizer, batch=3, steps=20)
         optimizers.append((described(TRAJECTORY, optimizer=name, batch=3), {**stored(theta, samples), **values}))

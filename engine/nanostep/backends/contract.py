@@ -196,7 +196,7 @@ OPERATIONS: tuple[Operation, ...] = (
 
 @dataclass(frozen=True)
 class Plan:
-    """What stays the same through a run.
+    """What stays the same through a run, but for `rates`.
 
     Attributes
     ----------
@@ -205,12 +205,31 @@ class Plan:
     shuffle : bool
         Draw a new order for each epoch; otherwise samples are used in the order given.
     seed : int
-        Of the sample order, in [0, 2**64).
+        Of the sample order and of dropout, in [0, 2**64).
     threads : int or None
         Most threads the engine may use, >= 1; None lets it choose.
     cancel : ndarray of int32, shape (1,), optional
         Set to 1 by another thread to end the call early, if the backend can: what it made is complete up to the last
         update, and counts.
+    own_order : bool
+        Use the samples in the order that the caller has put into `Cursor.order`, for every epoch of the call; without
+        `shuffle`.
+    rates : ndarray of float64, shape (steps,), optional
+        Learning rate, >= 0, of each update of the call that it is given to, in place of the optimiser's.
+    dropout : tuple of float
+        For each hidden layer the probability that a unit is dropped, in [0, 1); empty for none. What is kept is
+        multiplied by 1 / (1 - p); which units are dropped is `nanostep.backends.reference.order.dropped`.
+    smoothing : float
+        Label smoothing in [0, 1): the one-hot row of a label is multiplied by 1 - smoothing, and smoothing / outputs is
+        added to each entry. Rows of y are taken as they are.
+    alpha : float
+        L2 penalty alpha / 2 * the sum of the squares of all weights, biases left out, >= 0, added to the sum of the
+        losses of a batch and so divided by its samples like them (as scikit-learn's alpha).
+    scale : float
+        Factor of the loss in the gradient, > 0: the penalty is not multiplied, nor are the losses that are reported.
+    batch_mean : bool
+        Divide a batch by the sum of its weights (as scikit-learn does) instead of by the number of its samples. A batch
+        whose weights are all 0 then has loss and gradient 0, its penalty too.
     """
 
     batch: int
@@ -218,6 +237,13 @@ class Plan:
     seed: int
     threads: int | None = None
     cancel: np.ndarray | None = None
+    own_order: bool = False
+    rates: np.ndarray | None = None
+    dropout: tuple[float, ...] = ()
+    smoothing: float = 0.0
+    alpha: float = 0.0
+    scale: float = 1.0
+    batch_mean: bool = False
 
 
 @dataclass
@@ -226,7 +252,7 @@ class Cursor:
 
     Attributes
     ----------
-    order : ndarray of int64, (n,), or (0,) without shuffling
+    order : ndarray of int64, (n,), or (0,) where samples are used as they stand
         Sample order of the current epoch.
     epoch : int
         Epochs completed since the optimiser state was fresh.
@@ -234,8 +260,8 @@ class Cursor:
         Samples of the current epoch used so far.
     updates : int
         Optimiser updates made since the state was fresh.
-    loss_sum : float
-        Sum of the losses of the samples used so far in this epoch.
+    loss_sum, penalty_sum : float
+        Sums over the batches of this epoch so far: samples of the batch times its mean loss, and its penalty.
     carry : object
         The backend's own: memory of the run, and what it has prepared for the next sample within an epoch. None at the
         start, and after theta was changed between two calls.
@@ -246,6 +272,7 @@ class Cursor:
     row: int = 0
     updates: int = 0
     loss_sum: float = 0.0
+    penalty_sum: float = 0.0
     carry: Any = None
 
 
@@ -291,11 +318,18 @@ class Engine(Protocol):
         ...
 
     def loss(self, theta__p: np.ndarray, samples: Samples) -> float:
-        """Return the mean loss over the samples."""
+        """Return the mean over the samples of weight * L."""
         ...
 
     def gradient(self, theta__p: np.ndarray, samples: Samples, grad__p: np.ndarray) -> float:
-        """Write the gradient of the mean loss into grad and return the mean loss."""
+        """Write the gradient of that mean into grad and return the mean."""
+        ...
+
+    def jacobian(self, theta__p: np.ndarray, x__ni: np.ndarray, a__no: np.ndarray, jac__nop: np.ndarray) -> None:
+        """Write the network's output for every row of x into a, and its derivative by each parameter into jac.
+
+        n may be 0. The output activation is elementwise: not softmax.
+        """
         ...
 
     def train(
@@ -308,10 +342,15 @@ class Engine(Protocol):
         cursor: Cursor,
         steps: int,
         epoch_loss__e: np.ndarray,
+        epoch_penalty__e: np.ndarray | None = None,
     ) -> int:
         """Make `steps` updates from where `cursor` stands.
 
         theta, slots and cursor are moved on. The mean loss of each epoch that ends in this call goes into
-        `epoch_loss` (float64, long enough), in order; their number is returned.
+        `epoch_loss`, its mean penalty into `epoch_penalty`, if given (float64, long enough), in order; their number is
+        returned.
+
+        An update takes the gradient of the batch, with Plan.scale and the penalty; clips it as the optimiser says; and
+        makes the optimiser's update.
         """
         ...

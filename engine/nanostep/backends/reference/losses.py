@@ -67,8 +67,8 @@ def _share(loss: str, outputs: int) -> float:
     return 1.0 if loss in SUMMED_OVER_OUTPUTS else 1.0 / outputs
 
 
-def loss_value(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> float:
-    """mean over the batch of L"""
+def sample_losses(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> Array:
+    """Return L of each sample, shape (batch,)."""
     if (loss, output) == ("cross_entropy", "softmax"):
         shifted__bo = z__bo - z__bo.max(axis=1, keepdims=True)
         log_a__bo = shifted__bo - np.log(np.exp(shifted__bo).sum(axis=1, keepdims=True))
@@ -78,7 +78,12 @@ def loss_value(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array)
         terms__bo = y__bo * softplus(-z__bo) + (1 - y__bo) * softplus(z__bo)
     else:
         terms__bo = TERMS[loss](a__bo, y__bo)
-    return float(terms__bo.sum(axis=1).mean()) * _share(loss, a__bo.shape[1])
+    return terms__bo.sum(axis=1) * a__bo.dtype.type(_share(loss, a__bo.shape[1]))
+
+
+def loss_value(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> float:
+    """mean over the batch of L"""
+    return float(sample_losses(loss, output, z__bo, a__bo, y__bo).mean())
 
 
 def loss_derivative(loss: str, a__bo: Array, y__bo: Array, da__bo: Array) -> None:

@@ -9,26 +9,38 @@ from nanostep.architecture import Architecture
 from nanostep.backends.contract import Cursor, Plan
 from nanostep.backends.reference.activations import activate, activation_derivative
 from nanostep.backends.reference.layers import dense_backward_input, dense_backward_weights, dense_forward
-from nanostep.backends.reference.losses import loss_value, output_delta
+from nanostep.backends.reference.losses import output_delta, sample_losses
 from nanostep.backends.reference.optimizers import update
-from nanostep.backends.reference.order import shuffle
+from nanostep.backends.reference.order import dropped, shuffle
 from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
+Masks = list[Array] | None
 
 BLOCK = 4096
 """Rows that `Engine.predict` and `Engine.loss` work on at a time, so that memory does not grow with the data."""
 
 
-def targets(samples: Samples, rows: slice | Array, outputs: int) -> Array:
-    """Return the target rows y__bo of the given samples, labels as one-hot rows."""
+def targets(samples: Samples, rows: slice | Array, outputs: int, smoothing: float = 0.0) -> Array:
+    """Return the target rows y__bo of the given samples, labels as one-hot rows, smoothed."""
     if samples.labels is None:
         assert samples.y is not None
         return samples.y[rows]
     labels = samples.labels[rows]
-    y__bo = np.zeros((len(labels), outputs), samples.x.dtype)
-    y__bo[np.arange(len(labels)), labels] = 1
+    y__bo = np.full((len(labels), outputs), smoothing / outputs, samples.x.dtype)
+    y__bo[np.arange(len(labels)), labels] += samples.x.dtype.type(1 - smoothing)
     return y__bo
+
+
+def take(samples: Samples, rows: slice | Array) -> Samples:
+    """Return some of the samples."""
+    parts = (None if part is None else part[rows] for part in (samples.x, samples.y, samples.labels, samples.weight))
+    return Samples(*parts)  # type: ignore[arg-type]
+
+
+def squares_of_weights(weights: tuple[Array, ...]) -> float:
+    """Return the sum of the squares of all weights, biases left out."""
+    return float(sum((w__oi * w__oi).sum() for w__oi in weights))
 
 
 class Engine:
@@ -41,30 +53,49 @@ class Engine:
         self.architecture = architecture
         self.dtype = dtype
 
-    def forward(self, theta__p: Array, x__bi: Array) -> tuple[list[Array], list[Array]]:
-        """Return z and a of every layer; a begins with the input: a[l + 1] = f(z[l])."""
+    def forward(self, theta__p: Array, x__bi: Array, masks: Masks = None) -> tuple[list[Array], list[Array]]:
+        """Return z of every layer and its input, for the last its output too: a[l + 1] = f(z[l]), times masks[l]."""
         weights, biases = self.architecture.views(theta__p)
         z, a = [], [x__bi]
-        for layer, w__oi, b__o in zip(self.architecture.layers, weights, biases, strict=True):
+        for l, (layer, w__oi, b__o) in enumerate(zip(self.architecture.layers, weights, biases, strict=True)):
             z.append(np.empty((len(x__bi), layer.outputs), self.dtype))
             dense_forward(a[-1], w__oi, b__o, z[-1])
             a.append(np.empty_like(z[-1]))
             activate(layer.activation, z[-1], a[-1])
+            if masks is not None and l < len(masks):
+                a[-1] *= masks[l]
         return z, a
 
-    def backward(self, theta__p: Array, z: list[Array], a: list[Array], y__bo: Array, grad__p: Array) -> None:
-        """Write the gradient of the mean loss; every delta comes from the old weights."""
+    def backward(
+        self, theta__p: Array, z: list[Array], a: list[Array], d__bo: Array, grad__p: Array, masks: Masks = None
+    ) -> None:
+        """Write the mean gradient of the batch, given the last delta; every delta comes from the old weights."""
         weights, _ = self.architecture.views(theta__p)
         grad_weights, grad_biases = self.architecture.views(grad__p)
-        d__bo = np.empty_like(z[-1])
-        output_delta(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, d__bo)
         for l in reversed(range(len(weights))):
             dense_backward_weights(d__bo, a[l], grad_weights[l], grad_biases[l])
             if l > 0:
-                dx__bi, df__bi = np.empty_like(a[l]), np.empty_like(a[l])
+                name = self.architecture.activations[l - 1]
+                dx__bi, df__bi, f__bi = np.empty_like(a[l]), np.empty_like(a[l]), a[l]
                 dense_backward_input(d__bo, weights[l], dx__bi)
-                activation_derivative(self.architecture.activations[l - 1], z[l - 1], a[l], df__bi)
+                if masks is not None:
+                    f__bi = np.empty_like(a[l])
+                    activate(name, z[l - 1], f__bi)
+                activation_derivative(name, z[l - 1], f__bi, df__bi)
                 d__bo = dx__bi * df__bi
+                if masks is not None:
+                    d__bo *= masks[l - 1]
+
+    def output_delta(self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array) -> Array:
+        """Return dL/dz of the last layer, times the weight of each sample."""
+        d__bo = np.empty_like(z[-1])
+        output_delta(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, d__bo)
+        return d__bo if samples.weight is None else d__bo * samples.weight[:, None]
+
+    def mean_loss(self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array) -> float:
+        """Return the mean over the batch of weight * L."""
+        loss__b = sample_losses(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo)
+        return float((loss__b if samples.weight is None else samples.weight * loss__b).mean())
 
     def predict_row(self, theta__p: Array, x: object) -> None:
         return None
@@ -85,20 +116,37 @@ class Engine:
     def loss(self, theta__p: Array, samples: Samples) -> float:
         total = 0.0
         for start in range(0, len(samples), BLOCK):
-            rows = slice(start, start + BLOCK)
-            z, a = self.forward(theta__p, samples.x[rows])
-            y__bo = targets(samples, rows, self.architecture.outputs)
-            total += len(y__bo) * loss_value(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo)
+            block = take(samples, slice(start, start + BLOCK))
+            z, a = self.forward(theta__p, block.x)
+            y__bo = targets(block, slice(None), self.architecture.outputs)
+            total += len(block) * self.mean_loss(z, a, block, y__bo)
         return total / len(samples)
 
-    @np.errstate(all="ignore")
     def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
-        z, a = self.forward(theta__p, samples.x)
-        y__bo = targets(samples, slice(None), self.architecture.outputs)
-        self.backward(theta__p, z, a, y__bo, grad__p)
-        return loss_value(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo)
+        return self.batch_gradient(theta__p, samples, grad__p)
 
     @np.errstate(all="ignore")
+    def batch_gradient(
+        self, theta__p: Array, samples: Samples, grad__p: Array, smoothing: float = 0.0, masks: Masks = None
+    ) -> float:
+        """Write the gradient of the mean of weight * L and return that mean."""
+        z, a = self.forward(theta__p, samples.x, masks)
+        y__bo = targets(samples, slice(None), self.architecture.outputs, smoothing)
+        self.backward(theta__p, z, a, self.output_delta(z, a, samples, y__bo), grad__p, masks)
+        return self.mean_loss(z, a, samples, y__bo)
+
+    @np.errstate(all="ignore")
+    def jacobian(self, theta__p: Array, x__ni: Array, a__no: Array, jac__nop: Array) -> None:
+        for b in range(len(x__ni)):
+            z, a = self.forward(theta__p, x__ni[b : b + 1])
+            a__no[b] = a[-1][0]
+            df__1o = np.empty_like(a[-1])
+            activation_derivative(self.architecture.output, z[-1], a[-1], df__1o)
+            for o in range(self.architecture.outputs):
+                d__1o = np.zeros_like(df__1o)
+                d__1o[0, o] = df__1o[0, o]
+                self.backward(theta__p, z, a, d__1o, jac__nop[b, o])
+
     def train(
         self,
         theta__p: Array,
@@ -109,23 +157,58 @@ class Engine:
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
+        epoch_penalty__e: Array | None = None,
     ) -> int:
-        n = len(samples)
-        grad__p = np.empty_like(theta__p)
-        done = 0
-        for _ in range(steps):
+        n, done = len(samples), 0
+        for step in range(steps):
             if cursor.row == 0 and plan.shuffle:
                 shuffle(plan.seed, cursor.epoch, cursor.order)
             end = min(cursor.row + plan.batch, n)
-            rows = cursor.order[cursor.row : end] if plan.shuffle else slice(cursor.row, end)
-            batch = Samples(samples.x[rows], targets(samples, rows, self.architecture.outputs), None)
-            cursor.loss_sum += len(batch) * self.gradient(theta__p, batch, grad__p)
+            in_order = not (plan.shuffle or plan.own_order)
+            batch = take(samples, slice(cursor.row, end) if in_order else cursor.order[cursor.row : end])
+            o = optimizer if plan.rates is None else optimizer.at_rate(float(plan.rates[step]))
             cursor.updates += 1
-            update(optimizer, cursor.updates, theta__p, grad__p, slots__sp)
+            loss, penalty = self._update(theta__p, slots__sp, batch, o, plan, cursor.updates)
+            cursor.loss_sum += len(batch) * loss
+            cursor.penalty_sum += len(batch) * penalty
             cursor.row = end
             if end == n:
                 epoch_loss__e[done] = cursor.loss_sum / n
+                if epoch_penalty__e is not None:
+                    epoch_penalty__e[done] = cursor.penalty_sum / n
                 done += 1
                 cursor.epoch += 1
-                cursor.row, cursor.loss_sum = 0, 0.0
+                cursor.row, cursor.loss_sum, cursor.penalty_sum = 0, 0.0, 0.0
         return done
+
+    @np.errstate(all="ignore")
+    def _update(
+        self, theta__p: Array, slots__sp: Array, batch: Samples, optimizer: Optimizer, plan: Plan, t: int
+    ) -> tuple[float, float]:
+        """Make update number t and return the loss and the penalty of the batch before it."""
+        rows, grad__p = len(batch), np.empty_like(theta__p)
+        masks = self._masks(plan, t, rows)
+        loss = self.batch_gradient(theta__p, batch, grad__p, plan.smoothing, masks)
+        # what a batch is divided by: its samples, or the sum of their weights
+        divisor = float(rows)
+        if plan.batch_mean and batch.weight is not None:
+            divisor = float(batch.weight.sum(dtype=np.float64))
+        mean = rows / divisor if divisor > 0 else 0.0
+        grad__p *= grad__p.dtype.type(mean * plan.scale)
+        penalty = 0.0
+        if plan.alpha > 0 and divisor > 0:
+            weights, _ = self.architecture.views(theta__p)
+            penalty = plan.alpha / 2 * squares_of_weights(weights) / divisor
+            for dw__oi, w__oi in zip(self.architecture.views(grad__p)[0], weights, strict=True):
+                dw__oi += plan.alpha / divisor * w__oi
+        update(optimizer, t, theta__p, grad__p, slots__sp)
+        return mean * loss, penalty
+
+    def _masks(self, plan: Plan, t: int, rows: int) -> Masks:
+        """Return the factor of each hidden unit, 0 or 1 / (1 - p), by layer."""
+        if not any(plan.dropout):
+            return None
+        return [
+            np.where(dropped(plan.seed, t, l, rows, width, p), 0, 1 / (1 - p)).astype(self.dtype)
+            for l, (width, p) in enumerate(zip(self.architecture.sizes[1:-1], plan.dropout, strict=True))
+        ]

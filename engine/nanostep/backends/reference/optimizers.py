@@ -12,17 +12,39 @@ from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 Array = np.ndarray
 
 
+CLIP_EPS = 1e-6
+"""Added to the norm of the gradient, as by ``torch.nn.utils.clip_grad_norm_``."""
+
+
+def clipped(o: Optimizer, grad: Array) -> Array:
+    """Return the gradient as the optimiser takes it; NaN stays NaN."""
+    if o.clip_norm is not None:
+        factor = o.clip_norm / (np.sqrt((grad * grad).sum()) + CLIP_EPS)
+        return grad * np.minimum(factor, 1).astype(grad.dtype)
+    if o.clip_value is not None:
+        return np.clip(grad, -o.clip_value, o.clip_value)
+    return grad
+
+
+def penalised(o: SGD | RMSprop | Adam, theta: Array, grad: Array) -> Array:
+    """grad + penalty"""
+    return grad + o.weight_decay * theta + o.l1 * np.sign(theta)
+
+
 def _sgd(o: SGD, t: int, theta: Array, grad: Array, slots: Iterator[Array]) -> None:
-    g = grad + o.weight_decay * theta
+    g = penalised(o, theta, grad)
+    lr = o.lr
+    if o.velocity_with_rate:
+        g, lr = o.lr * g, 1.0
     if o.momentum:
         v = next(slots)
         v[...] = g if t == 1 else o.momentum * v + (1 - o.dampening) * g
         g = g + o.momentum * v if o.nesterov else v
-    theta -= o.lr * g
+    theta -= lr * g
 
 
 def _rmsprop(o: RMSprop, t: int, theta: Array, grad: Array, slots: Iterator[Array]) -> None:
-    g = grad + o.weight_decay * theta
+    g = penalised(o, theta, grad)
     s = next(slots)
     s[...] = o.alpha * s + (1 - o.alpha) * g * g
     v = next(slots) if o.momentum else None
@@ -40,10 +62,11 @@ def _rmsprop(o: RMSprop, t: int, theta: Array, grad: Array, slots: Iterator[Arra
 
 
 def _adam(o: Adam, t: int, theta: Array, grad: Array, slots: Iterator[Array]) -> None:
-    _adam_step(o, t, theta, grad + o.weight_decay * theta, slots)
+    _adam_step(o, t, theta, penalised(o, theta, grad), slots)
 
 
 def _adamw(o: AdamW, t: int, theta: Array, grad: Array, slots: Iterator[Array]) -> None:
+    theta -= o.lr * o.l1 * np.sign(theta)
     theta *= 1 - o.lr * o.weight_decay
     _adam_step(o, t, theta, grad, slots)
 
@@ -56,7 +79,11 @@ def _adam_step(o: Adam, t: int, theta: Array, g: Array, slots: Iterator[Array]) 
     if o.amsgrad:
         largest = next(slots)
         v = np.maximum(largest, v, out=largest)
-    theta -= o.lr / (1 - beta1**t) * m / (np.sqrt(v) / math.sqrt(1 - beta2**t) + o.eps)
+    rate, root = o.lr / (1 - beta1**t), math.sqrt(1 - beta2**t)
+    if o.epsilon_hat:
+        theta -= rate * root * m / (np.sqrt(v) + o.eps)
+    else:
+        theta -= rate * m / (np.sqrt(v) / root + o.eps)
 
 
 _UPDATES: dict[str, Callable[..., None]] = {"sgd": _sgd, "rmsprop": _rmsprop, "adam": _adam, "adamw": _adamw}
@@ -64,4 +91,4 @@ _UPDATES: dict[str, Callable[..., None]] = {"sgd": _sgd, "rmsprop": _rmsprop, "a
 
 def update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array) -> None:
     """theta and slots after update number t with gradient grad"""
-    _UPDATES[optimizer.kind](optimizer, t, theta__p, grad__p, iter(slots__sp))
+    _UPDATES[optimizer.kind](optimizer, t, theta__p, clipped(optimizer, grad__p), iter(slots__sp))

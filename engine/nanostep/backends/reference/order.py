@@ -1,9 +1,15 @@
-"""The sample order of an epoch: a Fisher-Yates shuffle whose draws are hashes of (seed, epoch, position).
+"""What is drawn at random in a run: sample orders and dropped units. Every draw is a hash, so there is no state.
+
+The order of an epoch is a Fisher-Yates shuffle whose draws are hashes of (seed, epoch, position).
 
 ``mix`` is the finaliser of SplitMix64 (Steele, Lea & Flood, 2014, "Fast splittable pseudorandom number generators").
 The order of epoch e depends on nothing but (seed, e, n), so a run can be cut or resumed at any epoch. Position i, from
 n - 1 down to 1, is exchanged with a uniform j in [0, i], drawn from the hash without bias by Lemire's multiplication
 (2019, "Fast random integer generation in an interval", arXiv:1805.10941) on 32 bits; n is at most 2**32.
+
+A unit is dropped by a hash of (seed, update, layer, row of the batch, unit): a 64-bit key for each row and layer, made
+by ``mix``, and then 32 bits a unit, which vectors hold, by the hash "lowbias32" of C. Wellons ("Prospecting for hash
+functions", 2018, nullprogram.com), half of the key coming in halfway.
 """
 
 from __future__ import annotations
@@ -45,3 +51,35 @@ def shuffle(seed: int, epoch: int, order__n: np.ndarray) -> None:
         j = partners[i - 1]
         order[i], order[j] = order[j], order[i]
     order__n[...] = order
+
+
+def drop_threshold(p: float) -> int:
+    """Return how many of the 2**32 values of a unit's hash mean that it is dropped, for a probability in [0, 1)."""
+    return min(round(p * 2**32), 2**32 - 1)
+
+
+def dropped(seed: int, update: int, layer: int, rows: int, width: int, p: float) -> np.ndarray:
+    """Return which units of a hidden layer are dropped in an update, shape (rows, width).
+
+    Parameters
+    ----------
+    seed : int
+        Of the run.
+    update : int
+        Number of the update, from 1.
+    layer : int
+        Hidden layer, from 0.
+    rows, width : int
+        Samples of the batch, and units of the layer.
+    p : float
+        Probability of being dropped, in [0, 1).
+    """
+    base = _mix_integer(_mix_integer(_mix_integer(seed + GAMMA) + update * GAMMA) + (layer + 1) * GAMMA)
+    key__b = mix(np.uint64(base) + np.arange(1, rows + 1, dtype=np.uint64) * np.uint64(GAMMA))
+    low__b1 = key__b.astype(np.uint32)[:, None]
+    high__b1 = (key__b >> np.uint64(32)).astype(np.uint32)[:, None]
+    h__bo = low__b1 + np.arange(width, dtype=np.uint32) * np.uint32(GAMMA & 0xFFFFFFFF)
+    h__bo = (h__bo ^ (h__bo >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    h__bo = (h__bo ^ (h__bo >> np.uint32(15)) ^ high__b1) * np.uint32(0x846CA68B)
+    h__bo = h__bo ^ (h__bo >> np.uint32(16))
+    return h__bo < np.uint32(drop_threshold(p))
