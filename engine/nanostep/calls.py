@@ -57,6 +57,8 @@ class Caller:
     ----------
     interrupted : bool
         Ctrl-C has ended the last call early; what it made counts.
+    penalties : list of float
+        Mean penalty of each epoch that ended in the last call; empty where `Plan.alpha` is 0.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Caller:
         self._step_seconds = self._flops / SLOWEST_FLOPS_PER_SECOND
         self._threads = self._thread_trial()
         self.interrupted = False
+        self.penalties: list[float] = []
         self.threads = 1
 
     def call(self, epochs: int) -> list[float]:
@@ -78,8 +81,9 @@ class Caller:
         threads, share = self._threads.next_call()
         steps = min(max(1, int(self._steps * share)), epochs * self._steps_per_epoch - made_in_epoch)
         losses = np.empty(steps // self._steps_per_epoch + 1)
+        penalties = np.empty_like(losses) if self._plan.alpha > 0 else None
         started = time.perf_counter()
-        ended = self._make(replace(self._plan, threads=threads), steps, losses)
+        ended = self._make(replace(self._plan, threads=threads), steps, losses, penalties)
         seconds = time.perf_counter() - started
 
         self._step_seconds = seconds / steps
@@ -89,13 +93,15 @@ class Caller:
         self._steps = max(1, min(fitting, 4 * max(self._steps, steps)))
         if not self._threads.trying:
             self.threads = self._net._engine.threads
+        self.penalties = [] if penalties is None else penalties[:ended].tolist()
         return losses[:ended].tolist()
 
-    def _make(self, plan: Plan, steps: int, losses: np.ndarray) -> int:
+    def _make(self, plan: Plan, steps: int, losses: np.ndarray, penalties: np.ndarray | None) -> int:
+        state = (self._net._theta, self._slots, self._samples, self._optimizer)
+        outputs = (losses,) if penalties is None else (losses, penalties)
+
         def make(plan: Plan) -> int:
-            return self._net._engine.train(
-                self._net._theta, self._slots, self._samples, self._optimizer, plan, self._cursor, steps, losses
-            )
+            return self._net._engine.train(*state, plan, self._cursor, steps, *outputs)
 
         if steps * self._step_seconds < LONG_CALL_SECONDS:
             return make(plan)

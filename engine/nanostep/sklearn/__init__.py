@@ -1,0 +1,14 @@
+"""Estimators with the interface of scikit-learn's ``MLPClassifier`` and ``MLPRegressor``, trained by nanostep.
+
+Needs scikit-learn, 1.6 or later: ``pip install "nanostep[sklearn]"``.
+"""
+
+try:
+    import sklearn as _sklearn  # noqa: F401
+except ImportError as error:
+    raise ImportError('nanostep.sklearn needs scikit-learn: pip install "nanostep[sklearn]"') from error
+
+from nanostep.sklearn._classifier import MLPClassifier
+from nanostep.sklearn._regressor import MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]

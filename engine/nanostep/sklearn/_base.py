@@ -1,0 +1,334 @@
+"""What the classifier and the regressor share: the course of a fit, and predictions."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import abstractmethod
+from copy import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn import get_config
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from nanostep import training
+from nanostep.network import Network
+from nanostep.sklearn._callbacks import CallbackSupport, FitTask
+from nanostep.sklearn._dataset import Dataset, engine_rows
+from nanostep.sklearn._full_batch import fit_lbfgs
+from nanostep.sklearn._objective import Objective
+from nanostep.sklearn._parameters import (
+    ACTIVATIONS,
+    STOCHASTIC_SOLVERS,
+    dropout_rates,
+    hidden_widths,
+    make_optimizer,
+)
+from nanostep.sklearn._stochastic import fit_stochastic
+from nanostep.sklearn._views import NetworkViews
+
+
+def is_stochastic(estimator: Any) -> bool:
+    """Return True, or raise for a solver that `partial_fit` is not for, so that it is not there."""
+    if estimator.solver not in STOCHASTIC_SOLVERS:
+        raise AttributeError(f"partial_fit is for solver='sgd' and 'adam', not for solver={estimator.solver!r}")
+    return True
+
+
+class Validation(NamedTuple):
+    """Held-out data as given to `fit`; all None if there are none."""
+
+    X: Any = None
+    y: Any = None
+    sample_weight: Any = None
+
+
+class BaseMLP(NetworkViews, CallbackSupport, BaseEstimator):
+    """Base of `MLPClassifier` and `MLPRegressor`."""
+
+    def _store(self, parameters: dict[str, Any]) -> None:
+        """Set the constructor's parameters as attributes, unchanged."""
+        for name in self._get_param_names():
+            setattr(self, name, parameters[name])
+
+    # -- what differs -------------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _learn_targets(self, y: Any, *, first_pass: bool, incremental: bool) -> None:
+        """Learn from y what it can hold, or check that it holds what is known."""
+
+    @abstractmethod
+    def _make_objective(self) -> tuple[Objective, int]:
+        """Return the objective and the number of outputs."""
+
+    @abstractmethod
+    def _encode(self, y: Any, dtype: np.dtype) -> dict[str, np.ndarray]:
+        """Return y as the engine takes it: `y` or `labels` of a `Dataset`."""
+
+    @abstractmethod
+    def _weigh(self, y: Any, weight: np.ndarray | None, *, incremental: bool) -> np.ndarray | None:
+        """Return the weight of each sample, given those of the user."""
+
+    @abstractmethod
+    def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
+        """Return the score of outputs for held-out data."""
+
+    # -- fit ----------------------------------------------------------------------------------------------------------
+
+    def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Validation, *, incremental: bool) -> BaseMLP:
+        first_pass = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
+        widths = hidden_widths(self.hidden_layer_sizes)
+        self._check_combinations(widths, validation, incremental)
+        X, y = self._validate(X, y, reset=first_pass)
+        if sample_weight is not None:
+            sample_weight = _checked_weights("sample_weight", sample_weight, X)
+        self._learn_targets(y, first_pass=first_pass, incremental=incremental)
+        generator = check_random_state(self.random_state)
+        self._prepare_network(X, widths, first_pass, generator)
+
+        dtype = self._network.dtype
+        weight = self._weigh(y, sample_weight, incremental=incremental)
+        data = Dataset(
+            engine_rows(X, dtype), **self._encode(y, dtype), weight=None if weight is None else weight.astype(dtype)
+        )
+        task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter, self._fitted_attributes)
+        if self.solver in STOCHASTIC_SOLVERS:
+            self._fit_stochastic(data, validation, generator, task, incremental)
+        else:
+            self._fit_full_batch(data, task)
+        if not np.isfinite(self._network.theta).all():
+            raise ValueError(
+                "The fit has produced weights that are not finite; scale the data or use a smaller learning rate"
+            )
+        task.end()
+        return self
+
+    def _check_combinations(self, widths: tuple[int, ...], validation: Validation, incremental: bool) -> None:
+        """Raise ValueError for parameters that do not go together."""
+        if (validation.X is None) != (validation.y is None):
+            raise ValueError("X_val and y_val belong together; got one of them")
+        if validation.X is None and validation.sample_weight is not None:
+            raise ValueError("sample_weight_val is for X_val and y_val, which are not given")
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit makes one epoch and takes no early_stopping=True")
+        dropped = dropout_rates(self.dropout, len(widths))
+        if self.solver in STOCHASTIC_SOLVERS:
+            return
+        for name, used in (("dropout", dropped), ("clip", self.clip is not None), ("X_val", validation.X is not None)):
+            if used:
+                raise ValueError(f"{name} is for solver='sgd' and 'adam'; solver={self.solver!r} does without it")
+
+    def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=not is_classifier(self),
+            dtype=(np.float64, np.float32),
+            order="C",
+            reset=reset,
+        )
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        return X, y
+
+    def _prepare_network(
+        self, X: Any, widths: tuple[int, ...], first_pass: bool, generator: np.random.RandomState
+    ) -> None:
+        """Make the network of a first pass, or go on with the one there is."""
+        self._objective, self.n_outputs_ = self._make_objective()
+        self.out_activation_ = self._objective.out_activation
+        sizes = (X.shape[1], *widths, self.n_outputs_)
+        if first_pass:
+            network = self._make_network(sizes, X.dtype if self.dtype is None else self.dtype)
+            _draw_parameters(network, self.activation, generator)
+            self._adopt(network)
+            self._start_record()
+            return
+        last = self.network_
+        if last.sizes != sizes:
+            raise ValueError(
+                f"going on with the last fit needs layers of the same widths; they were {list(last.sizes)} "
+                f"and would now be {list(sizes)}"
+            )
+        network = self._make_network(sizes, last.dtype if self.dtype is None else self.dtype)
+        if (network.architecture, network.dtype, network.backend) != (last.architecture, last.dtype, last.backend):
+            network.theta = last.theta
+            self._adopt(network)
+
+    def _make_network(self, sizes: tuple[int, ...], dtype: Any) -> Network:
+        objective = self._objective
+        return Network(sizes, ACTIVATIONS[self.activation], objective.output, objective.loss, dtype, self.backend)
+
+    def _start_record(self) -> None:
+        """Set the attributes that describe a fit to what they are before its first iteration."""
+        self.n_layers_ = len(self._network.sizes)
+        self.n_iter_ = self.t_ = self._no_improvement_count = 0
+        self._optimizer_settings: Any = None
+        if self.solver in STOCHASTIC_SOLVERS:
+            self.loss_curve_: list[float] = []
+            self.best_loss_ = None if self.early_stopping else np.inf
+            self.validation_scores_ = self.best_validation_score_ = None
+
+    def _ready_optimizer(self) -> None:
+        """Go on with the optimiser's state if the parameters that make it are those of the last fit; else start afresh.
+
+        A first pass has no last fit.
+        """
+        optimizer = make_optimizer(self)
+        settings = (copy(optimizer), self.learning_rate, self.power_t)
+        if settings != self._optimizer_settings:
+            network = self._network
+            network._state = training.fresh_state(optimizer, len(network.theta), network.dtype)
+            self._optimizer_settings = settings
+
+    def _fit_stochastic(
+        self,
+        data: Dataset,
+        validation: Validation,
+        generator: np.random.RandomState,
+        task: FitTask,
+        incremental: bool,
+    ) -> None:
+        self._ready_optimizer()
+        data, held_out = self._hold_out(data, validation, generator)
+        if held_out is not None and self.validation_scores_ is None:
+            self.validation_scores_, self.best_validation_score_ = [], -np.inf
+            self._best_theta = self._network.theta.copy()
+        if not self.early_stopping and self.best_loss_ is None:
+            self.best_loss_ = np.inf
+        score = None if held_out is None else lambda: self._score_of(held_out)
+        epochs = 1 if incremental else self.max_iter
+        used_up = fit_stochastic(self, data, score, generator, epochs=epochs, task=task)
+        if self.early_stopping:
+            self._network.theta = self._best_theta
+        if used_up and not incremental:
+            warnings.warn(
+                f"max_iter={epochs} epochs were made and the loss has not settled (see tol and n_iter_no_change)",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _hold_out(
+        self, data: Dataset, validation: Validation, generator: np.random.RandomState
+    ) -> tuple[Dataset, Dataset | None]:
+        """Return the samples to learn from and those to score on, if there are any."""
+        if validation.X is not None:
+            X, y = self._validate(validation.X, validation.y, reset=False)
+            weight = None
+            if validation.sample_weight is not None:
+                weight = _checked_weights("sample_weight_val", validation.sample_weight, X)
+            dtype = self._network.dtype
+            return data, Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
+        if not self.early_stopping:
+            return data, None
+        # as scikit-learn does it: by class for two classes only
+        strata = data.y[:, 0] if is_classifier(self) and self.n_outputs_ == 1 and data.y is not None else None
+        rows, held_out = train_test_split(
+            np.arange(len(data)), random_state=generator, test_size=self.validation_fraction, stratify=strata
+        )
+        if len(held_out) < 2:
+            raise ValueError(
+                f"validation_fraction={self.validation_fraction} of {len(data)} samples is {len(held_out)}; "
+                "at least 2 are needed to score on"
+            )
+        return data.take(rows), data.take(held_out)
+
+    def _fit_full_batch(self, data: Dataset, task: FitTask) -> None:
+        fit_lbfgs(self, data, task)
+
+    def _fitted_attributes(self) -> dict[str, Any]:
+        """Return what a copy of this estimator needs to be as if the fit had ended now."""
+        network = copy(self._network)
+        if self.early_stopping and self.solver in STOCHASTIC_SOLVERS:
+            network.theta = self._best_theta
+        lists = ("loss_curve_", "validation_scores_")
+        return {**self._view_attributes(network), **{name: copy(vars(self)[name]) for name in lists if name in vars(self)}}
+
+    # -- predictions --------------------------------------------------------------------------------------------------
+
+    def _outputs(self, X: Any, check_input: bool) -> np.ndarray:
+        """Return the outputs for every row of X, shape (n, outputs), a new array.
+
+        A plain array of the network's dtype goes past scikit-learn's validation, which takes a hundred times as long as
+        one row.
+        """
+        network: Network | None = vars(self).get("_network")
+        if network is None:
+            check_is_fitted(self)
+            raise AssertionError("check_is_fitted raises for an estimator without a network")
+        self._take_assigned()
+        if (
+            type(X) is np.ndarray
+            and X.dtype == network._dtype
+            and X.ndim == 2
+            and X.shape[1] == network._architecture.sizes[0]
+            and X.flags.c_contiguous
+            and not hasattr(self, "feature_names_in_")
+        ):
+            if len(X) == 1:
+                row = network._engine.predict_row(network._theta, X[0])
+                if row is not None:
+                    return self._link(row.reshape(1, -1))
+            if not check_input or get_config()["assume_finite"] or _is_finite(X):
+                return self._outputs_of(Dataset(X))
+        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
+        return self._outputs_of(Dataset(engine_rows(X, network._dtype)))
+
+    def _outputs_of(self, data: Dataset) -> np.ndarray:
+        network = self._network
+        a__no = np.empty((len(data), network._architecture.sizes[-1]), network._dtype)
+        start = 0
+        for x in data.inputs():
+            network._engine.predict(network._theta, x, a__no[start : start + len(x)])
+            start += len(x)
+        return self._link(a__no)
+
+    def _link(self, a__no: np.ndarray) -> np.ndarray:
+        """Apply what the engine leaves out of the output activation."""
+        return np.exp(a__no, out=a__no) if self.out_activation_ == "exp" else a__no
+
+    def _score_of(self, data: Dataset) -> float:
+        a__no = self._outputs_of(data)
+        return self._measure(a__no, data) if np.isfinite(a__no).all() else math.nan
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _draw_parameters(network: Network, activation: str, generator: np.random.RandomState) -> None:
+    """Draw initial parameters as scikit-learn does: Glorot's limit, for the logistic function a smaller one, biases too.
+
+    Source: Glorot & Bengio, 2010, "Understanding the difficulty of training deep feedforward neural networks"; numbers
+    are drawn in the order of scikit-learn's ``MLPClassifier`` 1.9, W (in x out) before b, layer by layer.
+    """
+    factor = 2.0 if ACTIVATIONS[activation] == "sigmoid" else 6.0
+    for w__oi, b__o in zip(network.weights, network.biases, strict=True):
+        outputs, inputs = w__oi.shape
+        limit = math.sqrt(factor / (inputs + outputs))
+        w__oi.T[...] = generator.uniform(-limit, limit, (inputs, outputs))
+        b__o[...] = generator.uniform(-limit, limit, outputs)
+
+
+def _checked_weights(name: str, value: Any, X: Any) -> np.ndarray:
+    weight = _check_sample_weight(value, X, dtype=np.float64)
+    if weight.min() < 0:
+        raise ValueError(f"{name} must not be negative; got {weight.min():g}")
+    if weight.max() == 0:
+        raise ValueError(f"all weights in {name} are zero; at least one must not be")
+    return weight
+
+
+def _is_finite(x: np.ndarray) -> bool:
+    """Return True if a sum shows that all entries are finite; an overflow shows nothing."""
+    with np.errstate(all="ignore"):
+        return bool(np.isfinite(x.sum()))

@@ -1,0 +1,132 @@
+"""The loop over epochs of ``solver="sgd"`` and ``"adam"``: scores, learning rates and when to stop, as scikit-learn's."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nanostep.backends.contract import Plan
+from nanostep.sklearn._callbacks import FitTask
+from nanostep.sklearn._dataset import Dataset
+from nanostep.sklearn._epochs import EpochRunner, thread_limit
+from nanostep.sklearn._objective import ReportedLoss
+from nanostep.sklearn._parameters import AUTO_BATCH, dropout_rates
+
+LOWEST_RATE = 1e-6
+"""``learning_rate="adaptive"`` ends the fit instead of going on with less than this."""
+
+
+def fit_stochastic(
+    estimator: Any,
+    data: Dataset,
+    score: Callable[[], float] | None,
+    generator: np.random.RandomState,
+    *,
+    epochs: int,
+    task: FitTask,
+) -> bool:
+    """Train the estimator's network, keeping the attributes that describe a fit.
+
+    Parameters
+    ----------
+    estimator : BaseMLP
+    data : Dataset
+    score : callable, optional
+        Returns the validation score of the network as it stands.
+    generator : RandomState
+        Draws the order of each epoch, as `sklearn.utils.shuffle` does.
+    epochs : int
+        Most epochs to make.
+    task : FitTask
+        Whose iterations the epochs are.
+
+    Returns
+    -------
+    bool
+        True if all epochs were made and nothing ended the fit.
+    """
+    n = len(data)
+    network, optimizer = estimator._network, estimator._network.optimizer
+    plan = _make_plan(estimator, data, generator)
+    runner = EpochRunner(network, network._state, data, plan)
+    reported = ReportedLoss(estimator._objective, data, plan.batch)
+    order = np.arange(n) if estimator.shuffle else None
+    estimator.n_iter_ = 0
+    try:
+        while estimator.n_iter_ < epochs:
+            if order is not None:
+                order = order[generator.permutation(n)]
+            task.begin_iteration()
+            estimator.loss_ = reported(runner.run(order), order)
+            estimator.n_iter_ += 1
+            estimator.t_ += n
+            estimator.loss_curve_.append(estimator.loss_)
+            if estimator.verbose:
+                print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+            _note_progress(estimator, score)
+            if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+                optimizer.lr = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
+            settled = estimator._no_improvement_count > estimator.n_iter_no_change
+            over = settled and _is_over(estimator, optimizer)
+            if task.end_iteration() or over:
+                return False
+    except KeyboardInterrupt:
+        warnings.warn("Ctrl-C ended the fit early; what was learned until then is kept", UserWarning, stacklevel=2)
+        return False
+    return True
+
+
+def _make_plan(estimator: Any, data: Dataset, generator: np.random.RandomState) -> Plan:
+    n = len(data)
+    batch = AUTO_BATCH if estimator.batch_size == "auto" else int(estimator.batch_size)
+    if batch > n and estimator.batch_size != "auto":
+        warnings.warn(f"batch_size={batch} is more than the {n} samples there are, which are one batch", stacklevel=2)
+    dropout = dropout_rates(estimator.dropout, estimator.n_layers_ - 2)
+    return Plan(
+        batch=min(batch, n),
+        shuffle=False,
+        own_order=bool(estimator.shuffle),
+        # drawn only where it is used: scikit-learn draws none
+        seed=int(generator.randint(2**31 - 1)) if dropout else 0,
+        threads=thread_limit(estimator.threads),
+        dropout=dropout,
+        alpha=float(estimator.alpha),
+        scale=estimator._objective.gradient_factor,
+        batch_mean=True,
+    )
+
+
+def _note_progress(estimator: Any, score: Callable[[], float] | None) -> None:
+    """Score the network on the validation data, if there are any, and count epochs without improvement."""
+    if score is not None:
+        value = score()
+        estimator.validation_scores_.append(value)
+        if estimator.verbose:
+            print(f"Validation score: {value:.6f}")
+        if estimator.early_stopping:
+            # in this form NaN counts as an improvement, as in scikit-learn
+            stalled = value < estimator.best_validation_score_ + estimator.tol
+            estimator._no_improvement_count = estimator._no_improvement_count + 1 if stalled else 0
+        if value > estimator.best_validation_score_:
+            estimator.best_validation_score_ = value
+            estimator._best_theta = estimator._network.theta.copy()
+    if not estimator.early_stopping:
+        stalled = estimator.loss_ > estimator.best_loss_ - estimator.tol
+        estimator._no_improvement_count = estimator._no_improvement_count + 1 if stalled else 0
+        estimator.best_loss_ = min(estimator.best_loss_, estimator.loss_)
+
+
+def _is_over(estimator: Any, optimizer: Any) -> bool:
+    """Return whether a fit that has settled ends; with an adaptive rate it first goes on with a fifth of it."""
+    measure = "validation score" if estimator.early_stopping else "training loss"
+    message = f"The {measure} has not improved by tol={estimator.tol:g} in {estimator.n_iter_no_change} epochs"
+    over = estimator.solver != "sgd" or estimator.learning_rate != "adaptive" or optimizer.lr <= LOWEST_RATE
+    if not over:
+        optimizer.lr /= 5.0
+        estimator._no_improvement_count = 0
+    if estimator.verbose:
+        print(f"{message}: " + ("stopping." if over else f"learning rate set to {optimizer.lr:g}."))
+    return over
