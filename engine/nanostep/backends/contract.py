@@ -14,6 +14,7 @@ differs, or an effect that differs, fails there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -230,6 +231,9 @@ class Plan:
     batch_mean : bool
         Divide a batch by the sum of its weights (as scikit-learn does) instead of by the number of its samples. A batch
         whose weights are all 0 then has loss and gradient 0, its penalty too.
+    lowest_log : float
+        In reported losses the logarithm of a probability is taken to be no less than this, < 0: of softmax with
+        cross_entropy and of sigmoid with binary_cross_entropy. Gradients do not know of it (as scikit-learn's).
     """
 
     batch: int
@@ -244,6 +248,7 @@ class Plan:
     alpha: float = 0.0
     scale: float = 1.0
     batch_mean: bool = False
+    lowest_log: float = -math.inf
 
 
 @dataclass

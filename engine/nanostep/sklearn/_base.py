@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import warnings
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn import get_config
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from nanostep import training
 from nanostep.network import Network
-from nanostep.sklearn._callbacks import CallbackSupport, FitTask
+from nanostep.sklearn._callbacks import CallbackSupportMixin, FitTask
 from nanostep.sklearn._dataset import Dataset, engine_rows
 from nanostep.sklearn._full_batch import fit_lbfgs
 from nanostep.sklearn._objective import Objective
@@ -29,8 +28,8 @@ from nanostep.sklearn._parameters import (
     hidden_widths,
     make_optimizer,
 )
+from nanostep.sklearn._predictions import Predictions
 from nanostep.sklearn._stochastic import fit_stochastic
-from nanostep.sklearn._views import NetworkViews
 
 
 def is_stochastic(estimator: Any) -> bool:
@@ -48,7 +47,7 @@ class Validation(NamedTuple):
     sample_weight: Any = None
 
 
-class BaseMLP(NetworkViews, CallbackSupport, BaseEstimator):
+class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
     """Base of `MLPClassifier` and `MLPRegressor`."""
 
     def _store(self, parameters: dict[str, Any]) -> None:
@@ -174,8 +173,9 @@ class BaseMLP(NetworkViews, CallbackSupport, BaseEstimator):
         self._optimizer_settings: Any = None
         if self.solver in STOCHASTIC_SOLVERS:
             self.loss_curve_: list[float] = []
-            self.best_loss_ = None if self.early_stopping else np.inf
-            self.validation_scores_ = self.best_validation_score_ = None
+            self.best_loss_: float | None = None if self.early_stopping else np.inf
+            self.validation_scores_: list[float] | None = None
+            self.best_validation_score_: float | None = None
 
     def _ready_optimizer(self) -> None:
         """Go on with the optimiser's state if the parameters that make it are those of the last fit; else start afresh.
@@ -250,50 +250,10 @@ class BaseMLP(NetworkViews, CallbackSupport, BaseEstimator):
         if self.early_stopping and self.solver in STOCHASTIC_SOLVERS:
             network.theta = self._best_theta
         lists = ("loss_curve_", "validation_scores_")
-        return {**self._view_attributes(network), **{name: copy(vars(self)[name]) for name in lists if name in vars(self)}}
-
-    # -- predictions --------------------------------------------------------------------------------------------------
-
-    def _outputs(self, X: Any, check_input: bool) -> np.ndarray:
-        """Return the outputs for every row of X, shape (n, outputs), a new array.
-
-        A plain array of the network's dtype goes past scikit-learn's validation, which takes a hundred times as long as
-        one row.
-        """
-        network: Network | None = vars(self).get("_network")
-        if network is None:
-            check_is_fitted(self)
-            raise AssertionError("check_is_fitted raises for an estimator without a network")
-        self._take_assigned()
-        if (
-            type(X) is np.ndarray
-            and X.dtype == network._dtype
-            and X.ndim == 2
-            and X.shape[1] == network._architecture.sizes[0]
-            and X.flags.c_contiguous
-            and not hasattr(self, "feature_names_in_")
-        ):
-            if len(X) == 1:
-                row = network._engine.predict_row(network._theta, X[0])
-                if row is not None:
-                    return self._link(row.reshape(1, -1))
-            if not check_input or get_config()["assume_finite"] or _is_finite(X):
-                return self._outputs_of(Dataset(X))
-        X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
-        return self._outputs_of(Dataset(engine_rows(X, network._dtype)))
-
-    def _outputs_of(self, data: Dataset) -> np.ndarray:
-        network = self._network
-        a__no = np.empty((len(data), network._architecture.sizes[-1]), network._dtype)
-        start = 0
-        for x in data.inputs():
-            network._engine.predict(network._theta, x, a__no[start : start + len(x)])
-            start += len(x)
-        return self._link(a__no)
-
-    def _link(self, a__no: np.ndarray) -> np.ndarray:
-        """Apply what the engine leaves out of the output activation."""
-        return np.exp(a__no, out=a__no) if self.out_activation_ == "exp" else a__no
+        return {
+            **self._view_attributes(network),
+            **{name: copy(vars(self)[name]) for name in lists if name in vars(self)},
+        }
 
     def _score_of(self, data: Dataset) -> float:
         a__no = self._outputs_of(data)
@@ -306,7 +266,7 @@ class BaseMLP(NetworkViews, CallbackSupport, BaseEstimator):
 
 
 def _draw_parameters(network: Network, activation: str, generator: np.random.RandomState) -> None:
-    """Draw initial parameters as scikit-learn does: Glorot's limit, for the logistic function a smaller one, biases too.
+    """Draw initial parameters as scikit-learn does, biases too: Glorot's limit, a smaller one for "logistic".
 
     Source: Glorot & Bengio, 2010, "Understanding the difficulty of training deep feedforward neural networks"; numbers
     are drawn in the order of scikit-learn's ``MLPClassifier`` 1.9, W (in x out) before b, layer by layer.
@@ -326,9 +286,3 @@ def _checked_weights(name: str, value: Any, X: Any) -> np.ndarray:
     if weight.max() == 0:
         raise ValueError(f"all weights in {name} are zero; at least one must not be")
     return weight
-
-
-def _is_finite(x: np.ndarray) -> bool:
-    """Return True if a sum shows that all entries are finite; an overflow shows nothing."""
-    with np.errstate(all="ignore"):
-        return bool(np.isfinite(x.sum()))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+__all__ = ["CallbackSupportMixin", "FitTask"]
+
 try:
-    from sklearn.callback import CallbackSupportMixin as CallbackSupport
+    from sklearn.callback import CallbackSupportMixin
 except ImportError:
 
-    class CallbackSupport:  # type: ignore[no-redef]
+    class CallbackSupportMixin:  # type: ignore[no-redef]
         """Before scikit-learn 1.9 there are no callbacks."""
 
 
@@ -18,7 +20,7 @@ class FitTask:
 
     Parameters
     ----------
-    estimator : CallbackSupport
+    estimator : CallbackSupportMixin
     X, y : array-like
         Training data as validated, and the targets as the user gave them.
     sample_weight : ndarray or None
@@ -52,7 +54,10 @@ class FitTask:
         """Tell the callbacks that it is over; True if one of them asks to end the fit."""
         if not self._is_heard:
             return False
-        return bool(self._subtask.call_on_fit_task_end(**self._data, reconstruction_attributes=self._fitted))
+        stop = self._subtask.call_on_fit_task_end(**self._data, reconstruction_attributes=self._fitted)
+        # a callback may have put arrays into coefs_
+        self._data["estimator"]._take_assigned()
+        return bool(stop)
 
     def end(self) -> None:
         """Tell the callbacks that the fit is over."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import ClassifierMixin, _fit_context
@@ -54,15 +54,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     array([1, 0])
     """
 
-    _parameter_constraints: dict = {
+    _parameter_constraints: ClassVar[dict] = {
         **CONSTRAINTS,
         "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
         "loss": [StrOptions({"log_loss", "squared_error", "absolute_error", "huber"})],
     }
-    __metadata_request__predict = {"check_input": UNUSED}
-    __metadata_request__predict_proba = {"check_input": UNUSED}
-    __metadata_request__predict_log_proba = {"check_input": UNUSED}
+    classes_: np.ndarray
+
+    __metadata_request__predict: ClassVar = {"check_input": UNUSED}
+    __metadata_request__predict_proba: ClassVar = {"check_input": UNUSED}
+    __metadata_request__predict_log_proba: ClassVar = {"check_input": UNUSED}
 
     def __init__(
         self,
@@ -239,7 +241,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
         """Accuracy; of multilabel targets the share of rows that are all right."""
         decide = self._classes.decide
-        right = decide(a__no) == (decide(data.y) if data.labels is None else data.labels)
+        right = decide(a__no) == (data.labels if data.y is None else decide(data.y))
         return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=data.weight))
 
     def __sklearn_tags__(self) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 Class = TypeVar("Class", bound=type)
@@ -58,8 +59,8 @@ SHARED_PARAMETERS = """
     backend : {"auto", "c", "numba", "numpy"}, default="auto"
         As in `nanostep.Network`.
     threads : int or None, default=None
-        Most threads of "sgd" and "adam". None lets the engine choose, but takes one in a child process or a thread other
-        than the main one, where joblib makes several fits at a time.
+        Most threads of "sgd" and "adam". None lets the engine choose, but takes one in a child process or a thread
+        other than the main one, where joblib makes several fits at a time.
     dropout : float or array-like of float, default=0.0
         Probability in [0, 1) that a hidden unit is left out of an update, one for all hidden layers or one for each.
     clip : float or None, default=None
@@ -95,12 +96,12 @@ SHARED_ATTRIBUTES = """
 """
 
 SHARED_NOTES = """
-    Sparse X, CSR or CSC, is made dense: at once if that takes at most 64 MiB, otherwise in blocks of a few MiB as the fit
-    and the predictions come to them, so that memory does not grow with it ({dense_solver}).
+    Sparse X, CSR or CSC, is made dense: at once if that takes at most 64 MiB, otherwise in blocks of a few MiB as fit
+    and predictions come to them, so that memory does not grow with it ({dense_solver}).
 
     With ``sgd`` and ``adam`` the loss curve follows scikit-learn's for the same parameters and `random_state` (up to
     rounding), and the defaults mean the same. Differences: `warm_start` (above), and log loss is exact where
-    scikit-learn takes probabilities to be no closer to 0 and 1 than the machine epsilon.
+    scikit-learn rounds probabilities near 1 first.
 
     A single row is predicted in about a microsecond or two if it is a C-contiguous array of the network's dtype;
     everything else goes through scikit-learn's validation. ``check_input=False`` and
@@ -108,7 +109,7 @@ SHARED_NOTES = """
 """
 
 
-def documented(**parts: str) -> object:
+def documented(**parts: str) -> Callable[[Class], Class]:
     """Return a class decorator that puts the shared parts, and `parts`, into the docstring."""
 
     def decorate(cls: Class) -> Class:

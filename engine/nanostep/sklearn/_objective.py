@@ -1,4 +1,4 @@
-"""The estimators' loss, made of the engine's: scikit-learn divides some losses by the outputs, and their gradients not."""
+"""The estimators' losses, made of the engine's: scikit-learn divides some by the outputs, but not their gradients."""
 
 from __future__ import annotations
 

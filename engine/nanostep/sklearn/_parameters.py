@@ -65,7 +65,9 @@ def dropout_rates(value: object, layers: int) -> tuple[float, ...]:
     rates = tuple(value) if isinstance(value, Iterable) else (value,) * layers
     checked = tuple(check_real(f"dropout[{i}]", rate, 0.0, 1.0, open_high=True) for i, rate in enumerate(rates))
     if len(checked) != layers:
-        raise ValueError(f"dropout has {len(checked)} rates for {layers} hidden layers; give one for all or one for each")
+        raise ValueError(
+            f"dropout has {len(checked)} rates for {layers} hidden layers; give one for all or one for each"
+        )
     return checked if any(checked) else ()
 
 

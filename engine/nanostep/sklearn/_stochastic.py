@@ -1,7 +1,8 @@
-"""The loop over epochs of ``solver="sgd"`` and ``"adam"``: scores, learning rates and when to stop, as scikit-learn's."""
+"""The loop over epochs of solvers "sgd" and "adam": scores, learning rates and when to stop, as scikit-learn's."""
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -96,6 +97,8 @@ def _make_plan(estimator: Any, data: Dataset, generator: np.random.RandomState) 
         alpha=float(estimator.alpha),
         scale=estimator._objective.gradient_factor,
         batch_mean=True,
+        # scikit-learn's log loss takes probabilities to be no less than the machine epsilon
+        lowest_log=math.log(np.finfo(estimator._network.dtype).eps),
     )
 
 

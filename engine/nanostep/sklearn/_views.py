@@ -13,8 +13,8 @@ from nanostep.network import Network
 class NetworkViews:
     """Mixin of an estimator that holds a network.
 
-    ``coefs_`` and ``intercepts_`` are lists of views into the network's theta, so that what is written into them reaches
-    it at once. An array put in the place of a view, or of a list, is copied in when the estimator next looks.
+    ``coefs_`` and ``intercepts_`` are lists of views into the network's theta: what is written into them reaches it at
+    once. An array put in the place of a view, or of a list, is copied in when the estimator next looks.
     """
 
     _network: Network
@@ -62,7 +62,7 @@ class NetworkViews:
     def __getstate__(self) -> dict[str, Any]:
         if self.__sklearn_is_fitted__():
             self._take_assigned()
-        state = dict(super().__getstate__())  # type: ignore[arg-type]
+        state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
         for name in ("coefs_", "intercepts_", "_views"):
             state.pop(name, None)
         return state

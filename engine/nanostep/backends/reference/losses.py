@@ -7,6 +7,7 @@ the network's output is the logarithm of the rate) with ``reduction="mean"`` do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -67,15 +68,18 @@ def _share(loss: str, outputs: int) -> float:
     return 1.0 if loss in SUMMED_OVER_OUTPUTS else 1.0 / outputs
 
 
-def sample_losses(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> Array:
-    """Return L of each sample, shape (batch,)."""
+def sample_losses(
+    loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, lowest_log: float = -math.inf
+) -> Array:
+    """Return L of each sample, shape (batch,); see `nanostep.backends.contract.Plan` for `lowest_log`."""
     if (loss, output) == ("cross_entropy", "softmax"):
         shifted__bo = z__bo - z__bo.max(axis=1, keepdims=True)
         log_a__bo = shifted__bo - np.log(np.exp(shifted__bo).sum(axis=1, keepdims=True))
-        terms__bo = np.where(y__bo == 0, 0, -y__bo * log_a__bo)
+        terms__bo = np.where(y__bo == 0, 0, -y__bo * np.maximum(log_a__bo, lowest_log))
     elif (loss, output) == ("binary_cross_entropy", "sigmoid"):
         # softplus(z) - y z = softplus of the side that is wrong, weighted: both terms >= 0, so nothing cancels
-        terms__bo = y__bo * softplus(-z__bo) + (1 - y__bo) * softplus(z__bo)
+        yes__bo, no__bo = np.minimum(softplus(-z__bo), -lowest_log), np.minimum(softplus(z__bo), -lowest_log)
+        terms__bo = y__bo * yes__bo + (1 - y__bo) * no__bo
     else:
         terms__bo = TERMS[loss](a__bo, y__bo)
     return terms__bo.sum(axis=1) * a__bo.dtype.type(_share(loss, a__bo.shape[1]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from nanostep._arrays import Samples
@@ -92,9 +94,11 @@ class Engine:
         output_delta(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, d__bo)
         return d__bo if samples.weight is None else d__bo * samples.weight[:, None]
 
-    def mean_loss(self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array) -> float:
+    def mean_loss(
+        self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array, lowest_log: float = -math.inf
+    ) -> float:
         """Return the mean over the batch of weight * L."""
-        loss__b = sample_losses(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo)
+        loss__b = sample_losses(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, lowest_log)
         return float((loss__b if samples.weight is None else samples.weight * loss__b).mean())
 
     def predict_row(self, theta__p: Array, x: object) -> None:
@@ -127,13 +131,19 @@ class Engine:
 
     @np.errstate(all="ignore")
     def batch_gradient(
-        self, theta__p: Array, samples: Samples, grad__p: Array, smoothing: float = 0.0, masks: Masks = None
+        self,
+        theta__p: Array,
+        samples: Samples,
+        grad__p: Array,
+        smoothing: float = 0.0,
+        masks: Masks = None,
+        lowest_log: float = -math.inf,
     ) -> float:
         """Write the gradient of the mean of weight * L and return that mean."""
         z, a = self.forward(theta__p, samples.x, masks)
         y__bo = targets(samples, slice(None), self.architecture.outputs, smoothing)
         self.backward(theta__p, z, a, self.output_delta(z, a, samples, y__bo), grad__p, masks)
-        return self.mean_loss(z, a, samples, y__bo)
+        return self.mean_loss(z, a, samples, y__bo, lowest_log)
 
     @np.errstate(all="ignore")
     def jacobian(self, theta__p: Array, x__ni: Array, a__no: Array, jac__nop: Array) -> None:
@@ -188,7 +198,7 @@ class Engine:
         """Make update number t and return the loss and the penalty of the batch before it."""
         rows, grad__p = len(batch), np.empty_like(theta__p)
         masks = self._masks(plan, t, rows)
-        loss = self.batch_gradient(theta__p, batch, grad__p, plan.smoothing, masks)
+        loss = self.batch_gradient(theta__p, batch, grad__p, plan.smoothing, masks, plan.lowest_log)
         # what a batch is divided by: its samples, or the sum of their weights
         divisor = float(rows)
         if plan.batch_mean and batch.weight is not None:
