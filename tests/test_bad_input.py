@@ -252,7 +252,7 @@ ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"seed": -1}, ValueError, "seed=-1"),
     ({"seed": 2**64}, ValueError, "seed"),
     ({"validation": X}, TypeError, "validation must be a pair"),
-    ({"validation": (X, Y, X)}, TypeError, "validation must be a pair"),
+    ({"validation": (X, Y, None, X)}, TypeError, "validation must be a pair"),
     ({"threads": 0}, ValueError, "threads=0"),
     ({"threads": 1.5}, TypeError, "threads"),
     ({"callbacks": 5}, TypeError, "callbacks must be a callable"),

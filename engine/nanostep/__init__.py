@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
+from nanostep import schedules
 from nanostep._version import __version__
 from nanostep.backends import available_backends
-from nanostep.callbacks import EpochEnd
+from nanostep.callbacks import EpochEnd, EveryNSteps, StepEnd
+from nanostep.early_stopping import EarlyStopping
 from nanostep.errors import BackendUnavailable, FileFormatError, NanostepError, StopTraining
 from nanostep.history import History
 from nanostep.network import Network
@@ -35,19 +37,23 @@ __all__ = [
     "Adam",
     "AdamW",
     "BackendUnavailable",
+    "EarlyStopping",
     "EpochEnd",
+    "EveryNSteps",
     "FileFormatError",
     "History",
     "NanostepError",
     "Network",
     "Optimizer",
     "RMSprop",
+    "StepEnd",
     "StopTraining",
     "Worksheet",
     "__version__",
     "available_backends",
     "get_include",
     "load",
+    "schedules",
     "warmup",
 ]
 

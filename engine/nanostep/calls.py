@@ -53,19 +53,37 @@ CALLS_BETWEEN_TRIALS = 60
 class Caller:
     """Calls the engine for a run; `threads` is what was found best, or the last call ran on.
 
+    Parameters
+    ----------
+    rates : callable, optional
+        Returns the learning rates of the next updates, given their number, or None for the optimiser's.
+
     Attributes
     ----------
     interrupted : bool
         Ctrl-C has ended the last call early; what it made counts.
     penalties : list of float
         Mean penalty of each epoch that ended in the last call; empty where `Plan.alpha` is 0.
+    epoch_rates : list of float
+        Rate of the last update of each epoch that ended in the last call.
+    rate : float
+        Rate of the last update.
     """
 
     def __init__(
-        self, net: Network, slots: np.ndarray, samples: Samples, optimizer: Optimizer, plan: Plan, cursor: Cursor
+        self,
+        net: Network,
+        slots: np.ndarray,
+        samples: Samples,
+        optimizer: Optimizer,
+        plan: Plan,
+        cursor: Cursor,
+        rates: Callable[[int], np.ndarray | None] = lambda steps: None,
     ) -> None:
         self._net, self._slots, self._samples, self._optimizer = net, slots, samples, optimizer
-        self._plan, self._cursor = plan, cursor
+        self._plan, self._cursor, self._rates = plan, cursor, rates
+        self.epoch_rates: list[float] = []
+        self.rate = optimizer.lr
         self._steps_per_epoch = -(-len(samples) // plan.batch)
         self._flops = 6.0 * net.architecture.parameter_count * plan.batch
         self._steps = max(1, int(FIRST_CALL_FLOPS / self._flops))
@@ -75,15 +93,20 @@ class Caller:
         self.penalties: list[float] = []
         self.threads = 1
 
-    def call(self, epochs: int) -> list[float]:
-        """Make some steps, at most to the end of `epochs` epochs from here; return the losses of those that ended."""
+    def call(self, epochs: int, most: int | None = None) -> list[float]:
+        """Make some steps, at most to the end of `epochs` epochs from here and at most `most`; return the losses of the
+        epochs that ended.
+        """
         made_in_epoch = self._cursor.row // self._plan.batch
         threads, share = self._threads.next_call()
         steps = min(max(1, int(self._steps * share)), epochs * self._steps_per_epoch - made_in_epoch)
+        if most is not None:
+            steps = min(steps, most)
         losses = np.empty(steps // self._steps_per_epoch + 1)
         penalties = np.empty_like(losses) if self._plan.alpha > 0 else None
+        rates = self._rates(steps)
         started = time.perf_counter()
-        ended = self._make(replace(self._plan, threads=threads), steps, losses, penalties)
+        ended = self._make(replace(self._plan, threads=threads, rates=rates), steps, losses, penalties)
         seconds = time.perf_counter() - started
 
         self._step_seconds = seconds / steps
@@ -94,6 +117,12 @@ class Caller:
         if not self._threads.trying:
             self.threads = self._net._engine.threads
         self.penalties = [] if penalties is None else penalties[:ended].tolist()
+        if rates is None:
+            self.epoch_rates, self.rate = [self._optimizer.lr] * ended, self._optimizer.lr
+        else:
+            first_end = self._steps_per_epoch - made_in_epoch - 1
+            self.epoch_rates = rates[first_end :: self._steps_per_epoch][:ended].tolist()
+            self.rate = float(rates[-1])
         return losses[:ended].tolist()
 
     def _make(self, plan: Plan, steps: int, losses: np.ndarray, penalties: np.ndarray | None) -> int:

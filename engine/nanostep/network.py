@@ -10,17 +10,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nanostep import training
 from nanostep._arrays import Samples, check_inputs, check_samples, convert
-from nanostep._checks import check_real, check_seed
+from nanostep._checks import check_seed
+from nanostep._learning import Learning
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import load, resolve
-from nanostep.backends.contract import Engine
-from nanostep.callbacks import Callback
-from nanostep.calls import ThreadTrial
 from nanostep.history import History
 from nanostep.initialization import initialize
+from nanostep.optimizer_state import fresh_state
 from nanostep.optimizers import SGD, Optimizer, check_optimizer
+from nanostep.weighting import check_weight, weighted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float64")
 
 
-class Network:
+class Network(Learning):
     """A dense feed-forward network that is trained by repeated SGD steps.
 
     Layer l computes ``z = W a + b`` and ``a = f(z)``.
@@ -97,14 +96,14 @@ class Network:
         self._dtype = dtype
         self._backend = name
         self._requested_backend = backend
-        self._engine: Engine = package.networks.Engine(architecture, dtype)
+        self._engine = package.networks.Engine(architecture, dtype)
         # theta is a view, so that no user can resize the memory under the kernels
         self._theta = np.zeros(architecture.parameter_count, dtype)[:]
         self._weights, self._biases = architecture.views(self._theta)
-        self._state = training.fresh_state(SGD(lr=0.1), architecture.parameter_count, dtype)
-        self._history: History | None = None
+        self._state = fresh_state(SGD(lr=0.1), architecture.parameter_count, dtype)
+        self._history = None
         # of `nanostep.calls`: which number of threads was fastest, by what a run is like
-        self._thread_trials: dict[tuple, ThreadTrial] = {}
+        self._thread_trials = {}
 
     # -- what it is ---------------------------------------------------------------------------------------------------
 
@@ -204,23 +203,27 @@ class Network:
         self._engine.predict(self._theta, x, a)
         return a[0] if np.ndim(X) == 1 else a
 
-    def loss(self, X: ArrayLike, Y: ArrayLike) -> float:
-        """Return the mean loss over the samples.
+    def loss(self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+        """Return the mean loss over the samples, the weighted mean if there are weights.
 
         Parameters
         ----------
         X : array-like, shape (n, inputs) or (inputs,)
         Y : array-like, shape (n, outputs)
             (n,) will do for one output. For "cross_entropy": class labels (n,), or rows of probabilities (n, outputs).
+        sample_weight : array-like, shape (n,), optional
+            What each sample counts, >= 0, not all zero; normalised to mean 1.
         """
-        return self._engine.loss(self._theta, check_samples(self._architecture, self._dtype, X, Y))
+        return self._engine.loss(self._theta, self._weighted_samples(X, Y, sample_weight))
 
-    def gradient(self, X: ArrayLike, Y: ArrayLike) -> tuple[float, np.ndarray]:
+    def gradient(
+        self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, np.ndarray]:
         """Return the mean loss over the samples and its gradient.
 
         Parameters
         ----------
-        X, Y : array-like
+        X, Y, sample_weight : array-like
             As in `loss`.
 
         Returns
@@ -229,117 +232,15 @@ class Network:
         gradient : ndarray, shape (parameters,)
             Laid out as `theta`; a new array.
         """
-        samples = check_samples(self._architecture, self._dtype, X, Y)
+        samples = self._weighted_samples(X, Y, sample_weight)
         gradient = np.empty_like(self._theta)
         return self._engine.gradient(self._theta, samples, gradient), gradient
 
-    def step(self, X: ArrayLike, Y: ArrayLike, lr: float | None = None, *, optimizer: Optimizer | None = None) -> float:
-        """Make one update from the mean gradient over all samples given, and return the loss before it.
-
-        Parameters
-        ----------
-        X, Y : array-like
-            One sample or a batch, as in `loss`.
-        lr : float, optional
-            Learning rate of a plain SGD step, > 0, which leaves the optimiser's state alone.
-        optimizer : Optimizer, optional
-            Make its update instead; its state goes on if it is the optimiser of the last call (see `optimizer`),
-            otherwise it starts afresh. Without `lr` and `optimizer`, the network's `optimizer` is used.
-        """
-        if lr is not None:
-            if optimizer is None:
-                loss = self._engine.step_row(self._theta, X, Y, lr)
-                if loss is not None:
-                    return loss
-            else:
-                raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
-            check_real("lr", lr, 0.0, open_low=True)
-        elif optimizer is not None:
-            check_optimizer(optimizer)
-        samples = self._own(check_samples(self._architecture, self._dtype, X, Y))
-        self._check_writable()
-        if lr is not None:
-            if len(samples) == 1 and samples.y is not None:
-                # one row gives the same bits however it was handed in
-                loss = self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(lr))
-                if loss is not None:
-                    return loss
-            return training.step(self, training.fresh_state(SGD(lr=lr), len(self._theta), self._dtype), samples)
-        self._state = training.continued(self._state, optimizer)
-        return training.step(self, self._state, samples)
-
-    def train(
-        self,
-        X: ArrayLike,
-        Y: ArrayLike,
-        epochs: int = 10,
-        batch_size: int = 1,
-        optimizer: Optimizer | None = None,
-        shuffle: bool = True,
-        seed: int | None = 0,
-        validation: tuple[ArrayLike, ArrayLike] | None = None,
-        threads: int | None = None,
-        callbacks: Callback | Sequence[Callback] = (),
-        progress: bool = False,
-    ) -> History:
-        """Train for a number of epochs.
-
-        Parameters
-        ----------
-        X : array-like, shape (n, inputs)
-        Y : array-like
-            As in `loss`.
-        epochs : int, default=10
-            Passes over the data, >= 0.
-        batch_size : int, default=1
-            Samples per update, >= 1; the last batch of an epoch takes what is left; more than n means all of them.
-        optimizer : Optimizer, optional
-            Defaults to the network's `optimizer`. The same object as in the last call goes on where it was: two calls
-            of 5 epochs make the same bits as one of 10. Another object starts afresh.
-        shuffle : bool, default=True
-            Draw a new sample order for each epoch.
-        seed : int or None, default=0
-            Of the sample orders, the same on every backend; None draws one.
-        validation : (Xv, Yv), optional
-            Data on which to measure the loss after every epoch.
-        threads : int, optional
-            Most threads the backend may use, 1 to 65536, the calling one included. None lets it choose: no more than
-            there are processors. The environment variable NANOSTEP_THREADS, if set, limits both.
-        callbacks : callable or sequence of callables
-            Each is called with an `EpochEnd` after every epoch; returning True or raising `StopTraining` ends the run.
-        progress : bool, default=False
-            Show a progress bar (needs rich).
-
-        Returns
-        -------
-        History
-
-        Raises
-        ------
-        TypeError, ValueError
-            Before anything is changed.
-        KeyboardInterrupt
-            Ctrl-C: theta holds what was learned until then, and `history` the record.
-        """
-        samples = self._own(check_samples(self._architecture, self._dtype, X, Y))
-        held_out = None
-        if validation is not None:
-            if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-                raise TypeError("validation must be a pair (Xv, Yv)")
-            names = ("validation X", "validation Y")
-            held_out = check_samples(self._architecture, self._dtype, *validation, names=names)
-        request = training.check_request(len(samples), epochs, batch_size, shuffle, seed, threads, callbacks, progress)
-        if optimizer is not None:
-            check_optimizer(optimizer)
-        self._check_writable()
-        self._state = training.continued(self._state, optimizer)
-        self._history = History(backend=self._backend, seed=request.plan.seed)
-        training.run(self, self._state, samples, held_out, request, self._history)
-        return self._history
-
-    def reset_optimizer(self) -> None:
-        """Forget the optimiser's running state (slots, number of updates, epochs); keep its hyper-parameters."""
-        self._state = training.fresh_state(self._state.optimizer, len(self._theta), self._dtype)
+    def _weighted_samples(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None) -> Samples:
+        samples = check_samples(self._architecture, self._dtype, X, Y)
+        if sample_weight is None:
+            return samples
+        return weighted(samples, check_weight("sample_weight", sample_weight, len(samples)))
 
     def jit(self, optimizer: Optimizer | None = None) -> JittedNetwork:
         """Return functions on plain arrays, with this architecture compiled in, for code of yours that Numba compiles.
@@ -423,21 +324,6 @@ class Network:
         self._theta[...] = values["theta"]
         self._state = values["state"]
         self._history = values["history"]
-
-    # -- guards -------------------------------------------------------------------------------------------------------
-
-    def _own(self, samples: Samples) -> Samples:
-        """Return samples that do not share memory with theta, which the kernels write while they read samples."""
-        x, y = samples.x, samples.y
-        if np.may_share_memory(x, self._theta):
-            x = x.copy()
-        if y is not None and np.may_share_memory(y, self._theta):
-            y = y.copy()
-        return samples if x is samples.x and y is samples.y else Samples(x, y, samples.labels)
-
-    def _check_writable(self) -> None:
-        if not self._theta.flags.writeable:
-            raise ValueError("theta is read-only; call net.theta.setflags(write=True) first")
 
 
 def _check_dtype(dtype: DTypeLike) -> np.dtype:

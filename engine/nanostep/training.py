@@ -1,97 +1,27 @@
-"""One run of training: epochs, validation, callbacks, record, and a clean stop. `nanostep.calls` makes its steps."""
+"""A run of training by an optimiser: calls of the engine, and what is done between them.
+
+`nanostep.calls` makes the steps, `nanostep.recording` sees to what happens after each epoch.
+"""
 
 from __future__ import annotations
 
-import math
-import time
-import warnings
-from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nanostep._arrays import Samples
-from nanostep._checks import check_bool, check_integer, check_seed
 from nanostep.backends.contract import Cursor, Plan
-from nanostep.callbacks import Callback, EpochEnd, check_callbacks
+from nanostep.callbacks import StepEnd, any_stops
 from nanostep.calls import Caller
-from nanostep.errors import StopTraining
 from nanostep.history import History
-from nanostep.optimizers import Optimizer
+from nanostep.optimizer_state import OptimizerState as OptimizerState
+from nanostep.optimizer_state import continued as continued  # `io.models` imports both from here
+from nanostep.plateau import ReduceLROnPlateau
+from nanostep.recording import Recorder
+from nanostep.requests import Data, Request
 
 if TYPE_CHECKING:
     from nanostep.network import Network
-
-
-@dataclass
-class OptimizerState:
-    """What an optimiser remembers between updates of one network.
-
-    Attributes
-    ----------
-    optimizer : Optimizer
-    slots : ndarray, shape (number of slots, parameters)
-        Rows named by ``optimizer.slots``.
-    updates, epochs : int
-        Made since the state was fresh.
-    """
-
-    optimizer: Optimizer
-    slots: np.ndarray
-    updates: int = 0
-    epochs: int = 0
-
-
-@dataclass(frozen=True)
-class Request:
-    """The checked arguments of a `Network.train` call that are not data."""
-
-    epochs: int
-    plan: Plan
-    callbacks: tuple[Callback, ...]
-    progress: bool
-
-
-def fresh_state(optimizer: Optimizer, parameters: int, dtype: np.dtype) -> OptimizerState:
-    """Return the state of an optimiser that has made no update: slots are zero."""
-    return OptimizerState(optimizer, np.zeros((len(optimizer.slots), parameters), dtype))
-
-
-def continued(state: OptimizerState, optimizer: Optimizer | None) -> OptimizerState:
-    """Return `state` if `optimizer` is None or the object it belongs to, otherwise a fresh state.
-
-    A state whose slots no longer fit (momentum switched on between calls) starts afresh too.
-    """
-    chosen = state.optimizer if optimizer is None else optimizer
-    chosen.check()
-    if chosen is state.optimizer and len(chosen.slots) == len(state.slots):
-        return state
-    return fresh_state(chosen, state.slots.shape[1], state.slots.dtype)
-
-
-def check_request(
-    n: int,
-    epochs: object,
-    batch_size: object,
-    shuffle: object,
-    seed: object,
-    threads: object,
-    callbacks: object,
-    progress: object,
-) -> Request:
-    """Check the arguments of `Network.train`."""
-    batch = min(check_integer("batch_size", batch_size, 1), n)
-    plan = Plan(
-        batch=batch,
-        shuffle=check_bool("shuffle", shuffle),
-        seed=check_seed(seed),
-        threads=None if threads is None else check_integer("threads", threads, 1, 2**16),
-    )
-    if plan.shuffle and n > 2**32:
-        raise ValueError(f"X has {n} samples; shuffling takes at most {2**32}: use shuffle=False")
-    checked_epochs = check_integer("epochs", epochs, 0, 2**48)
-    return Request(checked_epochs, plan, check_callbacks(callbacks), check_bool("progress", progress))
 
 
 def step(net: Network, state: OptimizerState, samples: Samples) -> float:
@@ -106,67 +36,91 @@ def step(net: Network, state: OptimizerState, samples: Samples) -> float:
     return losses[0]
 
 
-def run(
-    net: Network, state: OptimizerState, samples: Samples, held_out: Samples | None, request: Request, history: History
-) -> None:
-    """Carry out `request`, moving theta and `state` on and filling `history` as it goes."""
-    started = time.perf_counter()
-    cursor = Cursor(
-        np.empty(len(samples) if request.plan.shuffle else 0, np.int64), epoch=state.epochs, updates=state.updates
-    )
-    caller = Caller(net, state.slots, samples, state.optimizer, request.plan, cursor)
-    every_epoch = bool(held_out is not None or request.callbacks)
-    warned = False
-    try:
-        with _progress_bar(request) as bar:
-            while history.epochs < request.epochs:
-                ended = caller.call(1 if every_epoch else request.epochs - history.epochs)
-                history.loss += ended
-                if caller.interrupted:
-                    raise KeyboardInterrupt
-                if held_out is not None and ended:
-                    history.validation_loss.append(net._engine.loss(net._theta, held_out))
-                if ended and not warned and not math.isfinite(ended[-1]):
-                    warned = True
-                    warnings.warn(
-                        f"the training loss is {ended[-1]} after epoch {history.epochs}; "
-                        "a smaller learning rate may help",
-                        RuntimeWarning,
-                        stacklevel=3,
-                    )
-                if bar is not None:
-                    bar.update(history, cursor.row / len(samples))
-                if ended and _stopped(net, request, history):
-                    break
-    except KeyboardInterrupt:
-        history.interrupted = True
-        raise
-    finally:
-        history.steps = cursor.updates - state.updates
-        history.samples = history.epochs * len(samples) + cursor.row
-        history.isa, history.threads = net._engine.isa, caller.threads
-        history.seconds = time.perf_counter() - started
-        state.updates = cursor.updates
-        state.epochs = cursor.epoch + (cursor.row > 0)
+class Run:
+    """One run: moves theta and the optimiser's state on and fills the history as it goes."""
 
+    def __init__(self, net: Network, state: OptimizerState, data: Data, request: Request, history: History) -> None:
+        self._net, self._state, self._samples, self._request = net, state, data.samples, request
+        plan = request.plan
+        order = np.empty(len(data.samples) if plan.shuffle else 0, np.int64)
+        self._cursor = Cursor(order, epoch=state.epochs, updates=state.updates)
+        self._first_update = state.updates
+        self._steps_per_epoch = -(-len(data.samples) // plan.batch)
+        self._history = history
+        self._recorder = Recorder(net, request.watch, data.measured, data.held_out, request.epochs, history)
+        self._caller = Caller(net, state.slots, data.samples, state.optimizer, plan, self._cursor, self._rates)
+        self._plateau = request.schedule if isinstance(request.schedule, ReduceLROnPlateau) else None
+        self._one_epoch_a_call = self._recorder.every_epoch or self._plateau is not None
 
-def _stopped(net: Network, request: Request, history: History) -> bool:
-    """Call the callbacks; True if one of them ends the run."""
-    if not request.callbacks:
-        return False
-    validation_loss = history.validation_loss[-1] if history.validation_loss else None
-    event = EpochEnd(net, history.epochs, request.epochs, history.loss[-1], validation_loss, history)
-    try:
-        # a list, not a generator: one that stops must not keep the next from being called
-        answers = [callback(event) for callback in request.callbacks]
-        return any(answer is True for answer in answers)
-    except StopTraining:
-        return True
+    @property
+    def _steps(self) -> int:
+        return self._cursor.updates - self._first_update
 
+    def execute(self) -> None:
+        history, request = self._history, self._request
+        try:
+            with self._recorder:
+                while history.epochs < request.epochs and not history.stopped:
+                    self._call()
+                self._recorder.finish()
+        finally:
+            cursor = self._cursor
+            history.steps = self._steps
+            history.samples = history.epochs * len(self._samples) + cursor.row
+            history.isa, history.threads = self._net._engine.isa, self._caller.threads
+            self._state.updates = cursor.updates
+            self._state.epochs = cursor.epoch + (cursor.row > 0)
 
-def _progress_bar(request: Request):  # type: ignore[no-untyped-def]
-    if not request.progress:
-        return nullcontext()
-    from nanostep.progress import EpochBar
+    def _call(self) -> None:
+        """Make one call of the engine and do what is due after it."""
+        recorder, left = self._recorder, self._request.epochs - self._history.epochs
+        losses = self._caller.call(1 if self._one_epoch_a_call else left, self._steps_until_callbacks())
+        recorder.rate.now = self._caller.rate
+        recorder.end_epochs(losses, self._caller.epoch_rates)
+        if self._caller.interrupted:
+            raise KeyboardInterrupt
+        recorder.show(self._cursor.row / len(self._samples))
+        if self._request.every_n_steps:
+            self._end_steps(bool(losses))
+        if losses and self._one_epoch_a_call:
+            if self._plateau is not None:
+                self._look_for_plateau(self._plateau)
+            recorder.stops()
 
-    return EpochBar(request.epochs)
+    def _rates(self, steps: int) -> np.ndarray | None:
+        """Return the learning rates of the next `steps` updates; None for the optimiser's."""
+        schedule, cursor = self._request.schedule, self._cursor
+        if self._recorder.rate.chosen is not None:
+            return np.full(steps, self._recorder.rate.chosen)
+        if schedule is None:
+            return None
+        if self._plateau is not None:
+            return np.full(steps, self._state.plateau_of(self._plateau).lr)
+        first = cursor.updates
+        if schedule.every == "epoch":
+            # whole epochs before this one, whatever batches they were made in
+            first = cursor.epoch * self._steps_per_epoch + cursor.row // self._request.plan.batch
+        return schedule.rates(self._state.optimizer.lr, first, steps, self._steps_per_epoch)
+
+    def _look_for_plateau(self, schedule: ReduceLROnPlateau) -> None:
+        value = self._history.series()[schedule.monitor][-1]
+        state = schedule.after(self._state.plateau_of(schedule), value, self._request.plateau_mode)
+        self._state.plateau = (schedule, state)
+
+    def _steps_until_callbacks(self) -> int | None:
+        due = [each.n - self._steps % each.n for each in self._request.every_n_steps]
+        return min(due) if due else None
+
+    def _end_steps(self, ended: bool) -> None:
+        """Call the callbacks of steps that are due; `ended` says that the last step ended an epoch."""
+        due = [each.callback for each in self._request.every_n_steps if self._steps % each.n == 0]
+        if not due:
+            return
+        cursor, history = self._cursor, self._history
+        loss = history.loss[-1] if ended else cursor.loss_sum / cursor.row
+        before = self._net._theta.copy()
+        event = StepEnd(self._net, history, self._steps, history.epochs + (not ended), loss, _rate=self._recorder.rate)
+        if any_stops(due, event):
+            history.stopped = "callback"
+        if not np.array_equal(before, self._net._theta, equal_nan=True):
+            cursor.carry = None  # what the backend has prepared from the parameters before

@@ -15,8 +15,8 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from nanostep import training
 from nanostep.network import Network
+from nanostep.optimizer_state import fresh_state
 from nanostep.sklearn._callbacks import CallbackSupportMixin, FitTask
 from nanostep.sklearn._dataset import Dataset, engine_rows
 from nanostep.sklearn._full_batch import fit_lbfgs
@@ -186,7 +186,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         settings = (copy(optimizer), self.learning_rate, self.power_t)
         if settings != self._optimizer_settings:
             network = self._network
-            network._state = training.fresh_state(optimizer, len(network.theta), network.dtype)
+            network._state = fresh_state(optimizer, len(network.theta), network.dtype)
             self._optimizer_settings = settings
 
     def _fit_stochastic(

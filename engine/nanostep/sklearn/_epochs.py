@@ -12,8 +12,8 @@ from nanostep._arrays import Samples
 from nanostep.backends.contract import Cursor, Plan
 from nanostep.calls import Caller
 from nanostep.network import Network
+from nanostep.optimizer_state import OptimizerState
 from nanostep.sklearn._dataset import Dataset
-from nanostep.training import OptimizerState
 
 NO_ORDER = np.empty(0, np.int64)
 

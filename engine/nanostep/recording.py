@@ -1,0 +1,131 @@
+"""The record of a run: what is measured, and who is asked, after each epoch. All kinds of runs share it."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from contextlib import nullcontext
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from nanostep._arrays import Samples
+from nanostep.callbacks import EpochEnd, Rate, any_stops
+from nanostep.early_stopping import BestSoFar
+from nanostep.history import History
+from nanostep.metrics import measure
+from nanostep.requests import Watch
+
+if TYPE_CHECKING:
+    from nanostep.network import Network
+
+
+class Recorder:
+    """Fills a history; as a context, it takes the time, shows the progress bar, and notes why the run ended.
+
+    Parameters
+    ----------
+    net : Network
+    watch : Watch
+    measured, held_out : Samples or None
+        Training and validation data for the metrics.
+    epochs : int
+        Asked for.
+    history : History
+        Of this run, or of the part of it that a checkpoint holds.
+    best : BestSoFar
+        The same, of early stopping.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        watch: Watch,
+        measured: Samples | None,
+        held_out: Samples | None,
+        epochs: int,
+        history: History,
+        best: BestSoFar | None = None,
+    ) -> None:
+        self._net, self._watch, self._measured, self._held_out = net, watch, measured, held_out
+        self._epochs, self.history = epochs, history
+        self.best = BestSoFar() if best is None else best
+        self.rate = Rate()
+        self.every_epoch = bool(held_out is not None or watch.callbacks or watch.metrics or watch.early_stopping)
+        self._warned = False
+
+    def __enter__(self) -> Recorder:
+        self._started = time.perf_counter() - self.history.seconds
+        self._bar_context = _progress_bar(self._watch.progress, self._epochs)
+        self._bar = self._bar_context.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar_context.__exit__(kind, error, trace)
+        if kind is not None:
+            self.history.stopped = "interrupted" if issubclass(kind, KeyboardInterrupt) else "error"
+        self.history.seconds = time.perf_counter() - self._started
+
+    def show(self, part: float) -> None:
+        """Show the state after the epochs recorded and `part` of the next."""
+        if self._bar is not None:
+            self._bar.update(self.history, part)
+
+    def end_epochs(self, losses: list[float], rates: list[float]) -> None:
+        """Record epochs that have ended: one, if something is done after each; with `rates` for all of them or none."""
+        self.history.loss += losses
+        self.history.lr += rates
+        if losses and not self._warned and not math.isfinite(losses[-1]):
+            self._warned = True
+            warnings.warn(
+                f"the training loss is {losses[-1]} after epoch {self.history.epochs}; "
+                "a smaller learning rate may help",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        if losses and self.every_epoch:
+            self._measure()
+
+    def _measure(self) -> None:
+        net, history = self._net, self.history
+        if self._measured is not None:
+            for name, value in measure(net, self._watch.metrics, self._measured).items():
+                history.metrics.setdefault(name, []).append(value)
+        if self._held_out is not None:
+            history.validation_loss.append(net._engine.loss(net._theta, self._held_out))
+            for name, value in measure(net, self._watch.metrics, self._held_out).items():
+                history.validation_metrics.setdefault(name, []).append(value)
+
+    def stops(self) -> bool:
+        """Ask early stopping and the callbacks about the epoch that has ended; True if it is the last, and note why."""
+        stopping, history = self._watch.early_stopping, self.history
+        if stopping is not None:
+            value = history.series()[stopping.monitor][-1]
+            enough = self.best.update(stopping, self._watch.stopping_mode, value, history.epochs, self._net._theta)
+            history._best_epoch = self.best.epoch or None
+            if enough:
+                history.stopped = "early_stopping"
+        if self._watch.callbacks:
+            validation_loss = history.validation_loss[-1] if history.validation_loss else None
+            event = EpochEnd(
+                self._net, history, history.epochs, self._epochs, history.loss[-1], validation_loss, _rate=self.rate
+            )
+            if any_stops(self._watch.callbacks, event):
+                history.stopped = history.stopped or "callback"
+        return bool(history.stopped)
+
+    def finish(self) -> None:
+        """Note that a run which nothing has ended has made all its epochs; put back the best parameters."""
+        self.history.stopped = self.history.stopped or "epochs"
+        if self.best.theta is not None:
+            self._net._theta[...] = self.best.theta
+
+
+def _progress_bar(progress: bool, epochs: int):  # type: ignore[no-untyped-def]
+    if not progress:
+        return nullcontext()
+    from nanostep.progress import EpochBar
+
+    return EpochBar(epochs)

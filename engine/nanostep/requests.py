@@ -1,0 +1,222 @@
+"""The arguments of a `Network.train` call, checked before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanostep import weighting
+from nanostep._arrays import Samples, check_samples
+from nanostep._checks import check_bool, check_integer, check_real, check_seed
+from nanostep.architecture import Architecture
+from nanostep.backends.contract import Plan
+from nanostep.callbacks import Callback, EveryNSteps, check_callbacks
+from nanostep.early_stopping import EarlyStopping, check_monitor
+from nanostep.metrics import Metric, check_metrics
+from nanostep.plateau import ReduceLROnPlateau
+from nanostep.schedule import Schedule
+
+if TYPE_CHECKING:
+    from nanostep.network import Network
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run learns from and is measured on.
+
+    Attributes
+    ----------
+    samples : Samples
+        Weights normalised, rows of probabilities smoothed.
+    measured : Samples
+        The same unsmoothed, for the metrics.
+    held_out : Samples or None
+        For validation.
+    """
+
+    samples: Samples
+    measured: Samples
+    held_out: Samples | None
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is done after each epoch.
+
+    Attributes
+    ----------
+    callbacks : tuple of callable
+    metrics : tuple of Metric
+    early_stopping : EarlyStopping or None
+    stopping_mode : str
+        "min" or "max", of what it monitors.
+    progress : bool
+    """
+
+    callbacks: tuple[Callback, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    early_stopping: EarlyStopping | None = None
+    stopping_mode: str = "min"
+    progress: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """The checked arguments of a call that are not data.
+
+    Attributes
+    ----------
+    epochs : int
+    plan : Plan
+    watch : Watch
+    every_n_steps : tuple of EveryNSteps
+    schedule : Schedule or None
+    plateau_mode : str
+        "min" or "max", of what a `ReduceLROnPlateau` monitors.
+    """
+
+    epochs: int
+    plan: Plan
+    watch: Watch = field(default_factory=Watch)
+    every_n_steps: tuple[EveryNSteps, ...] = ()
+    schedule: Schedule | None = None
+    plateau_mode: str = "min"
+
+
+def check_data(
+    net: Network,
+    X: Any,
+    Y: Any,
+    sample_weight: Any,
+    class_weight: Any,
+    label_smoothing: float,
+    validation: Any,
+    validation_split: object,
+) -> Data:
+    """Check the data of a call and return what they make."""
+    architecture = net.architecture
+    samples = net._own(check_samples(architecture, net.dtype, X, Y))
+    weight = None if sample_weight is None else weighting.check_weight("sample_weight", sample_weight, len(samples))
+    held_out, held_weight = check_validation(net, validation), None
+    fraction = check_real("validation_split", validation_split, 0.0, 1.0, open_high=True)
+    if fraction > 0:
+        if held_out is not None:
+            raise ValueError("give validation or validation_split, not both")
+        samples, held_out = weighting.split_off(samples, fraction)
+        if weight is not None:
+            weight, held_weight = weight[: len(samples)], weight[len(samples) :]
+            for part, rows in ((weight, "kept for training"), (held_weight, "split off for validation")):
+                if not part.any():
+                    raise ValueError(f"sample_weight is 0 for all samples {rows}; at least one must count")
+            held_out = weighting.weighted(held_out, held_weight)
+    if class_weight is not None:
+        by_class = weighting.class_weights(architecture, samples, class_weight)
+        weight = by_class if weight is None else weight * by_class
+        if not weight.any():
+            raise ValueError("sample_weight times class_weight is 0 for all samples; at least one must count")
+    measured = weighting.weighted(samples, weight)
+    return Data(weighting.smoothed(measured, label_smoothing), measured, held_out)
+
+
+def check_validation(net: Network, validation: Any) -> Samples | None:
+    """Return the samples of ``validation=(Xv, Yv)`` or ``(Xv, Yv, wv)``; None if none was given."""
+    if validation is None:
+        return None
+    if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+        raise TypeError("validation must be a pair (Xv, Yv), or (Xv, Yv, wv) with sample weights")
+    held_out = check_samples(net.architecture, net.dtype, *validation[:2], names=("validation X", "validation Y"))
+    if len(validation) == 2 or validation[2] is None:
+        return held_out
+    weight = weighting.check_weight("validation sample_weight", validation[2], len(held_out))
+    return weighting.weighted(held_out, weight)
+
+
+def check_plan(
+    net: Network, n: int, batch_size: object, shuffle: object, seed: object, threads: object, dropout: object
+) -> Plan:
+    """Return the plan of a run over n samples."""
+    plan = Plan(
+        batch=min(check_integer("batch_size", batch_size, 1), n),
+        shuffle=check_bool("shuffle", shuffle),
+        seed=check_seed(seed),
+        threads=None if threads is None else check_integer("threads", threads, 1, 2**16),
+        dropout=check_dropout(net.architecture, dropout),
+    )
+    if plan.shuffle and n > 2**32:
+        raise ValueError(f"X has {n} samples; shuffling takes at most {2**32}: use shuffle=False")
+    return plan
+
+
+def check_dropout(architecture: Architecture, value: object) -> tuple[float, ...]:
+    """Return the probability for each hidden layer; () if nothing is dropped."""
+    hidden = len(architecture.sizes) - 2
+    if isinstance(value, (list, tuple, np.ndarray)):
+        rates = tuple(check_real(f"dropout[{i}]", p, 0.0, 1.0, open_high=True) for i, p in enumerate(value))
+        if len(rates) != hidden:
+            raise ValueError(f"dropout has {len(rates)} values for {hidden} hidden layers; give one for each, or one")
+    else:
+        rate = check_real("dropout", value, 0.0, 1.0, open_high=True)
+        if rate > 0 and hidden == 0:
+            raise ValueError(f"dropout={rate} drops hidden units; this network has no hidden layer")
+        rates = (rate,) * hidden
+    return rates if any(rates) else ()
+
+
+def check_watch(
+    architecture: Architecture,
+    callbacks: Sequence[Callback],
+    metrics: object,
+    early_stopping: object,
+    progress: object,
+    *,
+    labels: bool,
+    validated: bool,
+    trained: bool = True,
+) -> Watch:
+    """Check what is to be done after each epoch.
+
+    `labels` says that targets are class labels, `validated` that there are validation data, and `trained` that metrics
+    are measured on the training data.
+    """
+    checked = check_metrics(metrics, architecture, labels)
+    mode = "min"
+    if early_stopping is not None:
+        if not isinstance(early_stopping, EarlyStopping):
+            raise TypeError(f"early_stopping must be ns.EarlyStopping(...); got {type(early_stopping).__name__}")
+        mode = check_monitor(
+            "early_stopping", early_stopping.monitor, early_stopping.mode, checked, validated=validated, trained=trained
+        )
+    return Watch(tuple(callbacks), checked, early_stopping, mode, check_bool("progress", progress))
+
+
+def check_schedule(schedule: object, metrics: tuple[Metric, ...], *, validated: bool, trained: bool = True) -> str:
+    """Check a schedule; return "min" or "max" for what a `ReduceLROnPlateau` monitors."""
+    if schedule is not None and not isinstance(schedule, Schedule):
+        raise TypeError(f"schedule must be one of nanostep.schedules; got {type(schedule).__name__}")
+    if not isinstance(schedule, ReduceLROnPlateau):
+        return "min"
+    return check_monitor("schedule", schedule.monitor, schedule.mode, metrics, validated=validated, trained=trained)
+
+
+def check_request(
+    net: Network,
+    data: Data,
+    epochs: object,
+    plan: Plan,
+    callbacks: object,
+    metrics: object,
+    early_stopping: object,
+    schedule: Schedule | None,
+    progress: object,
+) -> Request:
+    """Check the arguments of `Network.train` that are neither data nor parts of the plan."""
+    by_epoch, by_steps = check_callbacks(callbacks)
+    labels, validated = data.measured.labels is not None, data.held_out is not None
+    watch = check_watch(
+        net.architecture, by_epoch, metrics, early_stopping, progress, labels=labels, validated=validated
+    )
+    mode = check_schedule(schedule, watch.metrics, validated=validated)
+    return Request(check_integer("epochs", epochs, 0, 2**48), plan, watch, by_steps, schedule, mode)

@@ -1,0 +1,80 @@
+"""`Schedule`: what all learning-rate schedules are; see `nanostep.schedules` for the schedules themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from nanostep._checks import check_integer, check_real
+from nanostep._names import check_choice
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Base class of the learning-rate schedules.
+
+    To write one: a frozen dataclass with a method `at`.
+
+    Parameters
+    ----------
+    every : {"epoch", "step"}, default="epoch"
+        What a period is: an epoch, or an update.
+    """
+
+    every: str = field(default="epoch", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if type(self) is Schedule:
+            raise TypeError("Schedule is not a schedule itself; use one of nanostep.schedules")
+        check_choice("every", self.every, ("epoch", "step"))
+        self.check()
+
+    def check(self) -> None:
+        """Raise TypeError or ValueError if an argument is not acceptable."""
+
+    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+        """Return the rates at the periods t.
+
+        Parameters
+        ----------
+        lr : float
+            The optimiser's.
+        t : ndarray of float64, shape (n,)
+            Whole numbers >= 0, ascending.
+        periods_per_epoch : int
+            1, or the updates of an epoch with ``every="step"``.
+
+        Returns
+        -------
+        ndarray of float64, shape (n,)
+        """
+        raise NotImplementedError
+
+    def rates(self, lr: float, first_update: int, count: int, steps_per_epoch: int) -> np.ndarray:
+        """Return the rates of `count` updates, a pure function of the arguments.
+
+        Parameters
+        ----------
+        lr : float
+            The optimiser's, > 0.
+        first_update : int
+            Updates made before these, >= 0.
+        count : int
+            >= 0.
+        steps_per_epoch : int
+            Updates of an epoch, >= 1.
+
+        Returns
+        -------
+        ndarray of float64, shape (count,)
+        """
+        check_real("lr", lr, 0.0, open_low=True)
+        first = check_integer("first_update", first_update, 0)
+        length = check_integer("steps_per_epoch", steps_per_epoch, 1)
+        updates = np.arange(first, first + check_integer("count", count, 0))
+        if self.every == "step" or count == 0:
+            return self.at(lr, updates.astype(np.float64), length)
+        epochs = updates // length
+        each = np.arange(epochs[0], epochs[-1] + 1, dtype=np.float64)
+        return self.at(lr, each, 1)[epochs - epochs[0]]
