@@ -134,9 +134,9 @@ def test_names_and_version_match_the_header() -> None:
     assert enumerators("LOSS") == list(_names.LOSSES)
     assert enumerators("OPTIMIZER") == list(optimizers.OPTIMIZERS)
     assert _library.build_info()["version"] == ns.__version__
-    fields = re.search(r"double (lr, .*?);", HEADER)
+    fields = re.search(r"double (lr, [^;]*);", HEADER)
     assert fields is not None
-    assert tuple(fields[1].split(", ")) == optimizers.HYPERPARAMETERS
+    assert tuple(re.split(r",\s+", fields[1])) == optimizers.HYPERPARAMETERS
 
 
 def test_float_environment_is_left_alone() -> None:

@@ -74,10 +74,10 @@ static void train(const workload *w, size_t steps)
     void *const y = w->classes ? NULL : targets;
     const int64_t *const labels = w->classes ? numbered : NULL;
 
-    const nst_status status = w->single ? nst_f32_train(net, theta, 0, NULL, ROWS, x, y, labels, &sgd, &plan, &cursor,
-                                                        steps, losses, &ended, workspace, bytes)
-                                        : nst_f64_train(net, theta, 0, NULL, ROWS, x, y, labels, &sgd, &plan, &cursor,
-                                                        steps, losses, &ended, workspace, bytes);
+    const nst_status status = w->single ? nst_f32_train(net, theta, 0, NULL, ROWS, x, y, labels, NULL, &sgd, &plan,
+                                                        &cursor, steps, losses, NULL, &ended, workspace, bytes)
+                                        : nst_f64_train(net, theta, 0, NULL, ROWS, x, y, labels, NULL, &sgd, &plan,
+                                                        &cursor, steps, losses, NULL, &ended, workspace, bytes);
     check(status == NST_OK, nst_status_message(status));
     free(theta), free(x), free(targets), free(numbered), free(losses), free(workspace);
 }

@@ -61,8 +61,8 @@ int main(int argc, char **argv)
     void *const workspace = malloc(bytes);
     check(workspace != NULL, "no memory");
     if (status == NST_OK)
-        status = nst_f32_train(&net, theta, SLOTS, slots, train.n, train.x[0], NULL, train.labels, &adam, &plan,
-                               &cursor, (train.n + BATCH - 1) / BATCH * EPOCHS, losses, &ended, workspace, bytes);
+        status = nst_f32_train(&net, theta, SLOTS, slots, train.n, train.x[0], NULL, train.labels, NULL, &adam, &plan,
+                               &cursor, (train.n + BATCH - 1) / BATCH * EPOCHS, losses, NULL, &ended, workspace, bytes);
     if (status == NST_OK)
         status = nst_f32_predict(&net, theta, held_out.n, held_out.x[0], output[0], workspace, bytes);
     free(workspace);

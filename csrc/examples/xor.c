@@ -38,8 +38,8 @@ int main(void)
     for (size_t i = 0; i < count; i++)
         theta[i] = 2 * (float)rand() / (float)RAND_MAX - 1;
 
-    check(nst_f32_train(&net, theta, 0, NULL, ROWS, x, y, NULL, &sgd, &plan, &cursor, (size_t)EPOCHS * ROWS, losses,
-                        &ended, workspace, bytes));
+    check(nst_f32_train(&net, theta, 0, NULL, ROWS, x, y, NULL, NULL, &sgd, &plan, &cursor, (size_t)EPOCHS * ROWS,
+                        losses, NULL, &ended, workspace, bytes));
     check(nst_f32_predict(&net, theta, ROWS, x, output, workspace, bytes));
     printf("loss %.4f -> %.4f after %zu epochs on %s\n", losses[0], losses[ended - 1], ended,
            nst_isa_name((nst_isa)cursor.isa));

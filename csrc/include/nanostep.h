@@ -97,12 +97,15 @@ typedef struct nst_architecture {
     int32_t loss;               /* an nst_loss */
 } nst_architecture;
 
-/* Hyper-parameters, formulas as in PyTorch 2.x. Flags are 0 or 1. Fields that an optimiser does not have are not read.
+/* Hyper-parameters, formulas as in PyTorch 2.x, written out in nanostep.optimizers (Python). Flags are 0 or 1, and 0 is off
+ * for l1, clip_norm and clip_value, of which the last two exclude each other. Fields that an optimiser does not have are
+ * not read.
  * Slots, in order: sgd: momentum buffer if momentum != 0; rmsprop: square average, momentum buffer if momentum != 0,
  * gradient average if centered; adam and adamw: first moment, second moment, largest second moment if amsgrad. */
 typedef struct nst_optimizer {
     int32_t kind; /* an nst_optimizer_kind */
-    double lr, momentum, dampening, nesterov, weight_decay, alpha, centered, eps, beta1, beta2, amsgrad;
+    double lr, momentum, dampening, nesterov, weight_decay, alpha, centered, eps, beta1, beta2, amsgrad, l1, clip_norm,
+        clip_value, velocity_with_rate, epsilon_hat;
 } nst_optimizer;
 
 /* Threads that wait for work. */
@@ -111,25 +114,34 @@ typedef struct nst_pool nst_pool;
 /* What calls on one sample at a time need, opened once; see nst_*_row_open. */
 typedef struct nst_row nst_row;
 
-/* What stays the same through a run. */
+/* What stays the same through a run, but for the rates. What is 0 or null is off. */
 typedef struct nst_plan {
     size_t batch;          /* samples per update, 1 to n; the last batch of an epoch takes what is left */
-    uint64_t seed;         /* of the sample order */
+    uint64_t seed;         /* of the sample order and of dropout */
     int32_t shuffle;       /* 0: samples in the order given */
+    int32_t own_order;     /* 1, without shuffle: in the order that the caller has put into cursor->order */
     int32_t threads;       /* most threads to use, the calling one included; 0: the library chooses */
+    int32_t batch_mean;    /* 1: a batch is divided by the sum of its weights instead of the number of its samples */
     const int32_t *cancel; /* null, or set to another value than 0 by another thread to end the call: NST_E_CANCELLED */
     nst_pool *pool;        /* the workers; null: the calling thread alone */
+    const double *rates;   /* learning rate of each of the call's steps, >= 0, in place of the optimiser's */
+    const double *dropout; /* for each hidden layer the probability that a unit is dropped, in [0, 1) */
+    double smoothing; /* label smoothing in [0, 1): labels stand for (1 - smoothing) * one-hot + smoothing / outputs */
+    double
+        alpha; /* L2 penalty alpha / 2 * the sum of all squared weights, without biases, added to a batch's sum of L */
+    double scale; /* factor of the loss, not of the penalty, in the gradient; 0 counts as 1 */
 } nst_plan;
 
 /* Where a run stands; nst_*_train moves it on. A run may be cut into calls anywhere without changing a bit. */
 typedef struct nst_cursor {
-    int64_t *order;   /* n entries if the plan shuffles, otherwise not used */
-    uint64_t epoch;   /* epochs completed since the optimiser state was fresh */
-    size_t row;       /* samples of the current epoch used so far */
-    uint64_t updates; /* updates made since the optimiser state was fresh */
-    double loss_sum;  /* of the samples used so far in this epoch */
-    int32_t isa;      /* out: the nst_isa that the kernel which ran was compiled for */
-    int32_t threads;  /* out: how many threads ran, the calling one included */
+    int64_t *order;     /* n entries if the plan shuffles or takes the caller's order, otherwise not used */
+    uint64_t epoch;     /* epochs completed since the optimiser state was fresh */
+    size_t row;         /* samples of the current epoch used so far */
+    uint64_t updates;   /* updates made since the optimiser state was fresh */
+    double loss_sum;    /* over this epoch's batches so far: samples of the batch times its mean loss */
+    double penalty_sum; /* and times its penalty */
+    int32_t isa;        /* out: the nst_isa that the kernel which ran was compiled for */
+    int32_t threads;    /* out: how many threads ran, the calling one included */
     /* the library's own: 0 at the start of a run; set ahead_row to 0 after changing theta between two calls */
     double pending, loss_before;
     size_t ahead_row;

@@ -65,15 +65,21 @@ NST_API nst_status NST(predict_row)(nst_row *row, const REAL *theta__p, const RE
 NST_API nst_status NST(step_row)(nst_row *row, REAL *theta__p, const REAL *x__i, const REAL *y__o, double lr,
                                  double *value);
 
-/* value = mean loss over n >= 1 samples. Targets are y__no, or class numbers labels__n that stand for one-hot rows; the
- * other pointer is null. */
+/* value = mean of weight * L over n >= 1 samples. Targets are y__no, or class numbers labels__n that stand for one-hot rows;
+ * the other pointer is null. weight__n, numbers >= 0, may be null for 1. */
 NST_API nst_status NST(loss)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
-                             const REAL *y__no, const int64_t *labels__n, void *workspace, size_t bytes, double *value);
+                             const REAL *y__no, const int64_t *labels__n, const REAL *weight__n, void *workspace,
+                             size_t bytes, double *value);
 
-/* The same, and grad = the gradient of the mean loss, laid out as theta. After NST_E_LABEL grad is not defined. */
+/* The same, and grad = the gradient of that mean, laid out as theta. After NST_E_LABEL grad is not defined. */
 NST_API nst_status NST(gradient)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
-                                 const REAL *y__no, const int64_t *labels__n, void *workspace, size_t bytes,
-                                 REAL *grad__p, double *value);
+                                 const REAL *y__no, const int64_t *labels__n, const REAL *weight__n, void *workspace,
+                                 size_t bytes, REAL *grad__p, double *value);
+
+/* a = the network's output for each of n rows, and jac its derivative by each parameter (n x outputs x parameters); n may
+ * be 0. NST_E_ACTIVATION if the output is softmax. */
+NST_API nst_status NST(jacobian)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
+                                 void *workspace, size_t bytes, REAL *a__no, REAL *jac__nop);
 
 /* What nst_*_train would use for batches of plan->batch, with as many threads as plan and pool allow. wide__l, one for each
  * layer: 1 if its weights do not fit into L1, so that threads share it out by neurons and not by rows. */
@@ -81,9 +87,11 @@ NST_API nst_status NST(choose)(const nst_architecture *net, size_t n, const nst_
                                const nst_plan *plan, nst_choice *choice, int32_t *wide__l);
 
 /* Make `steps` updates of theta and slots from where cursor stands. The mean loss of each epoch that ends goes into
- * epoch_loss, in order; there must be room for steps / ceil(n / batch) + 1; *ended is their number. After NST_E_LABEL or
- * NST_E_CURSOR theta, slots and cursor are those of the last whole update. */
+ * epoch_loss, in order, and its mean penalty into epoch_penalty unless that is null; there must be room for
+ * steps / ceil(n / batch) + 1; *ended is their number. After NST_E_LABEL or NST_E_CURSOR theta, slots and cursor are those
+ * of the last whole update. */
 NST_API nst_status NST(train)(const nst_architecture *net, REAL *theta__p, size_t slot_count, REAL *slots__sp, size_t n,
-                              const REAL *x__ni, const REAL *y__no, const int64_t *labels__n,
+                              const REAL *x__ni, const REAL *y__no, const int64_t *labels__n, const REAL *weight__n,
                               const nst_optimizer *optimizer, const nst_plan *plan, nst_cursor *cursor, size_t steps,
-                              double *epoch_loss__e, size_t *ended, void *workspace, size_t bytes);
+                              double *epoch_loss__e, double *epoch_penalty__e, size_t *ended, void *workspace,
+                              size_t bytes);

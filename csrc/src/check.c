@@ -1,4 +1,6 @@
 /* Checks of arguments that do not depend on the precision. */
+#include <float.h>
+
 #include "internal.h"
 
 nst_status nst_check_output(int32_t loss, int32_t output)
@@ -60,6 +62,8 @@ nst_status nst_check_optimizer(const nst_optimizer *o, size_t slot_count)
     size_t expected;
     if (o == NULL)
         return NST_E_NULL;
+    if (o->clip_norm != 0 && o->clip_value != 0)
+        return NST_E_VALUE;
     switch (o->kind) {
     case NST_OPTIMIZER_SGD:
         expected = o->momentum != 0;
@@ -77,10 +81,22 @@ nst_status nst_check_optimizer(const nst_optimizer *o, size_t slot_count)
     return slot_count == expected ? NST_OK : NST_E_OPTIMIZER;
 }
 
-nst_status nst_check_plan(const nst_plan *plan, const nst_cursor *cursor, size_t n)
+/* 1 if a number is finite and >= 0. */
+static int is_amount(double value)
 {
-    if (plan == NULL || cursor == NULL || (plan->shuffle && cursor->order == NULL))
+    return value >= 0 && value <= DBL_MAX;
+}
+
+nst_status nst_check_plan(const nst_architecture *net, const nst_plan *plan, const nst_cursor *cursor, size_t n)
+{
+    if (plan == NULL || cursor == NULL || ((plan->shuffle || plan->own_order) && cursor->order == NULL))
         return NST_E_NULL;
+    if (!is_amount(plan->alpha) || !is_amount(plan->scale) || !(plan->smoothing >= 0 && plan->smoothing < 1) ||
+        (plan->shuffle && plan->own_order))
+        return NST_E_VALUE;
+    for (size_t l = 0; plan->dropout != NULL && l + 1 < net->layers; l++)
+        if (!(plan->dropout[l] >= 0 && plan->dropout[l] < 1))
+            return NST_E_VALUE;
     if (n == 0 || plan->batch == 0 || plan->batch > n || plan->threads < 0)
         return NST_E_SIZE;
     if (plan->shuffle && (uint64_t)n > UINT64_C(1) << 32)

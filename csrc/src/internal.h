@@ -27,6 +27,17 @@
 
 #define NST_MAX_WIDTH ((size_t)INT32_MAX)
 
+/* The odd constant and the finaliser of SplitMix64 (Steele, Lea & Flood, 2014, "Fast splittable pseudorandom number
+ * generators"). */
+#define NST_GAMMA UINT64_C(0x9E3779B97F4A7C15)
+
+static inline uint64_t nst_mix(uint64_t z)
+{
+    z = (z ^ (z >> 30)) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94D049BB133111EB);
+    return z ^ (z >> 31);
+}
+
 /* *out = a * b, *out = a + b; 0 if the result does not fit. */
 static inline int nst_multiply(size_t a, size_t b, size_t *out)
 {
@@ -73,7 +84,14 @@ static inline size_t nst_tile_rows(const nst_architecture *net)
 /* 1 if an update is theta -= lr * gradient and nothing else. */
 static inline int nst_is_plain(const nst_optimizer *o)
 {
-    return o->kind == NST_OPTIMIZER_SGD && o->momentum == 0 && o->weight_decay == 0;
+    return o->kind == NST_OPTIMIZER_SGD && o->momentum == 0 && o->weight_decay == 0 && o->l1 == 0 &&
+           o->clip_norm == 0 && o->clip_value == 0;
+}
+
+/* 1 if a run asks for no more than an order of samples and learning rates. */
+static inline int nst_is_simple(const nst_plan *plan)
+{
+    return plan->dropout == NULL && plan->smoothing == 0 && plan->alpha == 0 && (plan->scale == 0 || plan->scale == 1);
 }
 
 /* Regime of an update from `rows` samples; `tiny` if the network may be. */
@@ -96,7 +114,7 @@ static inline size_t nst_block_rows(size_t tile, size_t rows)
 nst_status nst_check_architecture(const nst_architecture *net);
 nst_status nst_check_output(int32_t loss, int32_t output);
 nst_status nst_check_optimizer(const nst_optimizer *optimizer, size_t slot_count);
-nst_status nst_check_plan(const nst_plan *plan, const nst_cursor *cursor, size_t n);
+nst_status nst_check_plan(const nst_architecture *net, const nst_plan *plan, const nst_cursor *cursor, size_t n);
 
 /* -- Rows ---------------------------------------------------------------------------------------------------------- */
 
@@ -130,6 +148,7 @@ nst_status nst_row_open(const nst_architecture *net, size_t real_size, void *mem
     X(predict)                \
     X(loss)                   \
     X(gradient)               \
+    X(jacobian)               \
     X(choose)                 \
     X(train)
 

@@ -1,6 +1,7 @@
 /* Wrong arguments give the documented status, and nothing is written. */
 #include "check.h"
 
+#include <math.h>
 #include <stdint.h>
 
 static const size_t sizes[] = {2, 3, 1};
@@ -55,9 +56,9 @@ static void test_train(void)
     const nst_plan plan = {.batch = 1, .threads = 1};
     nst_cursor cursor = {0};
 
-#define TRAIN(net, slot_count, n, x, y, labels, optimizer, plan, cursor, workspace, bytes)                   \
-    nst_f64_train(net, theta, slot_count, NULL, n, x, y, labels, optimizer, plan, cursor, 4, losses, &ended, \
-                  workspace, bytes)
+#define TRAIN(net, slot_count, n, x, y, labels, optimizer, plan, cursor, workspace, bytes)                       \
+    nst_f64_train(net, theta, slot_count, NULL, n, x, y, labels, NULL, optimizer, plan, cursor, 4, losses, NULL, \
+                  &ended, workspace, bytes)
     const int64_t labels[] = {0, 1, 0, 0};
     nst_optimizer unknown = sgd, momentum = sgd;
     unknown.kind = 17;
@@ -67,6 +68,20 @@ static void test_train(void)
     shuffled.shuffle = 1;
     none.threads = -1;
     nst_cursor beyond = {.row = 4};
+    const double certain[] = {1}, negative[] = {-0.1};
+    nst_optimizer both = sgd;
+    both.clip_norm = both.clip_value = 1;
+    const nst_plan wrong[] = {
+        {.batch = 1, .dropout = certain}, {.batch = 1, .dropout = negative},
+        {.batch = 1, .smoothing = 1},     {.batch = 1, .smoothing = NAN},
+        {.batch = 1, .alpha = -1},        {.batch = 1, .alpha = INFINITY},
+        {.batch = 1, .scale = -1},        {.batch = 1, .shuffle = 1, .own_order = 1},
+    };
+    int64_t order[] = {0, 1, 2, 3};
+    nst_cursor ordered = {.order = order};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+        CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &wrong[i], &ordered, workspace, bytes) == NST_E_VALUE);
+    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &both, &plan, &cursor, workspace, bytes) == NST_E_VALUE);
     CHECK(TRAIN(NULL, 0, 4, x, y, NULL, &sgd, &plan, &cursor, workspace, bytes) == NST_E_NULL);
     CHECK(TRAIN(&good, 0, 0, x, y, NULL, &sgd, &plan, &cursor, workspace, bytes) == NST_E_SIZE);
     CHECK(TRAIN(&good, 0, SIZE_MAX, x, y, NULL, &sgd, &plan, &cursor, workspace, bytes) == NST_E_OVERFLOW);

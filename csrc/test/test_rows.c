@@ -39,8 +39,8 @@ static double train(const example *e, double *theta, size_t n, size_t steps)
     CHECK(nst_f64_workspace_size(&e->net, 0, &bytes) == NST_OK);
     void *const workspace = malloc(bytes);
     for (size_t made = 0; made < n; made += steps)
-        CHECK(nst_f64_train(&e->net, theta, 0, NULL, n, e->x, e->y, NULL, &sgd, &plan, &cursor,
-                            n - made < steps ? n - made : steps, losses, &ended, workspace, bytes) == NST_OK);
+        CHECK(nst_f64_train(&e->net, theta, 0, NULL, n, e->x, e->y, NULL, NULL, &sgd, &plan, &cursor,
+                            n - made < steps ? n - made : steps, losses, NULL, &ended, workspace, bytes) == NST_OK);
     CHECK(cursor.epoch == 1 && cursor.updates == n && cursor.row == 0);
     free(workspace);
     return losses[0];
@@ -141,8 +141,8 @@ static void test_cancel(void)
     void *const workspace = malloc(bytes);
     for (size_t batch = 1; batch <= ROWS; batch += ROWS - 1) {
         const nst_plan plan = {.batch = batch, .threads = 1, .cancel = &stop};
-        CHECK(nst_f64_train(&e.net, e.theta, 0, NULL, ROWS, e.x, e.y, NULL, &sgd, &plan, &cursor, 1, losses, &ended,
-                            workspace, bytes) == NST_E_CANCELLED);
+        CHECK(nst_f64_train(&e.net, e.theta, 0, NULL, ROWS, e.x, e.y, NULL, NULL, &sgd, &plan, &cursor, 1, losses, NULL,
+                            &ended, workspace, bytes) == NST_E_CANCELLED);
         CHECK(cursor.updates == 0 && memcmp(before, e.theta, sizeof before) == 0);
     }
     free(workspace);

@@ -35,17 +35,17 @@ static void test_worked_example(void)
     CHECK(nst_isa_current(&isa) == NST_OK);
     CHECK(nst_f64_workspace_size(&net, 0, &bytes) == NST_OK);
     void *const workspace = malloc(bytes);
-    CHECK(nst_f64_gradient(&net, theta, 1, x, y, NULL, workspace, bytes, grad, &loss) == NST_OK);
+    CHECK(nst_f64_gradient(&net, theta, 1, x, y, NULL, NULL, workspace, bytes, grad, &loss) == NST_OK);
     CHECK(fabs(loss - 0.274811083176155) < 1e-14);
     CHECK(worst(grad, gradient, 9) < 1e-14);
-    CHECK(nst_f64_train(&net, theta, 0, NULL, 1, x, y, NULL, &sgd, &plan, &cursor, 1, epoch_loss, &ended, workspace,
-                        bytes) == NST_OK);
+    CHECK(nst_f64_train(&net, theta, 0, NULL, 1, x, y, NULL, NULL, &sgd, &plan, &cursor, 1, epoch_loss, NULL, &ended,
+                        workspace, bytes) == NST_OK);
     CHECK(cursor.isa == (int32_t)isa);
     CHECK(ended == 1 && cursor.epoch == 1 && cursor.updates == 1);
     CHECK(worst(theta, after, 9) < 1e-14);
     CHECK(nst_f64_predict(&net, theta, 1, x, &output, workspace, bytes) == NST_OK);
     CHECK(fabs(output - 0.72835213707658) < 1e-14);
-    CHECK(nst_f64_loss(&net, theta, 1, x, y, NULL, workspace, bytes, &loss) == NST_OK);
+    CHECK(nst_f64_loss(&net, theta, 1, x, y, NULL, NULL, workspace, bytes, &loss) == NST_OK);
     CHECK(fabs(loss - 0.258014896421245) < 1e-14);
     free(workspace);
 }
@@ -74,13 +74,13 @@ static void test_finite_differences(void)
     make_data(theta, x, labels);
     CHECK(nst_f64_workspace_size(&deep, 0, &bytes) == NST_OK);
     void *const workspace = malloc(bytes);
-    CHECK(nst_f64_gradient(&deep, theta, ROWS, x, NULL, labels, workspace, bytes, grad, &loss) == NST_OK);
+    CHECK(nst_f64_gradient(&deep, theta, ROWS, x, NULL, labels, NULL, workspace, bytes, grad, &loss) == NST_OK);
     for (int p = 0; p < PARAMETERS; p++) {
         const double kept = theta[p], h = 1e-6;
         theta[p] = kept + h;
-        CHECK(nst_f64_loss(&deep, theta, ROWS, x, NULL, labels, workspace, bytes, &above) == NST_OK);
+        CHECK(nst_f64_loss(&deep, theta, ROWS, x, NULL, labels, NULL, workspace, bytes, &above) == NST_OK);
         theta[p] = kept - h;
-        CHECK(nst_f64_loss(&deep, theta, ROWS, x, NULL, labels, workspace, bytes, &below) == NST_OK);
+        CHECK(nst_f64_loss(&deep, theta, ROWS, x, NULL, labels, NULL, workspace, bytes, &below) == NST_OK);
         theta[p] = kept;
         CHECK(fabs((above - below) / (2 * h) - grad[p]) < 1e-8);
     }
@@ -102,8 +102,8 @@ static void test_cut_run(void)
         nst_cursor cursor = {.order = order[run]};
         make_data(theta[run], x, labels);
         for (size_t made = 0; made < steps; made += run ? 3 : steps) {
-            CHECK(nst_f64_train(&deep, theta[run], 2, slots[run], ROWS, x, NULL, labels, &adam, &plan, &cursor,
-                                run ? 3 : steps, losses, &ended, workspace, bytes) == NST_OK);
+            CHECK(nst_f64_train(&deep, theta[run], 2, slots[run], ROWS, x, NULL, labels, NULL, &adam, &plan, &cursor,
+                                run ? 3 : steps, losses, NULL, &ended, workspace, bytes) == NST_OK);
             epochs += ended;
         }
         CHECK(cursor.updates == steps && cursor.epoch == 3);

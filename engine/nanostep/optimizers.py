@@ -35,7 +35,7 @@ class Optimizer:
     """
 
     kind: ClassVar[str]
-    lr: float
+    lr: float = 1e-3
     l1: float = field(default=0.0, kw_only=True)
     clip_norm: float | None = field(default=None, kw_only=True)
     clip_value: float | None = field(default=None, kw_only=True)

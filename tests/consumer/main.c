@@ -50,7 +50,7 @@ int main(void)
     void *const workspace = malloc(bytes);
     if (workspace == NULL)
         return 5;
-    check(nst_f64_train(&net, theta, 0, NULL, ROWS, x, y, NULL, &sgd, &plan, &cursor, (size_t)EPOCHS * ROWS, losses,
+    check(nst_f64_train(&net, theta, 0, NULL, ROWS, x, y, NULL, NULL, &sgd, &plan, &cursor, (size_t)EPOCHS * ROWS, losses, NULL,
                         &ended, workspace, bytes));
     check(nst_f64_predict(&net, theta, ROWS, x, output, workspace, bytes));
     free(workspace);

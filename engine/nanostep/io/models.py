@@ -56,7 +56,7 @@ def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | 
         "sizes": net.sizes,
         "activations": net.architecture.activations,
         "loss": net.loss_name,
-        "optimizer": {"kind": state.optimizer.kind, **asdict(state.optimizer)},  # type: ignore[call-overload]
+        "optimizer": {"kind": state.optimizer.kind, **asdict(state.optimizer)},
         "updates": state.updates,
         "epochs": state.epochs,
         "metadata": _checked_metadata(metadata),

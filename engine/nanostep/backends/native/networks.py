@@ -27,7 +27,7 @@ from nanostep.backends.native.optimizers import c_optimizer
 from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
-INT64 = np.dtype(np.int64)
+INT64, FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 REGIMES = ("tiny", "samples", "tiles", "blocks")
 """Names of nst_regime, in order."""
 
@@ -76,7 +76,9 @@ class Engine:
         choice = ffi.new("nst_choice *")
         wide = ffi.new("int32_t[]", len(self.architecture.activations))
         pool = pool_for(plan.threads)
-        c_plan = self._plan(plan, pool)
+        c_plan, dropout = self._plan(plan, pool), ffi.new("double[]", plan.dropout)
+        if any(plan.dropout):
+            c_plan.dropout = dropout
         check_status(function(self.dtype, "choose")(self._net, n, c_optimizer(optimizer), c_plan, choice, wide))
         fields = {name: getattr(choice[0], name) for name, _ in ffi.typeof("nst_choice").fields}
         return {**fields, "regime": REGIMES[choice.regime], "isa": isa_name(choice.isa), "wide": list(map(bool, wide))}
@@ -85,6 +87,14 @@ class Engine:
         a = pointer(a__no, (len(x__ni), self.architecture.outputs), self.dtype, writable=True)
         call = function(self.dtype, "predict")
         check_status(call(self._net, self._theta(theta__p), len(x__ni), self._inputs(x__ni), a, *self._workspace(0)))
+
+    def jacobian(self, theta__p: Array, x__ni: Array, a__no: Array, jac__nop: Array) -> None:
+        shape = (len(x__ni), self.architecture.outputs)
+        a = pointer(a__no, shape, self.dtype, writable=True)
+        jac = pointer(jac__nop, (*shape, self.architecture.parameter_count), self.dtype, writable=True)
+        call = function(self.dtype, "jacobian")
+        x, theta = self._inputs(x__ni), self._theta(theta__p)
+        check_status(call(self._net, theta, len(x__ni), x, *self._workspace(0), a, jac))
 
     def loss(self, theta__p: Array, samples: Samples) -> float:
         value = ffi.new("double *")
@@ -109,41 +119,58 @@ class Engine:
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
+        epoch_penalty__e: Array | None = None,
     ) -> int:
         count = len(optimizer.slots)
         theta = self._theta(theta__p, writable=True)
         slots = pointer(slots__sp, (count, len(theta__p)), self.dtype, writable=True)
-        order = pointer(cursor.order, (len(samples) if plan.shuffle else 0,), INT64, writable=True)
-        losses = pointer(epoch_loss__e, epoch_loss__e.shape, np.dtype(np.float64), writable=True)
+        ordered = plan.shuffle or plan.own_order
+        order = pointer(cursor.order, (len(samples) if ordered else 0,), INT64, writable=True)
+        losses = pointer(epoch_loss__e, epoch_loss__e.shape, FLOAT64, writable=True)
+        penalties = ffi.NULL
+        if epoch_penalty__e is not None:
+            penalties = pointer(epoch_penalty__e, epoch_loss__e.shape, FLOAT64, writable=True)
         steps_per_epoch = -(-len(samples) // plan.batch)
         if len(epoch_loss__e) < steps // steps_per_epoch + (steps % steps_per_epoch > 0):
             raise ValueError(f"epoch_loss has room for {len(epoch_loss__e)} epochs; {steps} steps may end more")
+        if plan.rates is not None and len(plan.rates) < steps:
+            raise ValueError(f"there are {len(plan.rates)} rates for {steps} steps")
         # held here until the call is over: the plan does not keep it alive
         pool = pool_for(plan.threads)
-        c_plan = self._plan(plan, pool)
+        c_plan, dropout = self._plan(plan, pool), ffi.new("double[]", plan.dropout)
+        if any(plan.dropout):
+            c_plan.dropout = dropout
         if cursor.carry is None:
             cursor.carry = ffi.new("nst_cursor *"), *self._workspace(count)
         c_cursor, memory, size = cursor.carry
         c_cursor.order, c_cursor.epoch, c_cursor.row = order, cursor.epoch, cursor.row
-        c_cursor.updates, c_cursor.loss_sum = cursor.updates, cursor.loss_sum
+        c_cursor.updates = cursor.updates
+        c_cursor.loss_sum, c_cursor.penalty_sum = cursor.loss_sum, cursor.penalty_sum
         ended = ffi.new("size_t *")
         call = function(self.dtype, "train")
         status = call(
             self._net, theta, count, slots, *self._samples(samples), c_optimizer(optimizer), c_plan, c_cursor, steps,
-            losses, ended, memory, size,
+            losses, penalties, ended, memory, size,
         )  # fmt: skip
         cursor.epoch, cursor.row = c_cursor.epoch, c_cursor.row
-        cursor.updates, cursor.loss_sum = c_cursor.updates, c_cursor.loss_sum
+        cursor.updates = c_cursor.updates
+        cursor.loss_sum, cursor.penalty_sum = c_cursor.loss_sum, c_cursor.penalty_sum
         if status != lib.NST_E_CANCELLED:
             check_status(status)
         self.isa, self.threads = isa_name(c_cursor.isa), c_cursor.threads
         return ended[0]
 
     def _plan(self, plan: Plan, pool: Any) -> Any:
-        """Return a new nst_plan; whoever uses it holds the pool and plan.cancel."""
-        cancel = ffi.NULL if plan.cancel is None else pointer(plan.cancel, (1,), np.dtype(np.int32))
-        fields = {"batch": plan.batch, "seed": plan.seed, "shuffle": plan.shuffle, "threads": plan.threads or 0}
-        return ffi.new("nst_plan *", {**fields, "pool": pool, "cancel": cancel})
+        """Return a new nst_plan, but for dropout; whoever uses it holds the pool and `plan`."""
+        c_plan = ffi.new("nst_plan *")
+        c_plan.batch, c_plan.seed, c_plan.shuffle, c_plan.threads = plan.batch, plan.seed, plan.shuffle, plan.threads or 0
+        c_plan.pool, c_plan.own_order, c_plan.batch_mean = pool, plan.own_order, plan.batch_mean
+        c_plan.smoothing, c_plan.alpha, c_plan.scale = plan.smoothing, plan.alpha, plan.scale
+        if plan.cancel is not None:
+            c_plan.cancel = pointer(plan.cancel, (1,), np.dtype(np.int32))
+        if plan.rates is not None:
+            c_plan.rates = pointer(plan.rates, plan.rates.shape, FLOAT64)
+        return c_plan
 
     def _theta(self, theta__p: Array, *, writable: bool = False) -> Any:
         return pointer(theta__p, (self.architecture.parameter_count,), self.dtype, writable=writable)
@@ -151,15 +178,17 @@ class Engine:
     def _inputs(self, x__ni: Array) -> Any:
         return pointer(x__ni, (len(x__ni), self.architecture.inputs), self.dtype)
 
-    def _samples(self, samples: Samples) -> tuple[int, Any, Any, Any]:
-        """Return n, x, y and labels as the C library takes them."""
+    def _samples(self, samples: Samples) -> tuple[int, Any, Any, Any, Any]:
+        """Return n, x, y, labels and weight as the C library takes them."""
         n = len(samples)
-        y = labels = ffi.NULL
+        y = labels = weight = ffi.NULL
         if samples.y is not None:
             y = pointer(samples.y, (n, self.architecture.outputs), self.dtype)
         if samples.labels is not None:
             labels = pointer(samples.labels, (n,), INT64)
-        return n, self._inputs(samples.x), y, labels
+        if samples.weight is not None:
+            weight = pointer(samples.weight, (n,), self.dtype)
+        return n, self._inputs(samples.x), y, labels, weight
 
     def _workspace(self, slot_count: int) -> tuple[Any, int]:
         """Return new working memory and its size in bytes; nothing is cleared."""
