@@ -223,6 +223,7 @@ CHECKS: dict[Callable[[EngineType], None], tuple[EngineType, ...]] = {
         wrong_engines.NoPenalty,
         wrong_engines.PenaltyOfFullBatches,
         wrong_engines.LossIsNotScaled,
+        wrong_engines.LossIsNotCapped,
         wrong_engines.EverySampleCountsTheSame,
         wrong_engines.BatchesAreDividedByTheirRows,
     ),

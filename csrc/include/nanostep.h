@@ -126,10 +126,10 @@ typedef struct nst_plan {
     nst_pool *pool;        /* the workers; null: the calling thread alone */
     const double *rates;   /* learning rate of each of the call's steps, >= 0, in place of the optimiser's */
     const double *dropout; /* for each hidden layer the probability that a unit is dropped, in [0, 1) */
-    double smoothing; /* label smoothing in [0, 1): labels stand for (1 - smoothing) * one-hot + smoothing / outputs */
-    double
-        alpha; /* L2 penalty alpha / 2 * the sum of all squared weights, without biases, added to a batch's sum of L */
-    double scale; /* factor of the loss, not of the penalty, in the gradient; 0 counts as 1 */
+    double smoothing;      /* in [0, 1): labels stand for (1 - smoothing) * one-hot row + smoothing / outputs */
+    double alpha; /* L2 penalty added to the sum of a batch: alpha / 2 * the squares of the weights, not of biases */
+    double lowest_log; /* < 0: least logarithm of a probability in the losses reported of outputs joined with them */
+    double scale;      /* factor of the loss, not of the penalty, in the gradient; 0 counts as 1 */
 } nst_plan;
 
 /* Where a run stands; nst_*_train moves it on. A run may be cut into calls anywhere without changing a bit. */

@@ -92,7 +92,7 @@ nst_status nst_check_plan(const nst_architecture *net, const nst_plan *plan, con
     if (plan == NULL || cursor == NULL || ((plan->shuffle || plan->own_order) && cursor->order == NULL))
         return NST_E_NULL;
     if (!is_amount(plan->alpha) || !is_amount(plan->scale) || !(plan->smoothing >= 0 && plan->smoothing < 1) ||
-        (plan->shuffle && plan->own_order))
+        !(plan->lowest_log <= 0) || (plan->shuffle && plan->own_order))
         return NST_E_VALUE;
     for (size_t l = 0; plan->dropout != NULL && l + 1 < net->layers; l++)
         if (!(plan->dropout[l] >= 0 && plan->dropout[l] < 1))

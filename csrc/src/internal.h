@@ -91,7 +91,8 @@ static inline int nst_is_plain(const nst_optimizer *o)
 /* 1 if a run asks for no more than an order of samples and learning rates. */
 static inline int nst_is_simple(const nst_plan *plan)
 {
-    return plan->dropout == NULL && plan->smoothing == 0 && plan->alpha == 0 && (plan->scale == 0 || plan->scale == 1);
+    return plan->dropout == NULL && plan->smoothing == 0 && plan->alpha == 0 && plan->lowest_log == 0 &&
+           (plan->scale == 0 || plan->scale == 1);
 }
 
 /* Regime of an update from `rows` samples; `tiny` if the network may be. */

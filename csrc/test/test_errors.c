@@ -72,10 +72,9 @@ static void test_train(void)
     nst_optimizer both = sgd;
     both.clip_norm = both.clip_value = 1;
     const nst_plan wrong[] = {
-        {.batch = 1, .dropout = certain}, {.batch = 1, .dropout = negative},
-        {.batch = 1, .smoothing = 1},     {.batch = 1, .smoothing = NAN},
-        {.batch = 1, .alpha = -1},        {.batch = 1, .alpha = INFINITY},
-        {.batch = 1, .scale = -1},        {.batch = 1, .shuffle = 1, .own_order = 1},
+        {.batch = 1, .dropout = certain}, {.batch = 1, .dropout = negative}, {.batch = 1, .smoothing = 1},
+        {.batch = 1, .smoothing = NAN},   {.batch = 1, .alpha = -1},         {.batch = 1, .alpha = INFINITY},
+        {.batch = 1, .scale = -1},        {.batch = 1, .lowest_log = 1},     {.batch = 1, .shuffle = 1, .own_order = 1},
     };
     int64_t order[] = {0, 1, 2, 3};
     nst_cursor ordered = {.order = order};

@@ -68,6 +68,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "smoothing": {"smoothing": 0.2},
     "alpha": {"alpha": 0.5},
     "scale": {"scale": 2.5},
+    "lowest-log": {"lowest_log": -0.5},
     "weights": {},
     "weights-mean": {"batch_mean": True},
     "everything": {

@@ -276,6 +276,11 @@ class LossIsNotScaled(_Train):
         return super().one(theta, slots, samples, optimizer, replace(plan, scale=1.0), cursor, room)
 
 
+class LossIsNotCapped(_Train):
+    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(plan, lowest_log=-np.inf), cursor, room)
+
+
 class EverySampleCountsTheSame(Right):
     def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
         return super().gradient(theta__p, replace(samples, weight=None), grad__p)
