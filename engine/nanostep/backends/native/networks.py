@@ -164,13 +164,8 @@ class Engine:
     def _plan(self, plan: Plan, pool: Any) -> Any:
         """Return a new nst_plan, but for dropout; whoever uses it holds the pool and `plan`."""
         c_plan = ffi.new("nst_plan *")
-        c_plan.batch, c_plan.seed, c_plan.shuffle, c_plan.threads = (
-            plan.batch,
-            plan.seed,
-            plan.shuffle,
-            plan.threads or 0,
-        )
-        c_plan.pool, c_plan.own_order, c_plan.batch_mean = pool, plan.own_order, plan.batch_mean
+        c_plan.batch, c_plan.seed, c_plan.threads, c_plan.pool = plan.batch, plan.seed, plan.threads or 0, pool
+        c_plan.shuffle, c_plan.own_order, c_plan.batch_mean = plan.shuffle, plan.own_order, plan.batch_mean
         c_plan.smoothing, c_plan.alpha, c_plan.scale = plan.smoothing, plan.alpha, plan.scale
         c_plan.lowest_log = plan.lowest_log if plan.lowest_log > -math.inf else 0.0
         if plan.cancel is not None:
