@@ -167,8 +167,7 @@ class Learning:
         """
         net, smoothing = self._net, check_smoothing(self._architecture, label_smoothing)
         data = requests.check_data(net, X, Y, sample_weight, class_weight, smoothing, validation, validation_split)
-        plan = requests.check_plan(net, len(data.samples), batch_size, shuffle, seed, threads, dropout)
-        plan = replace(plan, smoothing=smoothing)
+        plan = requests.check_plan(net, len(data.samples), batch_size, shuffle, seed, threads, dropout, smoothing)
         request = requests.check_request(
             net, data, epochs, plan, callbacks, metrics, early_stopping, schedule, progress
         )

@@ -106,7 +106,10 @@ class Caller:
         penalties = np.empty_like(losses) if self._plan.alpha > 0 else None
         rates = self._rates(steps)
         started = time.perf_counter()
-        ended = self._make(replace(self._plan, threads=threads, rates=rates), steps, losses, penalties)
+        if threads != self._plan.threads:
+            self._plan = replace(self._plan, threads=threads)
+        plan = self._plan if rates is None else replace(self._plan, rates=rates)
+        ended = self._make(plan, steps, losses, penalties)
         seconds = time.perf_counter() - started
 
         self._step_seconds = seconds / steps

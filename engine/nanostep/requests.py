@@ -135,15 +135,23 @@ def check_validation(net: Network, validation: Any) -> Samples | None:
 
 
 def check_plan(
-    net: Network, n: int, batch_size: object, shuffle: object, seed: object, threads: object, dropout: object
+    net: Network,
+    n: int,
+    batch_size: object,
+    shuffle: object,
+    seed: object,
+    threads: object,
+    dropout: object,
+    smoothing: float,
 ) -> Plan:
-    """Return the plan of a run over n samples."""
+    """Return the plan of a run over n samples; `smoothing` has been checked."""
     plan = Plan(
         batch=min(check_integer("batch_size", batch_size, 1), n),
         shuffle=check_bool("shuffle", shuffle),
         seed=check_seed(seed),
         threads=None if threads is None else check_integer("threads", threads, 1, 2**16),
         dropout=check_dropout(net.architecture, dropout),
+        smoothing=smoothing,
     )
     if plan.shuffle and n > 2**32:
         raise ValueError(f"X has {n} samples; shuffling takes at most {2**32}: use shuffle=False")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from nanostep.errors import HOW_TO_GET_C, BackendUnavailable
 
 __all__ = [
-    "C_TYPES",
+    "C_ARRAYS",
     "EXCEPTIONS",
     "Row",
     "available_isas",
@@ -35,7 +36,12 @@ except ImportError as error:
         f"backend 'c' cannot run: its extension module is missing or broken ({error}). {HOW_TO_GET_C}"
     ) from None
 
-C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+C_ARRAYS = {
+    np.dtype(name): ffi.typeof(f"{c_type}[]")
+    for name, c_type in (("float32", "float"), ("float64", "double"), ("int32", "int32_t"), ("int64", "int64_t"))
+}
+"""C's type of the memory of an array."""
+
 PREFIXES = {np.dtype(np.float32): "nst_f32_", np.dtype(np.float64): "nst_f64_"}
 
 EXCEPTIONS: dict[int, type[Exception]] = {
@@ -55,6 +61,7 @@ def check_status(status: int) -> None:
         raise EXCEPTIONS.get(status, ValueError)(f"C library: {message}")
 
 
+@cache
 def identifier(group: str, name: str) -> int:
     """Return the value of an enumerator, such as ``NST_ACTIVATION_TANH`` for ("activation", "tanh")."""
     return int(getattr(lib, f"NST_{group}_{name}".upper()))
@@ -84,13 +91,13 @@ def pointer(array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, *, writa
 
     ``ffi.from_buffer`` by itself would take an array of any dtype and length.
     """
-    if array.dtype != dtype or array.shape != shape or not array.flags.c_contiguous or not array.flags.aligned:
+    flags = array.flags
+    if array.dtype != dtype or array.shape != shape or not flags.c_contiguous or not flags.aligned:
         raise ValueError(
             f"expected a C-contiguous {dtype} array of shape {shape}; "
             f"got {array.dtype}, shape {array.shape}, strides {array.strides}"
         )
-    c_type = f"{dtype.name}_t" if dtype.kind == "i" else C_TYPES[dtype]
-    return ffi.from_buffer(f"{c_type}[]", array, require_writable=writable)
+    return ffi.from_buffer(C_ARRAYS[dtype], array, require_writable=writable)
 
 
 def isa_in_use() -> str:
@@ -100,6 +107,7 @@ def isa_in_use() -> str:
     return isa_name(isa[0])
 
 
+@cache
 def isa_name(isa: int) -> str:
     """Return the name of an nst_isa."""
     return ffi.string(lib.nst_isa_name(isa)).decode()

@@ -52,6 +52,7 @@ class Engine:
                 "loss": identifier("loss", architecture.loss),
             },
         )
+        self._workspace_sizes: dict[int, int] = {}  # by number of slots
 
         # a row and the theta that it is for, exchanged together: threads may call at the same time
         self._row: tuple[Array | None, Any] = (None, None)
@@ -194,6 +195,9 @@ class Engine:
 
     def _workspace(self, slot_count: int) -> tuple[Any, int]:
         """Return new working memory and its size in bytes; nothing is cleared."""
-        size = ffi.new("size_t *")
-        check_status(function(self.dtype, "workspace_size")(self._net, slot_count, size))
-        return ffi.from_buffer("char[]", np.empty(size[0], np.uint8), require_writable=True), size[0]
+        if slot_count not in self._workspace_sizes:
+            bytes_needed = ffi.new("size_t *")
+            check_status(function(self.dtype, "workspace_size")(self._net, slot_count, bytes_needed))
+            self._workspace_sizes[slot_count] = bytes_needed[0]
+        size = self._workspace_sizes[slot_count]
+        return ffi.from_buffer("char[]", np.empty(size, np.uint8), require_writable=True), size
