@@ -130,11 +130,15 @@ def test_epochs_are_counted_whatever_their_batches_were() -> None:
     assert rates == [1e-3, 5e-4, 2.5e-4, 1.25e-4]
 
 
-def test_the_state_of_a_plateau_belongs_to_the_network_and_its_optimiser() -> None:
+def test_the_state_of_a_plateau_belongs_to_the_network_and_its_optimiser(tmp_path: Path) -> None:
     schedule = schedules.ReduceLROnPlateau(patience=0, factor=0.5, threshold=0.9, monitor="loss")
     net, optimizer = make("numpy"), ns.SGD(lr=0.01)
     assert net.train(X, Y, 4, optimizer=optimizer, schedule=schedule).lr == [0.01, 0.01, 0.005, 0.0025]
-    assert net.train(X, Y, 2, schedule=schedule).lr == [0.00125, 0.000625]
+    net.save(tmp_path / "model")
+    loaded = ns.load(tmp_path / "model", backend="numpy")
+    for each in (net, loaded):
+        assert each.train(X, Y, 2, schedule=schedule).lr == [0.00125, 0.000625]
+    assert net.theta.tobytes() == loaded.theta.tobytes()
     optimizer.lr = 0.02  # another rate, another start
     assert net.train(X, Y, 1, schedule=schedule).lr == [0.02]
     assert net.train(X, Y, 1, optimizer=ns.SGD(lr=0.03), schedule=schedule).lr == [0.03]

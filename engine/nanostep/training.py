@@ -14,8 +14,7 @@ from nanostep.backends.contract import Cursor, Plan
 from nanostep.callbacks import StepEnd, any_stops
 from nanostep.calls import Caller
 from nanostep.history import History
-from nanostep.optimizer_state import OptimizerState as OptimizerState
-from nanostep.optimizer_state import continued as continued  # `io.models` imports both from here
+from nanostep.optimizer_state import OptimizerState
 from nanostep.plateau import ReduceLROnPlateau
 from nanostep.recording import Recorder
 from nanostep.requests import Data, Request

@@ -6,6 +6,7 @@ Format, version 1. Tensors: ``theta`` (parameters,), and one (parameters,) tenso
 - ``format``: 1
 - ``sizes``, ``activations`` (one per weight layer, output included), ``loss``
 - ``optimizer``: ``kind`` and its hyper-parameters; ``updates``, ``epochs``: made since its state was fresh
+- ``plateau`` (if one was trained with): the arguments of the `ReduceLROnPlateau` and, as ``state``, where it stands
 - ``metadata``: whatever the caller of `save` gave
 """
 
@@ -24,13 +25,14 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from nanostep._checks import check_integer
+from nanostep._checks import check_integer, check_real
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import resolve
 from nanostep.errors import FileFormatError
 from nanostep.network import DTYPES, Network
+from nanostep.optimizer_state import OptimizerState, continued
 from nanostep.optimizers import OPTIMIZERS, Optimizer
-from nanostep.training import OptimizerState, continued
+from nanostep.plateau import PlateauState, ReduceLROnPlateau
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -61,6 +63,8 @@ def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | 
         "epochs": state.epochs,
         "metadata": _checked_metadata(metadata),
     }
+    if state.plateau is not None:
+        header["plateau"] = {**asdict(state.plateau[0]), "state": asdict(state.plateau[1])}
     slots = {f"slot.{name}": row for name, row in zip(state.optimizer.slots, state.slots, strict=True)}
     content = safetensors.numpy.save({"theta": net.theta, **slots}, metadata={KEY: _to_json(header)})
     _write_atomically(Path(path), content)
@@ -150,7 +154,20 @@ def _check(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tupl
     for row, name in zip(slots, optimizer.slots, strict=True):
         row[...] = tensors[f"slot.{name}"]
     updates, epochs = (check_integer(name, header[name], 0) for name in ("updates", "epochs"))
-    return architecture, OptimizerState(optimizer, slots, updates, epochs)
+    return architecture, OptimizerState(optimizer, slots, updates, epochs, _make_plateau(header.get("plateau")))
+
+
+def _make_plateau(values: Mapping[str, Any] | None) -> tuple[ReduceLROnPlateau, PlateauState] | None:
+    if values is None:
+        return None
+    state = values["state"]
+    for name in ("base_lr", "lr"):
+        check_real(f"plateau {name}", state[name], 0.0)
+    if state["best"] is not None:
+        check_real("plateau best", state["best"])
+    for name in ("bad_epochs", "cooldown"):
+        check_integer(f"plateau {name}", state[name], 0)
+    return ReduceLROnPlateau(**{k: v for k, v in values.items() if k != "state"}), PlateauState(**state)
 
 
 def _make_optimizer(values: Mapping[str, Any]) -> Optimizer:
