@@ -158,7 +158,7 @@ def test_truncated_files_are_noticed(part: float, tmp_path: Path) -> None:
 def rewritten(path: Path, change) -> None:
     """Save a model at `path` after `change` has been at its tensors and header."""
     trained(optimizer=ns.Adam()).save(path)
-    header, tensors = models._read(path)
+    header, tensors = models.read(path)
     tensors = {name: array.copy() for name, array in tensors.items()}
     change(header, tensors)
     path.write_bytes(safetensors.numpy.save(tensors, metadata={models.KEY: json.dumps(header)}))

@@ -13,6 +13,7 @@ from nanostep import schedules
 from nanostep._version import __version__
 from nanostep.backends import available_backends
 from nanostep.callbacks import EpochEnd, EveryNSteps, StepEnd
+from nanostep.checkpoints import Checkpoint
 from nanostep.early_stopping import EarlyStopping
 from nanostep.errors import BackendUnavailable, FileFormatError, NanostepError, StopTraining
 from nanostep.history import History
@@ -37,6 +38,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "BackendUnavailable",
+    "Checkpoint",
     "EarlyStopping",
     "EpochEnd",
     "EveryNSteps",

@@ -16,6 +16,7 @@ from nanostep.architecture import Architecture
 from nanostep.backends.contract import Engine
 from nanostep.callbacks import Callback, EveryNSteps
 from nanostep.calls import ThreadTrial
+from nanostep.checkpoints import Checkpoint, begin
 from nanostep.early_stopping import EarlyStopping
 from nanostep.history import History
 from nanostep.metrics import MetricFunction
@@ -97,6 +98,7 @@ class Learning:
         validation_split: float = 0.0,
         metrics: str | MetricFunction | Sequence[str | MetricFunction] = (),
         early_stopping: EarlyStopping | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> History:
         """Train for a number of epochs.
 
@@ -153,6 +155,8 @@ class Learning:
             weights; or ``f(y_true, y_pred) -> float``, with y_true (n, outputs), or (n,) for class labels.
         early_stopping : EarlyStopping, optional
             End the run when a measure no longer improves.
+        checkpoint : Checkpoint, optional
+            Write the run to a file from time to time, and go on from it.
 
         Returns
         -------
@@ -169,14 +173,15 @@ class Learning:
         data = requests.check_data(net, X, Y, sample_weight, class_weight, smoothing, validation, validation_split)
         plan = requests.check_plan(net, len(data.samples), batch_size, shuffle, seed, threads, dropout, smoothing)
         request = requests.check_request(
-            net, data, epochs, plan, callbacks, metrics, early_stopping, schedule, progress
+            net, data, epochs, plan, callbacks, metrics, early_stopping, schedule, checkpoint, progress
         )
         if optimizer is not None:
             check_optimizer(optimizer)
         self._check_writable()
-        self._state = continued(self._state, optimizer)
-        self._history = History(backend=self._backend, seed=plan.seed)
-        training.Run(net, self._state, data, request, self._history).execute()
+        state = continued(self._state, optimizer)
+        self._state, request, position = begin(net, state, data, request, drawn=seed is None)
+        self._history = position.history
+        training.Run(net, self._state, data, request, position).execute()
         return self._history
 
     def reset_optimizer(self) -> None:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from nanostep._arrays import Samples
 from nanostep.callbacks import EpochEnd, Rate, any_stops
-from nanostep.early_stopping import BestSoFar
-from nanostep.history import History
+from nanostep.checkpoints import Position
 from nanostep.metrics import measure
+from nanostep.optimizer_state import OptimizerState
+from nanostep.plateau import ReduceLROnPlateau
 from nanostep.requests import Watch
 
 if TYPE_CHECKING:
@@ -31,10 +32,8 @@ class Recorder:
         Training and validation data for the metrics.
     epochs : int
         Asked for.
-    history : History
-        Of this run, or of the part of it that a checkpoint holds.
-    best : BestSoFar
-        The same, of early stopping.
+    position : Position
+        Of the run; its history and what early stopping has come to are filled in.
     """
 
     def __init__(
@@ -44,13 +43,11 @@ class Recorder:
         measured: Samples | None,
         held_out: Samples | None,
         epochs: int,
-        history: History,
-        best: BestSoFar | None = None,
+        position: Position,
     ) -> None:
         self._net, self._watch, self._measured, self._held_out = net, watch, measured, held_out
-        self._epochs, self.history = epochs, history
-        self.best = BestSoFar() if best is None else best
-        self.rate = Rate()
+        self._epochs, self._position, self.history = epochs, position, position.history
+        self.rate = Rate(chosen=position.chosen_lr)
         self.every_epoch = bool(held_out is not None or watch.callbacks or watch.metrics or watch.early_stopping)
         self._warned = False
 
@@ -66,7 +63,12 @@ class Recorder:
         self._bar_context.__exit__(kind, error, trace)
         if kind is not None:
             self.history.stopped = "interrupted" if issubclass(kind, KeyboardInterrupt) else "error"
+        self.note()
+
+    def note(self) -> None:
+        """Bring the position up to date with the time and the rate."""
         self.history.seconds = time.perf_counter() - self._started
+        self._position.chosen_lr = self.rate.chosen
 
     def show(self, part: float) -> None:
         """Show the state after the epochs recorded and `part` of the next."""
@@ -98,13 +100,18 @@ class Recorder:
             for name, value in measure(net, self._watch.metrics, self._held_out).items():
                 history.validation_metrics.setdefault(name, []).append(value)
 
-    def stops(self) -> bool:
-        """Ask early stopping and the callbacks about the epoch that has ended; True if it is the last, and note why."""
-        stopping, history = self._watch.early_stopping, self.history
+    def look_for_plateau(self, schedule: ReduceLROnPlateau, mode: str, state: OptimizerState) -> None:
+        """Let a schedule of that kind see the epoch that has ended."""
+        value = self.history.series()[schedule.monitor][-1]
+        state.plateau = (schedule, schedule.after(state.plateau_of(schedule), value, mode))
+
+    def ask(self) -> None:
+        """Ask early stopping and the callbacks about the epoch that has ended; note why it is the last, if it is."""
+        stopping, history, best = self._watch.early_stopping, self.history, self._position.best
         if stopping is not None:
             value = history.series()[stopping.monitor][-1]
-            enough = self.best.update(stopping, self._watch.stopping_mode, value, history.epochs, self._net._theta)
-            history._best_epoch = self.best.epoch or None
+            enough = best.update(stopping, self._watch.stopping_mode, value, history.epochs, self._net._theta)
+            history._best_epoch = best.epoch or None
             if enough:
                 history.stopped = "early_stopping"
         if self._watch.callbacks:
@@ -114,13 +121,15 @@ class Recorder:
             )
             if any_stops(self._watch.callbacks, event):
                 history.stopped = history.stopped or "callback"
-        return bool(history.stopped)
 
-    def finish(self) -> None:
-        """Note that a run which nothing has ended has made all its epochs; put back the best parameters."""
+    def end(self) -> None:
+        """Note that a run which nothing has ended has made all its epochs."""
         self.history.stopped = self.history.stopped or "epochs"
-        if self.best.theta is not None:
-            self._net._theta[...] = self.best.theta
+
+    def restore_best(self) -> None:
+        """Put back the parameters that early stopping has kept, if it has."""
+        if self._position.best.theta is not None:
+            self._net._theta[...] = self._position.best.theta
 
 
 def _progress_bar(progress: bool, epochs: int):  # type: ignore[no-untyped-def]

@@ -14,6 +14,7 @@ from nanostep._checks import check_bool, check_integer, check_real, check_seed
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Plan
 from nanostep.callbacks import Callback, EveryNSteps, check_callbacks
+from nanostep.checkpoints import Checkpoint, check_checkpoint
 from nanostep.early_stopping import EarlyStopping, check_monitor
 from nanostep.metrics import Metric, check_metrics
 from nanostep.plateau import ReduceLROnPlateau
@@ -76,6 +77,7 @@ class Request:
     schedule : Schedule or None
     plateau_mode : str
         "min" or "max", of what a `ReduceLROnPlateau` monitors.
+    checkpoint : Checkpoint or None
     """
 
     epochs: int
@@ -84,6 +86,7 @@ class Request:
     every_n_steps: tuple[EveryNSteps, ...] = ()
     schedule: Schedule | None = None
     plateau_mode: str = "min"
+    checkpoint: Checkpoint | None = None
 
 
 def check_data(
@@ -218,6 +221,7 @@ def check_request(
     metrics: object,
     early_stopping: object,
     schedule: Schedule | None,
+    checkpoint: object,
     progress: object,
 ) -> Request:
     """Check the arguments of `Network.train` that are neither data nor parts of the plan."""
@@ -227,4 +231,5 @@ def check_request(
         net.architecture, by_epoch, metrics, early_stopping, progress, labels=labels, validated=validated
     )
     mode = check_schedule(schedule, watch.metrics, validated=validated)
-    return Request(check_integer("epochs", epochs, 0, 2**48), plan, watch, by_steps, schedule, mode)
+    checked_epochs = check_integer("epochs", epochs, 0, 2**48)
+    return Request(checked_epochs, plan, watch, by_steps, schedule, mode, check_checkpoint(checkpoint))

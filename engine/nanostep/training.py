@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nanostep import checkpoints
 from nanostep._arrays import Samples
+from nanostep.backends import load
 from nanostep.backends.contract import Cursor, Plan
 from nanostep.callbacks import StepEnd, any_stops
 from nanostep.calls import Caller
-from nanostep.history import History
+from nanostep.checkpoints import Checkpoint, Position
 from nanostep.optimizer_state import OptimizerState
 from nanostep.plateau import ReduceLROnPlateau
 from nanostep.recording import Recorder
@@ -36,44 +38,50 @@ def step(net: Network, state: OptimizerState, samples: Samples) -> float:
 
 
 class Run:
-    """One run: moves theta and the optimiser's state on and fills the history as it goes."""
+    """One run: moves theta, the optimiser's state and `position` on."""
 
-    def __init__(self, net: Network, state: OptimizerState, data: Data, request: Request, history: History) -> None:
+    def __init__(self, net: Network, state: OptimizerState, data: Data, request: Request, position: Position) -> None:
         self._net, self._state, self._samples, self._request = net, state, data.samples, request
-        plan = request.plan
-        order = np.empty(len(data.samples) if plan.shuffle else 0, np.int64)
-        self._cursor = Cursor(order, epoch=state.epochs, updates=state.updates)
-        self._first_update = state.updates
-        self._steps_per_epoch = -(-len(data.samples) // plan.batch)
-        self._history = history
-        self._recorder = Recorder(net, request.watch, data.measured, data.held_out, request.epochs, history)
-        self._caller = Caller(net, state.slots, data.samples, state.optimizer, plan, self._cursor, self._rates)
+        self._position, self._history = position, position.history
+        self._steps_per_epoch = -(-len(data.samples) // request.plan.batch)
+        self._cursor = self._make_cursor()
+        self._recorder = Recorder(net, request.watch, data.measured, data.held_out, request.epochs, position)
+        self._caller = Caller(net, state.slots, data.samples, state.optimizer, request.plan, self._cursor, self._rates)
         self._plateau = request.schedule if isinstance(request.schedule, ReduceLROnPlateau) else None
         self._one_epoch_a_call = self._recorder.every_epoch or self._plateau is not None
 
+    def _make_cursor(self) -> Cursor:
+        position, plan = self._position, self._request.plan
+        order = np.empty(len(self._samples) if plan.shuffle else 0, np.int64)
+        if position.row > 0 and plan.shuffle:
+            load(self._net.backend).order.shuffle(plan.seed, position.epoch, order)
+        return Cursor(order, position.epoch, position.row, self._state.updates, position.loss_sum)
+
     @property
     def _steps(self) -> int:
-        return self._cursor.updates - self._first_update
+        return self._cursor.updates - self._position.first_update
 
     def execute(self) -> None:
-        history, request = self._history, self._request
+        history, recorder = self._history, self._recorder
+        already_ended = bool(history.stopped)
         try:
-            with self._recorder:
-                while history.epochs < request.epochs and not history.stopped:
+            with recorder:
+                while history.epochs < self._request.epochs and not history.stopped:
                     self._call()
-                self._recorder.finish()
+                recorder.end()
+                if not already_ended:
+                    self._save()
+                recorder.restore_best()
         finally:
-            cursor = self._cursor
+            self._note_position()
             history.steps = self._steps
-            history.samples = history.epochs * len(self._samples) + cursor.row
+            history.samples = history.epochs * len(self._samples) + self._cursor.row
             history.isa, history.threads = self._net._engine.isa, self._caller.threads
-            self._state.updates = cursor.updates
-            self._state.epochs = cursor.epoch + (cursor.row > 0)
 
     def _call(self) -> None:
         """Make one call of the engine and do what is due after it."""
-        recorder, left = self._recorder, self._request.epochs - self._history.epochs
-        losses = self._caller.call(1 if self._one_epoch_a_call else left, self._steps_until_callbacks())
+        recorder = self._recorder
+        losses = self._caller.call(self._epochs_of_call(), self._most_steps_of_call())
         recorder.rate.now = self._caller.rate
         recorder.end_epochs(losses, self._caller.epoch_rates)
         if self._caller.interrupted:
@@ -83,8 +91,26 @@ class Run:
             self._end_steps(bool(losses))
         if losses and self._one_epoch_a_call:
             if self._plateau is not None:
-                self._look_for_plateau(self._plateau)
-            recorder.stops()
+                recorder.look_for_plateau(self._plateau, self._request.plateau_mode, self._state)
+            recorder.ask()
+        if self._request.checkpoint is not None and not self._history.stopped:
+            self._save_if_due(self._request.checkpoint, bool(losses))
+
+    def _epochs_of_call(self) -> int:
+        epochs = self._request.epochs - self._history.epochs
+        if self._one_epoch_a_call:
+            return 1
+        if self._request.checkpoint is not None:
+            every = self._request.checkpoint.every
+            return min(epochs, every - self._history.epochs % every)
+        return epochs
+
+    def _most_steps_of_call(self) -> int | None:
+        """Return the number of steps until the next callback or checkpoint; None if there are none at steps."""
+        grains = [each.n for each in self._request.every_n_steps]
+        if self._request.checkpoint is not None and self._request.checkpoint.every_steps is not None:
+            grains.append(self._request.checkpoint.every_steps)
+        return min((n - self._steps % n for n in grains), default=None)
 
     def _rates(self, steps: int) -> np.ndarray | None:
         """Return the learning rates of the next `steps` updates; None for the optimiser's."""
@@ -101,15 +127,6 @@ class Run:
             first = cursor.epoch * self._steps_per_epoch + cursor.row // self._request.plan.batch
         return schedule.rates(self._state.optimizer.lr, first, steps, self._steps_per_epoch)
 
-    def _look_for_plateau(self, schedule: ReduceLROnPlateau) -> None:
-        value = self._history.series()[schedule.monitor][-1]
-        state = schedule.after(self._state.plateau_of(schedule), value, self._request.plateau_mode)
-        self._state.plateau = (schedule, state)
-
-    def _steps_until_callbacks(self) -> int | None:
-        due = [each.n - self._steps % each.n for each in self._request.every_n_steps]
-        return min(due) if due else None
-
     def _end_steps(self, ended: bool) -> None:
         """Call the callbacks of steps that are due; `ended` says that the last step ended an epoch."""
         due = [each.callback for each in self._request.every_n_steps if self._steps % each.n == 0]
@@ -123,3 +140,22 @@ class Run:
             history.stopped = "callback"
         if not np.array_equal(before, self._net._theta, equal_nan=True):
             cursor.carry = None  # what the backend has prepared from the parameters before
+
+    def _save_if_due(self, checkpoint: Checkpoint, ended: bool) -> None:
+        by_steps = checkpoint.every_steps is not None and self._steps % checkpoint.every_steps == 0
+        if by_steps or (ended and self._history.epochs % checkpoint.every == 0):
+            self._save()
+            # a run that goes on from the file has nothing prepared: nor must this one, to end with the same bits
+            self._cursor.carry = None
+
+    def _save(self) -> None:
+        if self._request.checkpoint is not None:
+            self._note_position()
+            checkpoints.write(self._request.checkpoint, self._net, self._state, self._position)
+
+    def _note_position(self) -> None:
+        position, cursor = self._position, self._cursor
+        position.epoch, position.row, position.loss_sum = cursor.epoch, cursor.row, cursor.loss_sum
+        self._state.updates = cursor.updates
+        self._state.epochs = cursor.epoch + (cursor.row > 0)
+        self._recorder.note()

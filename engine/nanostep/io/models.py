@@ -8,6 +8,9 @@ Format, version 1. Tensors: ``theta`` (parameters,), and one (parameters,) tenso
 - ``optimizer``: ``kind`` and its hyper-parameters; ``updates``, ``epochs``: made since its state was fresh
 - ``plateau`` (if one was trained with): the arguments of the `ReduceLROnPlateau` and, as ``state``, where it stands
 - ``metadata``: whatever the caller of `save` gave
+
+A checkpoint is such a file with one more key, ``run``, and tensors whose names begin with ``run.``; see
+`nanostep.checkpoints`. `load` passes over them.
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,6 +42,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KEY = "nanostep"
+RUN = "run."
 
 
 def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
@@ -52,7 +56,13 @@ def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | 
         The file cannot be written; what stood at `path` before still stands there.
     """
     # hyper-parameters may have changed since the last step: the state that the next one would start from is saved
-    state = continued(net._state, None)
+    write_atomically(Path(path), encode(net, continued(net._state, None), {"metadata": _checked_metadata(metadata)}))
+
+
+def encode(
+    net: Network, state: OptimizerState, more: Mapping[str, Any], tensors: Mapping[str, np.ndarray] | None = None
+) -> bytes:
+    """Return the content of a file: the network, `state`, and what else goes into its header and among its tensors."""
     header = {
         "format": FORMAT,
         "sizes": net.sizes,
@@ -61,13 +71,13 @@ def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | 
         "optimizer": {"kind": state.optimizer.kind, **asdict(state.optimizer)},
         "updates": state.updates,
         "epochs": state.epochs,
-        "metadata": _checked_metadata(metadata),
+        **more,
     }
     if state.plateau is not None:
         header["plateau"] = {**asdict(state.plateau[0]), "state": asdict(state.plateau[1])}
     slots = {f"slot.{name}": row for name, row in zip(state.optimizer.slots, state.slots, strict=True)}
-    content = safetensors.numpy.save({"theta": net.theta, **slots}, metadata={KEY: _to_json(header)})
-    _write_atomically(Path(path), content)
+    arrays = {"theta": net.theta, **slots, **(tensors or {})}
+    return safetensors.numpy.save(arrays, metadata={KEY: _to_json(header)})
 
 
 def load(path: str | PathLike[str], backend: str = "auto") -> Network:
@@ -90,12 +100,9 @@ def load(path: str | PathLike[str], backend: str = "auto") -> Network:
         The backend asked for cannot run here.
     """
     resolve(backend)  # so that a wrong backend is not taken for a wrong file
-    header, tensors = _read(Path(path))
-    try:
-        architecture, state = _check(header, tensors)
-    except (KeyError, TypeError, ValueError) as error:
-        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
-        raise FileFormatError(f"{path} is not a usable nanostep model: {reason}") from None
+    header, tensors = read(Path(path))
+    with usable(path):
+        architecture, state = decode(header, tensors)
     *hidden, output = architecture.activations
     theta = tensors["theta"]
     net = Network(architecture.sizes, hidden, output, architecture.loss, theta.dtype, backend)
@@ -107,7 +114,7 @@ def load(path: str | PathLike[str], backend: str = "auto") -> Network:
 
 def read_metadata(path: str | PathLike[str]) -> dict[str, Any]:
     """Return the metadata that was given to `Network.save` ({} if none was)."""
-    metadata = _read(Path(path))[0].get("metadata", {})
+    metadata = read(Path(path))[0].get("metadata", {})
     if not isinstance(metadata, dict):
         raise FileFormatError(f"{path} is not a usable nanostep model: its metadata is not an object")
     return metadata
@@ -130,7 +137,17 @@ def _to_json(header: dict[str, Any]) -> str:
     return json.dumps(header, allow_nan=False, default=lambda number: number.item())
 
 
-def _check(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, OptimizerState]:
+@contextmanager
+def usable(path: str | PathLike[str]) -> Iterator[None]:
+    """Turn errors of reading what a file holds into FileFormatError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise FileFormatError(f"{path} is not a usable nanostep model: {reason}") from None
+
+
+def decode(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, OptimizerState]:
     """Return what the file describes; raise KeyError, TypeError or ValueError unless all its parts fit together.
 
     Nothing of the size that the header claims is allocated before the tensors have shown that they have it.
@@ -140,11 +157,12 @@ def _check(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tupl
     theta, shape = tensors["theta"], (architecture.parameter_count,)
     optimizer = _make_optimizer(header["optimizer"])
     expected = {"theta", *(f"slot.{name}" for name in optimizer.slots)}
-    if set(tensors) != expected:
-        raise ValueError(f"it has tensors {sorted(tensors)}; {optimizer} needs {sorted(expected)}")
+    model = {name: array for name, array in tensors.items() if not name.startswith(RUN)}
+    if set(model) != expected:
+        raise ValueError(f"it has tensors {sorted(model)}; {optimizer} needs {sorted(expected)}")
     if theta.dtype.name not in DTYPES:
         raise ValueError(f"theta has dtype {theta.dtype}; accepted are {' and '.join(DTYPES)}")
-    for name, array in {"theta": theta, **tensors}.items():
+    for name, array in {"theta": theta, **model}.items():
         if array.shape != shape or array.dtype != theta.dtype:
             raise ValueError(
                 f"{name} has shape {array.shape} and dtype {array.dtype}; network {architecture} of {theta.dtype} "
@@ -177,7 +195,7 @@ def _make_optimizer(values: Mapping[str, Any]) -> Optimizer:
     return OPTIMIZERS[values["kind"]](**given)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the header and the tensors of a model file."""
     # safetensors maps the file; its own errors for what is absent, a directory or locked do not name it
     path.open("rb").close()
@@ -199,13 +217,17 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return header, tensors
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    """Write to a file beside `path` and move it into place, so that nobody ever sees half of it."""
+def write_atomically(path: Path, content: bytes, suffix: str = "") -> None:
+    """Write to a file beside `path` and move it into place, so that nobody ever sees half of it.
+
+    The file beside has a name of its own, or ends in `suffix`: then the next writer takes the place of what one that
+    was killed has left.
+    """
     target = Path(os.path.realpath(path))  # a link stays one: what it points to is replaced
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    beside = target.with_name(f".{target.name}.{suffix or secrets.token_hex(4)}")
     try:
         # opened like any new file, so that the process's umask decides on its permissions
-        with beside.open("xb") as file:
+        with beside.open("wb" if suffix else "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -1,0 +1,133 @@
+"""Runs that are killed (SIGKILL) at random moments and made again; a script for `test_checkpoints`.
+
+    python killed_runs.py BACKEND KILLS FOLDER
+
+makes each case of `CASES` again and again until KILLS runs of it were killed, and prints a line of JSON for each case.
+Every run is a forked child, so that it has nothing to import; the parent stays single-threaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import nanostep as ns
+from nanostep import schedules
+
+RNG = np.random.default_rng(3)
+X, Y, LABELS = RNG.standard_normal((41, 3)), RNG.random((41, 2)), RNG.integers(0, 3, 41)
+
+
+def regression(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None) -> ns.Network:
+    net = ns.Network([3, 6, 2], "tanh", "identity", "huber", backend=backend)
+    net.train(
+        X, Y, 40, 5, ns.Adam(0.03), seed=seed, validation_split=0.3, dropout=0.2, metrics=["mae", "r2"], threads=1,
+        schedule=schedules.OneCycleLR(0.05, epochs=40), early_stopping=ns.EarlyStopping(patience=9),
+        checkpoint=checkpoint,
+    )  # fmt: skip
+    return net
+
+
+def single_samples(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None) -> ns.Network:
+    net = ns.Network([3, 5, 2], "sigmoid", "identity", "squared_error", backend=backend)
+    net.train(X, Y, 1, optimizer=ns.SGD(0.2, momentum=0.9), threads=1)  # a start of its own
+    net.train(
+        X, Y, 12, seed=seed, threads=1, sample_weight=1 + LABELS, checkpoint=checkpoint,
+        schedule=schedules.ReduceLROnPlateau(patience=0, threshold=0.05, factor=0.7, monitor="loss"),
+    )  # fmt: skip
+    return net
+
+
+def plain_steps(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None) -> ns.Network:
+    net = ns.Network([3, 5, 1], "sigmoid", "sigmoid", "half_squared_error", backend=backend)
+    net.train(X, Y[:, 0], 20, 1, ns.SGD(0.5), seed=seed, threads=1, checkpoint=checkpoint)
+    return net
+
+
+def classes(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None) -> ns.Network:
+    def cool(event: ns.EpochEnd) -> bool:
+        event.lr = 0.02 / event.epoch
+        return event.epoch == 25
+
+    net = ns.Network([3, 4, 3], "relu", "softmax", "cross_entropy", "float32", backend)
+    net.train(
+        X, LABELS, 40, 4, ns.RMSprop(0.02, momentum=0.5, centered=True), seed=seed, class_weight="balanced", threads=1,
+        label_smoothing=0.1, callbacks=cool, checkpoint=checkpoint,
+    )  # fmt: skip
+    return net
+
+
+Run = Callable[[str, int | None, ns.Checkpoint | None], ns.Network]
+
+CASES: dict[str, tuple[Run, int | None, dict[str, Any]]] = {
+    "regression": (regression, 11, {}),
+    "single samples": (single_samples, None, {"every_steps": 7}),
+    "plain steps": (plain_steps, 12, {"every": 2, "every_steps": 13}),
+    "classes": (classes, None, {"every": 3}),
+}
+"""By name: the run, its seed (None: drawn) and the arguments of its checkpoint."""
+
+
+def digest(net: ns.Network) -> str:
+    """Return a text that differs if any bit of the network, its optimiser's state or its record differs."""
+    state, history = net._state, net.history
+    assert history is not None
+    record = {name: value for name, value in history.to_dict().items() if name not in ("seconds", "isa")}
+    arrays = hashlib.sha256(net.theta.tobytes() + state.slots.tobytes()).hexdigest()
+    return json.dumps([arrays, state.updates, state.epochs, repr(state.plateau), record], sort_keys=True)
+
+
+def attempt(make: Callable[[], ns.Network], seconds: float) -> str | None:
+    """Run `make` in a child; return the digest of what it makes, or None if it was killed after `seconds` before."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(writer, digest(make()).encode())
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(0)
+    os.close(writer)
+    select.select([reader], [], [], seconds)  # until it has ended
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    with os.fdopen(reader, "rb") as pipe:
+        text = pipe.read().decode()
+    if not text and not os.WIFSIGNALED(status):
+        raise RuntimeError("the run failed")
+    return text or None
+
+
+def main(backend: str, kills: int, folder: Path) -> None:
+    draw = random.Random(backend)
+    for name, (make, seed, arguments) in CASES.items():
+        path, killed, resumed, wrong, ended = folder / f"{backend} {name}", 0, 0, 0, 0
+        make(backend, 0, None)  # whatever is compiled or loaded is so before the children are born
+        while killed < kills or path.exists():
+            resumed += path.exists()
+            limit = draw.uniform(0.005, 0.06) if killed < kills else 30.0
+            got = attempt(lambda: make(backend, seed, ns.Checkpoint(path, **arguments)), limit)  # noqa: B023
+            if got is None:
+                killed += 1
+                continue
+            ended += 1
+            whole = ns.Checkpoint(folder / "whole", resume=False, **arguments)
+            wrong += got != digest(make(backend, json.loads(got)[-1]["seed"], whole))
+            path.unlink()
+        print(json.dumps({"case": name, "killed": killed, "resumed": resumed, "ended": ended, "wrong": wrong}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
