@@ -62,6 +62,10 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         """Learn from y what it can hold, or check that it holds what is known."""
 
     @abstractmethod
+    def _check_held_out(self, y: Any) -> None:
+        """Raise ValueError if targets of held-out data are none that the network could predict."""
+
+    @abstractmethod
     def _make_objective(self) -> tuple[Objective, int]:
         """Return the objective and the number of outputs."""
 
@@ -222,6 +226,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         """Return the samples to learn from and those to score on, if there are any."""
         if validation.X is not None:
             X, y = self._validate(validation.X, validation.y, reset=False)
+            self._check_held_out(y)
             weight = None
             if validation.sample_weight is not None:
                 weight = _checked_weights("sample_weight_val", validation.sample_weight, X)

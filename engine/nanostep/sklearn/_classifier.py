@@ -198,19 +198,22 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _learn_targets(self, y: Any, *, first_pass: bool, incremental: bool) -> None:
         found = find_classes(y)
         if incremental or not first_pass:
-            self._check_classes(found, incremental)
+            self._check_classes("y", found, all_of_them=not incremental)
         else:
             self._classes = found
         self.classes_ = self._classes.labels
 
-    def _check_classes(self, found: Classes, incremental: bool) -> None:
-        """Raise ValueError unless the classes found are those known, or in `partial_fit` some of them."""
+    def _check_held_out(self, y: Any) -> None:
+        self._check_classes("y_val", find_classes(y), all_of_them=False)
+
+    def _check_classes(self, name: str, found: Classes, *, all_of_them: bool) -> None:
+        """Raise ValueError unless the classes found in targets are those known, or some of them."""
         known = self._classes
         new = np.setdiff1d(found.labels, known.labels)
         if (found.kind == "multilabel") != (known.kind == "multilabel"):
-            raise ValueError(f"y is {found.kind}; in the last fit it was {known.kind}")
-        if len(new) or (len(found.labels) != len(known.labels) and not incremental):
-            raise ValueError(f"y has the classes {found.labels}; those of the last fit are {known.labels}")
+            raise ValueError(f"{name} is {found.kind}; what is fitted is {known.kind}")
+        if len(new) or (all_of_them and len(found.labels) != len(known.labels)):
+            raise ValueError(f"{name} has the classes {found.labels}; those that are fitted are {known.labels}")
 
     def _make_objective(self) -> tuple[Objective, int]:
         kind, outputs = self._classes.kind, self._classes.outputs

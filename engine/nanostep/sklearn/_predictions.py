@@ -37,11 +37,12 @@ class Predictions(NetworkViews):
             and X.flags.c_contiguous
             and not hasattr(self, "feature_names_in_")
         ):
-            if len(X) == 1:
+            rows = len(X)
+            if rows == 1:
                 row = network._engine.predict_row(network._theta, X[0])
                 if row is not None:
                     return self._link(row.reshape(1, -1))
-            if not check_input or get_config()["assume_finite"] or _is_finite(X):
+            if rows > 0 and (not check_input or get_config()["assume_finite"] or _is_finite(X)):
                 return self._outputs_of(Dataset(X))
         X = validate_data(self, X, accept_sparse=["csr", "csc"], reset=False)
         return self._outputs_of(Dataset(engine_rows(X, network._dtype)))

@@ -159,6 +159,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _learn_targets(self, y: Any, *, first_pass: bool, incremental: bool) -> None:
         self._target_count = y.shape[1] if y.ndim == 2 else 1
 
+    def _check_held_out(self, y: Any) -> None:
+        outputs = y.shape[1] if y.ndim == 2 else 1
+        if outputs != self._target_count:
+            raise ValueError(f"y_val has {outputs} outputs; y has {self._target_count}")
+
     def _make_objective(self) -> tuple[Objective, int]:
         outputs = self._target_count
         if self.loss == "poisson":
