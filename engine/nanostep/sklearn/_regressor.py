@@ -6,12 +6,12 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.base import RegressorMixin, _fit_context
-from sklearn.metrics import r2_score
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
 
 from nanostep._arrays import convert
+from nanostep.metrics import r2
 from nanostep.sklearn._base import BaseMLP, Validation, is_stochastic
 from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._documentation import documented
@@ -180,7 +180,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
         """R2, the mean over outputs."""
-        return float(r2_score(data.y, a__no, sample_weight=data.weight))
+        assert data.y is not None
+        return r2(data.y, a__no, data.weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
