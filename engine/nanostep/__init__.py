@@ -19,6 +19,7 @@ from nanostep.errors import BackendUnavailable, FileFormatError, NanostepError, 
 from nanostep.history import History
 from nanostep.network import Network
 from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from nanostep.solvers import LBFGS, LevenbergMarquardt, Solver
 
 if TYPE_CHECKING:
     from nanostep.compilation import warmup
@@ -34,6 +35,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Adam",
     "AdamW",
@@ -44,10 +46,12 @@ __all__ = [
     "EveryNSteps",
     "FileFormatError",
     "History",
+    "LevenbergMarquardt",
     "NanostepError",
     "Network",
     "Optimizer",
     "RMSprop",
+    "Solver",
     "StepEnd",
     "StopTraining",
     "Worksheet",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 from numbers import Real
 
 import numpy as np
@@ -56,3 +57,11 @@ def check_seed(value: object) -> int:
     if value is None:
         return int.from_bytes(np.random.SeedSequence().generate_state(2).tobytes(), "little")
     return check_integer("seed", value, 0, 2**64 - 1)
+
+
+def physical_memory() -> int | None:
+    """Return the bytes of this machine's memory; None if it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None

@@ -23,6 +23,8 @@ from nanostep.metrics import MetricFunction
 from nanostep.optimizer_state import OptimizerState, continued, fresh_state
 from nanostep.optimizers import SGD, Optimizer, check_optimizer
 from nanostep.schedule import Schedule
+from nanostep.solvers.problem import Solver
+from nanostep.solvers.run import refuse, solve
 from nanostep.weighting import check_smoothing
 
 if TYPE_CHECKING:
@@ -82,7 +84,7 @@ class Learning:
         Y: ArrayLike,
         epochs: int = 10,
         batch_size: int = 1,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | Solver | None = None,
         shuffle: bool = True,
         seed: int | None = 0,
         validation: tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
@@ -111,9 +113,11 @@ class Learning:
             Passes over the data, >= 0.
         batch_size : int, default=1
             Samples per update, >= 1; the last batch of an epoch takes what is left; more than n means all of them.
-        optimizer : Optimizer, optional
+        optimizer : Optimizer or Solver, optional
             Defaults to the network's `optimizer`. The same object as in the last call goes on where it was: two calls
-            of 5 epochs make the same bits as one of 10. Another object starts afresh.
+            of 5 epochs make the same bits as one of 10. Another object starts afresh. A solver (`nanostep.LBFGS`,
+            `nanostep.LevenbergMarquardt`) uses all samples at each of its iterations, which count as epochs; it takes
+            no batch_size, threads, schedule, dropout, label_smoothing, checkpoint or `EveryNSteps`.
         shuffle : bool, default=True
             Draw a new sample order for each epoch.
         seed : int or None, default=0
@@ -175,9 +179,20 @@ class Learning:
         request = requests.check_request(
             net, data, epochs, plan, callbacks, metrics, early_stopping, schedule, checkpoint, progress
         )
+        self._check_writable()
+        if isinstance(optimizer, Solver):
+            refuse(
+                optimizer, batch_size=(batch_size, 1), threads=(threads, None), schedule=(schedule, None),
+                dropout=(plan.dropout, ()), label_smoothing=(smoothing, 0.0), checkpoint=(checkpoint, None),
+                EveryNSteps=(request.every_n_steps, ()),
+            )  # fmt: skip
+            optimizer.check_architecture(self._architecture)
+            position = begin(net, self._state, data, request, drawn=False)[2]
+            self._history = position.history
+            solve(net, optimizer, data, request, position)
+            return self._history
         if optimizer is not None:
             check_optimizer(optimizer)
-        self._check_writable()
         state = continued(self._state, optimizer)
         self._state, request, position = begin(net, state, data, request, drawn=seed is None)
         self._history = position.history

@@ -43,8 +43,8 @@ class History:
     seed : int
         Seed of the sample order and of dropout (drawn if ``seed=None`` was given).
     stopped : str
-        Why the run ended: "epochs" (all were made), "early_stopping", "callback", "converged" (a solver),
-        "interrupted" (Ctrl-C) or "error"; "" while it runs.
+        Why the run ended: "epochs" (all were made), "early_stopping", "callback", "converged" or "stalled" (a solver
+        that has met its tolerance, or finds no better point), "interrupted" (Ctrl-C) or "error"; "" while it runs.
     """
 
     loss: list[float] = field(default_factory=list)

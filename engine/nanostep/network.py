@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nanostep._arrays import Samples, check_inputs, check_samples, convert
-from nanostep._checks import check_seed
+from nanostep._checks import check_seed, physical_memory
 from nanostep._learning import Learning
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import load, resolve
@@ -337,12 +336,8 @@ def _check_dtype(dtype: DTypeLike) -> np.dtype:
 
 
 def _check_memory(architecture: Architecture, dtype: np.dtype) -> None:
-    needed = architecture.parameter_count * dtype.itemsize
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):
-        return
-    if needed > memory:
+    needed, memory = architecture.parameter_count * dtype.itemsize, physical_memory()
+    if memory is not None and needed > memory:
         raise MemoryError(
             f"sizes={list(architecture.sizes)} make {architecture.parameter_count} parameters "
             f"= {needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB"

@@ -1,0 +1,157 @@
+"""The method of Levenberg and Marquardt for squared errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from nanostep._checks import check_real, physical_memory
+from nanostep.architecture import Architecture
+from nanostep.solvers.problem import Problem, Solver
+
+LOSSES = ("half_squared_error", "squared_error")
+
+BLOCK_BYTES = 2**26
+"""Most memory of a block of rows of the Jacobian, if a row is not larger."""
+
+
+@dataclass(frozen=True)
+class LevenbergMarquardt(Solver):
+    """Damped Gauss-Newton steps on all samples, for squared errors (extra ``[scipy]``).
+
+    With the residuals r, one for each sample and output, and J their derivatives by the parameters, an iteration solves
+
+        ``(J^T J + damping * D) step = -J^T r``
+
+    and takes the step if it lowers the loss: damping is then divided by `decrease`, otherwise multiplied by `increase`
+    and the step tried anew. D is diagonal: the largest values that the diagonal of ``J^T J`` has had, 1 where those
+    are 0. It suits precise fits of networks with up to some hundred parameters. Sums and solution are in float64; J is
+    taken over blocks of rows, so memory is that of two square matrices, whatever the number of samples.
+
+    Parameters
+    ----------
+    damping : float, default=1e-3
+        At the start, > 0.
+    increase, decrease : float, default=10
+        > 1.
+    max_damping : float, default=1e10
+        The run ends, "stalled", when no step with less damping lowers the loss; >= damping.
+    tol : float, default=1e-7
+        The run has converged when no entry of the gradient of the loss is larger, >= 0.
+
+    Source: Levenberg, 1944, Quarterly of Applied Mathematics 2; Marquardt, 1963, SIAM Journal on Applied Mathematics
+    11; D as in Moré, 1978, "The Levenberg-Marquardt algorithm: implementation and theory"; for networks, Hagan &
+    Menhaj, 1994, IEEE Transactions on Neural Networks 5.
+    """
+
+    damping: float = 1e-3
+    increase: float = 10.0
+    decrease: float = 10.0
+    max_damping: float = 1e10
+    tol: float = 1e-7
+
+    def check(self) -> None:
+        check_real("damping", self.damping, 0.0, open_low=True)
+        check_real("increase", self.increase, 1.0, open_low=True)
+        check_real("decrease", self.decrease, 1.0, open_low=True)
+        check_real("max_damping", self.max_damping, self.damping)
+        check_real("tol", self.tol, 0.0)
+
+    def check_architecture(self, architecture: Architecture) -> None:
+        if architecture.loss not in LOSSES:
+            raise ValueError(
+                f"LevenbergMarquardt needs loss={' or '.join(map(repr, LOSSES))}; got {architecture.loss!r}"
+            )
+        if architecture.output == "softmax":
+            raise ValueError("LevenbergMarquardt needs an elementwise output; got output='softmax'")
+        count = architecture.parameter_count
+        needed = 2 * 8 * count**2 + 8 * count * architecture.outputs
+        memory = physical_memory()
+        if memory is not None and needed > memory:
+            raise MemoryError(
+                f"LevenbergMarquardt needs two matrices of {count} x {count}, one row and column for each parameter: "
+                f"{needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB; use LBFGS"
+            )
+        try:
+            import scipy.linalg  # noqa: F401
+        except ImportError:
+            raise ImportError("LevenbergMarquardt needs SciPy: pip install 'nanostep[scipy]'") from None
+
+    def minimize(self, problem: Problem, iterations: int, end_iteration: Callable[[float], bool]) -> str:
+        from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+        squares, theta = Squares(problem), problem.start
+        scale = np.zeros(len(theta))
+        damping, total = self.damping, squares.total(theta)
+        for _ in range(iterations):
+            hessian, gradient = squares.normal_equations(theta)
+            if squares.factor * np.abs(gradient).max() <= self.tol:
+                return "converged"
+            np.maximum(scale, np.diag(hessian), out=scale)
+            while True:
+                damped = hessian.copy()
+                damped.flat[:: len(theta) + 1] += damping * np.where(scale > 0, scale, 1.0)
+                try:
+                    step = cho_solve(cho_factor(damped, overwrite_a=True, check_finite=False), -gradient)
+                except (LinAlgError, ValueError):  # too little damping for the rounding of J^T J
+                    step = np.full(len(theta), np.nan)
+                lower = squares.total(theta + step) if np.isfinite(step).all() else np.inf
+                if lower < total:
+                    break
+                damping *= self.increase
+                if not damping <= self.max_damping:
+                    return "stalled"
+            # what the network holds, which is rounded
+            theta, total = problem.net._theta.astype(np.float64), lower
+            damping = max(damping / self.decrease, np.finfo(np.float64).tiny)
+            problem.accept(theta)
+            if end_iteration(0.5 * squares.factor * total):
+                return ""
+        return ""
+
+
+class Squares:
+    """The weighted sum of squares of the residuals, of which the loss is ``factor / 2`` times."""
+
+    def __init__(self, problem: Problem) -> None:
+        self._problem, self._net, samples = problem, problem.net, problem.samples
+        architecture, dtype = self._net.architecture, self._net.dtype
+        assert samples.y is not None
+        self._x, self._y = samples.x, samples.y
+        self._root = None if samples.weight is None else np.sqrt(samples.weight.astype(np.float64))
+        n, outputs = self._y.shape
+        self.factor = 1.0 / n if architecture.loss == "half_squared_error" else 2.0 / (n * outputs)
+        row_bytes = outputs * architecture.parameter_count * dtype.itemsize
+        self._rows = int(np.clip(BLOCK_BYTES // row_bytes, 1, n))
+        self._a = np.empty((n, outputs), dtype)
+
+    def total(self, theta: np.ndarray) -> float:
+        """Return the sum at `theta`; the network is left there."""
+        self._problem.move(theta)
+        self._net._engine.predict(self._net._theta, self._x, self._a)
+        residual = self._residual(slice(None))
+        return float((residual * residual).sum())
+
+    def normal_equations(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``J^T J``, shape (parameters, parameters), and ``J^T r``."""
+        self._problem.move(theta)
+        count, outputs = len(theta), self._y.shape[1]
+        hessian, gradient = np.zeros((count, count)), np.zeros(count)
+        jacobian = np.empty((self._rows, outputs, count), self._net.dtype)
+        for start in range(0, len(self._x), self._rows):
+            rows = slice(start, min(start + self._rows, len(self._x)))
+            block = jacobian[: rows.stop - start]
+            self._net._engine.jacobian(self._net._theta, self._x[rows], self._a[rows], block)
+            j = block.astype(np.float64)
+            if self._root is not None:
+                j *= self._root[rows, None, None]
+            j = j.reshape(-1, count)
+            hessian += j.T @ j
+            gradient += j.T @ self._residual(rows).ravel()
+        return hessian, gradient
+
+    def _residual(self, rows: slice) -> np.ndarray:
+        residual: np.ndarray = self._a[rows].astype(np.float64) - self._y[rows]
+        return residual if self._root is None else residual * self._root[rows, None]
