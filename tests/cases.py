@@ -26,6 +26,9 @@ REQUIRED: tuple[str, ...] = tuple(
 THREADS: int | None = int(os.environ["NANOSTEP_TEST_THREADS"]) if "NANOSTEP_TEST_THREADS" in os.environ else None
 """Threads of the conformance suite's training runs; None leaves it to the backend."""
 
+COMPILERS: tuple[str, ...] = tuple(os.environ.get("NANOSTEP_TEST_COMPILERS", "cc").split(","))
+"""C compilers to test with; each must be there."""
+
 DTYPES = ("float32", "float64")
 
 HIGH = np.dtype(np.longdouble)

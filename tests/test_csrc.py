@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-CSRC = Path(__file__).resolve().parent.parent / "csrc"
+from cases import COMPILERS
 
-COMPILERS = os.environ.get("NANOSTEP_TEST_COMPILERS", "cc").split(",")
-"""Compilers to test with; each must be there."""
+CSRC = Path(__file__).resolve().parent.parent / "csrc"
 
 ALLOWED_IMPORTS = {
     *("memcpy", "memset", "strcmp", "getenv"),
@@ -35,15 +33,10 @@ def run(*command: str | Path) -> str:
     return result.stdout
 
 
-@pytest.fixture(scope="module", params=COMPILERS)
-def build(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(params=COMPILERS)
+def build(request: pytest.FixtureRequest, c_library: Callable[[str], Path]) -> Path:
     """Directory in which the library was built with -Werror."""
-    assert shutil.which(request.param), f"compiler {request.param} is not installed"
-    directory = tmp_path_factory.mktemp("build")
-    options = [f"-DCMAKE_C_COMPILER={request.param}", "-DNANOSTEP_WARNINGS_AS_ERRORS=ON"]
-    run("cmake", "-S", CSRC, "-B", directory, *options)
-    run("cmake", "--build", directory, "--parallel", "2")
-    return directory
+    return c_library(request.param)
 
 
 def test_own_tests_pass(build: Path) -> None:

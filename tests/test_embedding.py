@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import nanostep as ns
+from cases import COMPILERS
 from nanostep import embedding
 from nanostep.cli import main
 from nanostep.data import load_digits
@@ -69,13 +71,12 @@ def needs_shared(program: Path) -> bool:
 
 
 @pytest.fixture(scope="module")
-def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prefix(tmp_path_factory: pytest.TempPathFactory, c_library: Callable[[str], Path]) -> Path:
     """What ``cmake --install`` gives, moved to another place after it was installed."""
-    directory = tmp_path_factory.mktemp("library")
-    run("cmake", "-S", ROOT / "csrc", "-B", directory / "build", "-DNANOSTEP_TESTS=OFF", "-DCMAKE_INSTALL_LIBDIR=lib")
-    run("cmake", "--build", directory / "build", "--parallel", "2")
-    run("cmake", "--install", directory / "build", "--prefix", directory / "installed")
-    shutil.rmtree(directory / "build")
+    directory, build = tmp_path_factory.mktemp("library"), c_library(COMPILERS[0])
+    run("cmake", "--install", build, "--prefix", directory / "installed")
+    for path in (directory / "installed").rglob("*"):  # nothing may lead back to where it was built
+        assert path.is_dir() or bytes(build) not in path.read_bytes(), path
     return (directory / "installed").rename(directory / "a place of its own")
 
 

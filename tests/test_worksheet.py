@@ -133,7 +133,7 @@ def test_makes_the_same_step_as_the_network(backend, dtype):
     rng = np.random.default_rng(11)
     eps = float(np.finfo(dtype).eps)
     # the numba backend compiles each pair; that all of them work there is seen by the conformance suite
-    for loss, output in PAIRS[::5] if backend == "numba" else PAIRS:
+    for loss, output in PAIRS[::12] if backend == "numba" else PAIRS:
         net = ns.Network([3, 5, 2, 4], ["silu", "elu"], output, loss, dtype, backend, seed=5)
         x, y = rng.standard_normal(3), target(loss, 4, rng)
         before = net.theta.copy()
