@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from nanostep.compilation import warmup
     from nanostep.embedding import get_include
     from nanostep.io.models import load
+    from nanostep.plots import plot_decision_boundary
     from nanostep.worksheet import Worksheet
 
 _LAZY = {
     "Worksheet": "nanostep.worksheet",
     "get_include": "nanostep.embedding",
     "load": "nanostep.io.models",
+    "plot_decision_boundary": "nanostep.plots",
     "warmup": "nanostep.compilation",
 }
 
@@ -59,6 +61,7 @@ __all__ = [
     "available_backends",
     "get_include",
     "load",
+    "plot_decision_boundary",
     "schedules",
     "warmup",
 ]

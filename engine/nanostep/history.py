@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from pandas import DataFrame
 
 
@@ -93,6 +94,12 @@ class History:
             series["loss_after_epoch" if name == "loss" else name] = values
         series |= {f"validation_{name}": values for name, values in self.validation_metrics.items()}
         return {name: values for name, values in {**series, "lr": self.lr}.items() if values}
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the series over the epochs; see `nanostep.plots.plot_history`."""
+        from nanostep.plots import plot_history
+
+        return plot_history(self, ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, `epochs`, `best_epoch` and `interrupted`, as plain numbers, strings, lists and dicts."""

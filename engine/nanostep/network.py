@@ -23,6 +23,8 @@ from nanostep.weighting import check_weight, weighted
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from matplotlib.axes import Axes
+
     from nanostep.jit import JittedNetwork
     from nanostep.worksheet import Worksheet
 
@@ -240,6 +242,12 @@ class Network(Learning):
         if sample_weight is None:
             return samples
         return weighted(samples, check_weight("sample_weight", sample_weight, len(samples)))
+
+    def plot(self, ax: Axes | None = None, *, most: int = 16) -> Axes:
+        """Draw layers, weights and biases; see `nanostep.plots.plot_network`."""
+        from nanostep.plots import plot_network
+
+        return plot_network(self, ax, most=most)
 
     def jit(self, optimizer: Optimizer | None = None) -> JittedNetwork:
         """Return functions on plain arrays, with this architecture compiled in, for code of yours that Numba compiles.

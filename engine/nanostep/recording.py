@@ -70,10 +70,10 @@ class Recorder:
         self.history.seconds = time.perf_counter() - self._started
         self._position.chosen_lr = self.rate.chosen
 
-    def show(self, part: float) -> None:
-        """Show the state after the epochs recorded and `part` of the next."""
+    def show(self, part: float, steps: int) -> None:
+        """Show the state after the epochs recorded, `part` of the next, and `steps` updates."""
         if self._bar is not None:
-            self._bar.update(self.history, part)
+            self._bar.update(self.history, part, steps)
 
     def end_epochs(self, losses: list[float], rates: list[float]) -> None:
         """Record epochs that have ended: one, if something is done after each; with `rates` for all of them or none."""

@@ -86,7 +86,7 @@ class Run:
         recorder.end_epochs(losses, self._caller.epoch_rates)
         if self._caller.interrupted:
             raise KeyboardInterrupt
-        recorder.show(self._cursor.row / len(self._samples))
+        recorder.show(self._cursor.row / len(self._samples), self._steps)
         if self._request.every_n_steps:
             self._end_steps(bool(losses))
         if losses and self._one_epoch_a_call:

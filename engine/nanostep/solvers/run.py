@@ -29,7 +29,7 @@ def solve(net: Network, solver: Solver, data: Data, request: Request, position: 
 
     def end_iteration(loss: float) -> bool:
         recorder.end_epochs([loss], [])
-        recorder.show(0.0)
+        recorder.show(0.0, history.epochs)
         recorder.ask()
         return bool(history.stopped) or history.epochs >= request.epochs
 

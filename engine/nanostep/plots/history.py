@@ -1,0 +1,89 @@
+"""Learning curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nanostep.history import History
+from nanostep.plots._axes import CATEGORIES, INK, check_axes, make_panels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+LOGARITHMIC_FROM = 100.0
+"""Largest over smallest value from which a positive series has a logarithmic axis."""
+
+
+def plot_history(history: History, ax: Axes | None = None) -> Axes:
+    """Draw what a `History` holds over the epochs.
+
+    Losses come first, training and validation, with the least validation loss marked; then, in panels of their own,
+    each metric, and the learning rate if it changes. An axis is logarithmic where the values are positive and span a
+    factor of 100 or more; values that are not finite leave gaps.
+
+    Parameters
+    ----------
+    history : History
+        Of at least one epoch.
+    ax : Axes, optional
+        Where to draw the losses, and nothing else. By default all panels are drawn on a new figure of pyplot's.
+
+    Returns
+    -------
+    Axes
+        Of the losses; all panels are ``ax.figure.axes``.
+
+    Raises
+    ------
+    ImportError
+        matplotlib is not installed.
+    TypeError, ValueError
+        An argument is of the wrong type, or no epoch has been completed.
+    """
+    if not isinstance(history, History):
+        raise TypeError(f"history must be a History; got {type(history).__name__}")
+    if history.epochs == 0:
+        raise ValueError("the history holds no epoch: there is nothing to draw")
+    panels = [("loss", history.loss, history.validation_loss)]
+    if ax is None:
+        for name in history.metrics | history.validation_metrics:
+            shown = "loss after the epoch" if name == "loss" else name
+            panels.append((shown, history.metrics.get(name, []), history.validation_metrics.get(name, [])))
+        if len(set(history.lr)) > 1:
+            panels.append(("learning rate", history.lr, []))
+    axes = make_panels(len(panels)) if ax is None else [check_axes(ax)]
+    for panel, (name, training, validation) in zip(axes, panels, strict=True):
+        _curves(panel, name, training, validation)
+    if history.validation_loss:
+        _mark_least(axes[0], history.validation_loss)
+    axes[0].legend(frameon=False)
+    return axes[0]
+
+
+def _curves(ax: Axes, name: str, training: Sequence[float], validation: Sequence[float]) -> None:
+    """Draw one quantity over the epochs, counted from 1."""
+    from matplotlib.ticker import MaxNLocator
+
+    for label, values, colour in (("training", training, CATEGORIES[0]), ("validation", validation, CATEGORIES[1])):
+        if values:
+            y = np.where(np.isfinite(values), values, np.nan)
+            ax.plot(np.arange(1, len(y) + 1), y, color=colour, label=label, linewidth=1.6,
+                    marker="o" if len(y) == 1 else None)  # fmt: skip
+    finite = [value for value in (*training, *validation) if np.isfinite(value)]
+    if finite and min(finite) > 0 and max(finite) >= LOGARITHMIC_FROM * min(finite):
+        ax.set_yscale("log")
+    ax.set_xlabel("epoch", color=INK)
+    ax.set_ylabel(name, color=INK)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+    ax.grid(alpha=0.25, linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _mark_least(ax: Axes, values: Sequence[float]) -> None:
+    if np.isfinite(values).any():
+        best = int(np.nanargmin(np.where(np.isfinite(values), values, np.nan)))
+        label = f"least validation: {values[best]:.3g} (epoch {best + 1})"
+        ax.plot(best + 1, values[best], "o", color=CATEGORIES[1], markeredgecolor="white", markersize=6.5, label=label)
