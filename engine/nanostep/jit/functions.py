@@ -6,10 +6,11 @@ from typing import Any
 
 from nanostep.backends.jit._compile import FASTMATH
 from nanostep.backends.jit._kernel import kernel
+from nanostep.backends.jit.arguments import Data
 from nanostep.backends.jit.gradient import unpack
-from nanostep.backends.jit.optimizers import Update, apply
+from nanostep.backends.jit.optimizers import LR, Update, apply, given, gradient_factor, marks_of
 from nanostep.backends.jit.row import row_forward, row_output, row_step
-from nanostep.backends.jit.train import Data, batch_gradient, enter, loss_of
+from nanostep.backends.jit.train import batch_gradient, enter, loss_of
 
 
 @kernel(fastmath=FASTMATH)
@@ -30,11 +31,16 @@ def step_label(m: Any, fns: Any, theta: Any, x: Any, y: Any, lr: Any, work: Any)
     return row_step(m, fns.net, theta, x, None, y, m.splat(m.rounded(lr)), work)
 
 
+def data_of(x: Any, y: Any, labelled: bool) -> Data:
+    """Samples as they stand; y holds class numbers if `labelled`."""
+    return Data(x, x if labelled else y, y, None, False, labelled)
+
+
 def mean_gradient(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, labelled: bool, grad: Any, work: Any) -> Any:
     """grad = gradient of the mean loss; return that loss."""
     net = fns.net
     enter(m, net, theta, work)
-    total = batch_gradient(m, net, work, m.index(0), n, Data(x, x if labelled else y, y, None, False, labelled))
+    total = batch_gradient(m, net, work, m.index(0), n, data_of(x, y, labelled))
     share = 1.0 / m.double_of(n)
     unpack(m, net, work + net.grad, share, grad)
     return total * share
@@ -42,7 +48,7 @@ def mean_gradient(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, labelled
 
 def mean_loss(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, labelled: bool, work: Any) -> Any:
     """The mean loss"""
-    return loss_of(m, fns.net, theta, n, x, x if labelled else y, y, labelled, work) / m.double_of(n)
+    return loss_of(m, fns.net, theta, n, data_of(x, y, labelled), work) / m.double_of(n)
 
 
 def batch_step(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, labelled: bool, lr: Any, work: Any) -> Any:
@@ -100,6 +106,8 @@ def gradient_labels(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, grad: 
 @kernel(fastmath=FASTMATH)
 def update_all(m: Any, fns: Any, theta: Any, grad: Any, slots: Any, t: Any) -> None:
     """See `JittedNetwork.update`"""
-    count = fns.parameter_count
-    update = Update(m, fns.hyperparameters, t, m.double(1.0), count, count, theta, grad, slots)
+    count, h = fns.parameter_count, fns.hyperparameters
+    marks = marks_of(h)
+    factor = gradient_factor(m, h, marks, m.index(count), grad)
+    update = Update(m, h, marks, given(m, h, LR), t, factor, count, count, theta, grad, slots)
     apply(update, {"adamw": "adam"}.get(fns.kind, fns.kind), fns.kind == "adamw")

@@ -110,6 +110,20 @@ class Interpreter:
     def reals(self, bits: Any) -> Any:
         return bits.astype(self.integer).view(self.dtype)
 
+    # -- Words -----------------------------------------------------------------------------------------------------
+
+    def word(self, i: int) -> Any:
+        return np.uint64(i)
+
+    def low_half(self, word: Any) -> Any:
+        return np.uint32(int(word) % 2**32)
+
+    def ramp(self, half: Any, step: int) -> Any:
+        return half + np.arange(self.lanes, dtype=np.uint32) * np.uint32(step)
+
+    def is_below(self, a: Any, b: Any) -> Any:
+        return a < b
+
     # -- Lanes -----------------------------------------------------------------------------------------------------
 
     def exchange(self, v: Any, distance: int) -> Any:

@@ -130,11 +130,17 @@ def kernel(*, fastmath: set[str], returns: str | None = None) -> Callable[[Calla
 def _interpreted(function: Callable[..., Any]) -> Callable[..., Any]:
     def call(static: Any, *arguments: Any) -> Any:
         m = _interpreter.Interpreter(static.dtype, static.lanes)
-        given = [_interpreter.Place(a.reshape(-1)) if isinstance(a, np.ndarray) else a for a in arguments]
+        given = [_interpreted_argument(a) for a in arguments]
         with np.errstate(all="ignore"):
             return function(m, static, *given)
 
     return call
+
+
+def _interpreted_argument(a: Any) -> Any:
+    if isinstance(a, tuple) and hasattr(a, "_make"):
+        return a._make(_interpreted_argument(field) for field in a)
+    return _interpreter.Place(a.reshape(-1)) if isinstance(a, np.ndarray) else a
 
 
 def _argument(machine: Machine, context: Any, kind: Any, value: Any) -> Any:
@@ -145,6 +151,9 @@ def _argument(machine: Machine, context: Any, kind: Any, value: Any) -> Any:
         return kind.literal_value
     if isinstance(kind, types.NoneType):
         return None
+    if isinstance(kind, (types.NamedTuple, types.NamedUniTuple)):
+        fields = (machine.builder.extract_value(value, i) for i in range(len(kind)))
+        return kind.instance_class._make(_argument(machine, context, *pair) for pair in zip(kind, fields, strict=True))
     if isinstance(kind, types.Array):
         element = context.get_data_type(kind.dtype)
         return Place(machine, context.make_array(kind)(context, machine.builder, value).data, element)

@@ -223,6 +223,25 @@ class Machine(Control):
         mask, current = ir.Constant(ir.IntType(self.lanes), -1), ir.Constant(ir.IntType(32), 4)
         return self._external(name, x.ir.type, x.ir, n.ir, ir.Constant(x.ir.type, None), mask, current)
 
+    # -- Words: unsigned integers of 64 bits, and of 32 bits in vectors --------------------------------------------
+
+    def word(self, i: Value) -> Value:
+        """An index as an unsigned integer, whose arithmetic wraps around."""
+        return i
+
+    def low_half(self, word: Value) -> Value:
+        """The low 32 bits of a word."""
+        return self.value(self.builder.trunc(word.ir, ir.IntType(32)))
+
+    def ramp(self, half: Value, step: int) -> Value:
+        """32 bits in each lane: half + step * lane."""
+        steps = [step * i % 2**32 for i in range(self.lanes)]
+        return self.splat(half) + self.value(ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), steps))
+
+    def is_below(self, a: Value, b: Value) -> Value:
+        """Flags of the lanes where a < b, both without sign."""
+        return self.value(self.builder.icmp_unsigned("<", a.ir, b.ir))
+
     # -- Lanes -----------------------------------------------------------------------------------------------------
 
     def exchange(self, v: Value, distance: int) -> Value:

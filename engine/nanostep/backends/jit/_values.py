@@ -84,6 +84,10 @@ class Value:
 
     __ror__ = __or__
 
+    def __xor__(self, other: Any) -> Value:
+        a, b = self.m.alike(self, other)
+        return self.m.value(self.m.builder.xor(a.ir, b.ir))
+
     def __invert__(self) -> Value:
         return self.m.value(self.m.builder.not_(self.ir))
 

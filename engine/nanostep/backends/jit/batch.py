@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from nanostep.backends.jit.activations import activate_elements, activate_rows, times_derivative
+from nanostep.backends.jit.arguments import Data
+from nanostep.backends.jit.dropout import Dropout, drop, times_derivative_of_kept
 from nanostep.backends.jit.layout import Net
-from nanostep.backends.jit.losses import share_of, sum_losses
+from nanostep.backends.jit.losses import from_row, share_of, sum_losses
 from nanostep.backends.jit.output import output_rows
 from nanostep.backends.jit.product import Product, multiply
 
@@ -20,14 +22,26 @@ def rows_of_y(m: Any, net: Net, memory: Any, y: Any, place: Any, gathered: Any) 
     return m.choose(gathered, memory + net.y, y + place * net.outputs)
 
 
+def index_of(m: Any, data: Data, place: Any) -> Any:
+    """Which sample stands at a place of the order."""
+    (index,) = m.when(data.ordered, lambda i: [m.load_number(data.order + i)], None, [place])
+    return index
+
+
+def rows_of_weight(net: Net, memory: Any, data: Data) -> Any:
+    """Where the weights of a tile have been gathered; None if all rows weigh 1."""
+    return None if data.weight is None else memory + net.weight
+
+
 def forward(
-    m: Any, net: Net, memory: Any, rows: Any, x: Any, place: Any, gathered: Any, first: Any = 0
+    m: Any, net: Net, memory: Any, rows: Any, x: Any, place: Any, gathered: Any, first: Any = 0,
+    dropout: Dropout | None = None,
 ) -> None:  # fmt: skip
     """z of all layers, and a of all but the last, for `rows` rows of a tile from `first` on; the tile's x begin at
     `place`, or have been gathered."""
     params = memory + net.params
     a, a_row = rows_of_x(m, net, memory, x, place, gathered) + first * net.inputs, net.inputs
-    for s in net.layers:
+    for l, s in enumerate(net.layers):
         to_z, to_a = memory + s.z + first * s.row, memory + s.a + first * s.row
         multiply(
             m,
@@ -36,6 +50,8 @@ def forward(
         )  # fmt: skip
         if s is not net.layers[-1] and s.f != "identity":
             activate_elements(m, s.f, rows * s.row, to_z, to_a)
+        if s is not net.layers[-1] and dropout is not None:
+            drop(m, dropout, l, s, rows, first, to_a)
         a, a_row = to_a, s.row
 
 
@@ -52,24 +68,26 @@ def activate_output(m: Any, net: Net, memory: Any, rows: Any, a_no: Any) -> None
     m.loop(0, rows, 1, row)
 
 
-def tile_loss(m: Any, net: Net, memory: Any, rows: Any, y: Any, place: Any, gathered: Any) -> Any:
-    """The sum of L over the rows of the last forward."""
+def tile_loss(m: Any, net: Net, memory: Any, rows: Any, place: Any, data: Data) -> Any:
+    """The sum of weight * L over the rows of the last forward, whose samples begin at `place`, in order."""
     s = net.layers[-1]
     z, a = memory + s.z, memory + s.a
     if s.f != "softmax" or net.loss != "cross_entropy":
         activate_rows(m, s.f, rows, s.outputs, s.row, z, a)
-    target = rows_of_y(m, net, memory, y, place, gathered)
-    total = sum_losses(m, net.loss, s.f, rows, s.outputs, s.row, z, a, target)
+    target = rows_of_y(m, net, memory, data.y, place, data.labelled)
+    total = sum_losses(m, net.loss, s.f, rows, s.outputs, s.row, z, a, target, rows_of_weight(net, memory, data))
     return total * share_of(net.loss, s.outputs)
 
 
 def backward(
-    m: Any, net: Net, memory: Any, rows: Any, y: Any, place: Any, gathered: Any, first: Any = 0, losses: Any = None
+    m: Any, net: Net, memory: Any, rows: Any, place: Any, data: Data, first: Any = 0, losses: Any = None,
+    dropout: Dropout | None = None,
 ) -> Any:  # fmt: skip
-    """Write d of all layers for `rows` rows of a tile from `first` on; return the sum of L, and write that of each
-    group to `losses`. Every delta is computed before any weight changes."""
-    target = rows_of_y(m, net, memory, y, place, gathered) + first * net.outputs
-    total = output_rows(m, net, memory, rows, target, first, losses)
+    """Write d of all layers for `rows` rows of a tile from `first` on; return the sum of weight * L, and write that of
+    each group to `losses`. Every delta is computed before any weight changes."""
+    target = rows_of_y(m, net, memory, data.y, place, data.ordered | data.labelled) + first * net.outputs
+    weight = from_row(rows_of_weight(net, memory, data), first)
+    total = output_rows(m, net, memory, rows, target, first, losses, weight)
     for l in range(len(net.layers) - 1, 0, -1):
         s, below = net.layers[l], net.layers[l - 1]
         multiply(
@@ -78,19 +96,26 @@ def backward(
                     memory + below.d + first * below.row, below.row),
         )  # fmt: skip
         z, a, d = (memory + at + first * below.row for at in (below.z, below.a, below.d))
-        times_derivative(m, below.f, rows * below.row, z, a, d)
+        if dropout is None:
+            times_derivative(m, below.f, rows * below.row, z, a, d)
+        else:
+            times_derivative_of_kept(m, dropout, l - 1, below, rows, first, z, a, d)
     return total
 
 
 def gather(
-    m: Any, net: Net, memory: Any, place: Any, rows: Any, shuffled: Any, labelled: Any, x: Any, y: Any, labels: Any,
-    order: Any, first: Any = 0,
+    m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, first: Any = 0, smoothing: Any = None
 ) -> None:  # fmt: skip
-    """Rows of x and y of `rows` samples of a tile from its row `first` on, into memory: of x if shuffled, of y if
-    either is true. The tile begins at `place` of the order.
+    """Rows of x and y of `rows` samples of a tile from its row `first` on, into memory: of x if they are ordered, of y
+    if they are ordered or labelled; and their weights. The tile begins at `place` of the order.
 
-    Labels become one-hot rows.
+    Labels become one-hot rows, smoothed.
     """
+    low: Any = 0.0
+    high: Any = 1.0
+    if smoothing is not None:
+        low = m.rounded(smoothing / float(net.outputs))
+        high = low + m.rounded(1.0 - smoothing)
 
     def copy(to: Any, source: Any, width: int) -> None:
         whole = width // m.lanes * m.lanes
@@ -99,13 +124,18 @@ def gather(
             m.store_part(to + whole, width - whole, m.load_part(source + whole, width - whole))
 
     def one_hot(to: Any, index: Any) -> None:
-        m.loop(0, net.outputs, 1, lambda o: m.store_number(to + o, 0.0))
-        m.store_number(to + m.load_number(labels + index), 1.0)
+        m.loop(0, net.outputs, 1, lambda o: m.store_number(to + o, low))
+        m.store_number(to + m.load_number(data.labels + index), high)
 
     def row(r: Any) -> None:
-        (index,) = m.when(shuffled, lambda i: [m.load_number(order + i)], None, [place + r])
+        index = index_of(m, data, place + r)
         to = memory + net.y + r * net.outputs
-        m.when(shuffled, lambda: copy(memory + net.x + r * net.inputs, x + index * net.inputs, net.inputs))
-        m.when(labelled, lambda: one_hot(to, index), lambda: copy(to, y + index * net.outputs, net.outputs))
+        m.when(data.ordered, lambda: copy(memory + net.x + r * net.inputs, data.x + index * net.inputs, net.inputs))
+        m.when(data.labelled, lambda: one_hot(to, index), lambda: copy(to, data.y + index * net.outputs, net.outputs))
 
-    m.when(shuffled | labelled, lambda: m.loop(first, first + rows, 1, row))
+    def weigh(r: Any) -> None:
+        m.store_number(memory + net.weight + r, m.load_number(data.weight + index_of(m, data, place + r)))
+
+    m.when(data.ordered | data.labelled, lambda: m.loop(first, first + rows, 1, row))
+    if data.weight is not None:
+        m.loop(first, first + rows, 1, weigh)

@@ -69,13 +69,19 @@ class LayerPlan:
     a: int
     d: int
 
+    @property
+    def groups(self) -> int:
+        """Groups of inputs, and one for the biases."""
+        return -(-self.inputs // GROUP) + 1
+
 
 @dataclass(frozen=True)
 class Net(Static):
     """An architecture in one dtype, for vectors of `lanes` numbers.
 
     The memory of a call holds, in this order: packed parameters, packed gradient, packed slots (their number is known
-    at run time, so they come last), and before those w of every layer, the tile, and rows gathered into x and y.
+    at run time, so they come last), and before those w of every layer, the tile, and rows gathered into x, y and
+    weight.
     """
 
     architecture: Architecture
@@ -142,9 +148,18 @@ class Net(Static):
         return self._lay_out[2]
 
     @cached_property
+    def weight(self) -> int:
+        return self._lay_out[3]
+
+    @cached_property
     def params(self) -> int:
         """Where packed parameters begin; the gradient follows, then the slots."""
-        return self._lay_out[3]
+        return self._lay_out[4]
+
+    @cached_property
+    def groups(self) -> int:
+        """Groups of inputs of all layers, their biases counted as one more each."""
+        return sum(s.groups for s in self.layers)
 
     @property
     def grad(self) -> int:
@@ -164,7 +179,7 @@ class Net(Static):
         return self.slots + slot_count * self.packed + self.lanes
 
     @cached_property
-    def _lay_out(self) -> tuple[tuple[LayerPlan, ...], int, int, int]:
+    def _lay_out(self) -> tuple[tuple[LayerPlan, ...], int, int, int, int]:
         used, whole = 0, ALIGN // self.dtype.itemsize
 
         def take(count: int) -> int:
@@ -175,6 +190,7 @@ class Net(Static):
         layers, packed = [], 0
         x = take(self.tile * self.inputs + self.lanes)
         y = take(self.tile * self.outputs + self.lanes)
+        weight = take(self.tile)
         last = len(self.architecture.layers) - 1
         for l, layer in enumerate(self.architecture.layers):
             in_pad, out_pad = self.padded(layer.inputs), self.padded(layer.outputs)
@@ -189,7 +205,7 @@ class Net(Static):
                 LayerPlan(layer.inputs, layer.outputs, in_pad, out_pad, w_row, row, layer.activation,
                           layer.weights.start, wt, b, w, z, a, d)
             )  # fmt: skip
-        return tuple(layers), x, y, used
+        return tuple(layers), x, y, weight, used
 
 
 def make_net(architecture: Architecture, dtype: np.dtype, vector_bytes: int) -> Net:

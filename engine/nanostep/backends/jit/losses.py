@@ -17,6 +17,16 @@ from nanostep.backends.reference.losses import JOINED, LOG_FLOOR, SLOPE_FLOOR
 Array = np.ndarray
 
 
+def weighed(m: Any, weight: Any, b: Any, x: Any) -> Any:
+    """x times the weight of row b, in every lane; weight: a place, or None where all rows weigh 1."""
+    return x if weight is None else m.splat(m.load_number(weight + b)) * x
+
+
+def from_row(weight: Any, b: Any) -> Any:
+    """The weights from row b on"""
+    return None if weight is None else weight + b
+
+
 def share_of(loss: str, width: int) -> float:
     """Weight of one output in L."""
     return 1.0 if loss in ("half_squared_error", "cross_entropy") else 1.0 / width
@@ -87,8 +97,11 @@ def cross_entropy_row(m: Any, width: Any, z: Any, y: Any) -> Any:
     return loss
 
 
-def sum_losses(m: Any, loss: str, output: str, rows: Any, width: Any, stride: Any, z: Any, a: Any, y: Any) -> Any:
-    """The sum over the rows of L before the share, in float64; rows of z and a are `stride` apart, those of y
+def sum_losses(
+    m: Any, loss: str, output: str, rows: Any, width: Any, stride: Any, z: Any, a: Any, y: Any,
+    weight: Any = None,
+) -> Any:  # fmt: skip
+    """The sum over the rows of weight * L before the share, in float64; rows of z and a are `stride` apart, those of y
     `width`."""
     joined = loss == "cross_entropy" and output == "softmax"
 
@@ -103,7 +116,7 @@ def sum_losses(m: Any, loss: str, output: str, rows: Any, width: Any, stride: An
                 return [sum_ + m.keep_part(loss_vector(m, loss, output, *loads), part)]
 
             (terms,) = over_vectors(m, width, term, [m.zero()])
-        return [total + m.double(m.lane(sum_lanes(m, terms), 0))]
+        return [total + m.double(m.lane(weighed(m, weight, b, sum_lanes(m, terms)), 0))]
 
     (total,) = m.loop(0, rows, 1, row, [m.double(0.0)])
     return total
@@ -125,20 +138,22 @@ def derive_rows(m: Any, loss: str, rows: Any, width: Any, stride: Any, share: An
 
 
 def delta_rows(
-    m: Any, loss: str, output: str, rows: Any, width: Any, stride: Any, share: Any, z: Any, a: Any, y: Any, d: Any
-) -> None:
-    """d = dL/dz; the space between rows of d is left as it is."""
+    m: Any, loss: str, output: str, rows: Any, width: Any, stride: Any, share: Any, z: Any, a: Any, y: Any, d: Any,
+    weight: Any = None,
+) -> None:  # fmt: skip
+    """d = weight * dL/dz; the space between rows of d is left as it is."""
 
     def row(b: Any) -> None:
+        scale = weighed(m, weight, b, share)
         zb, ab, yb, db = z + b * stride, a + b * stride, y + b * width, d + b * stride
 
         def direct(o: Any, part: Any) -> None:
             zo, ao, yo = (m.load_part(place + o, part) for place in (zb, ab, yb))
-            m.store_part(db + o, part, delta_vector(m, loss, output, zo, ao, yo, share))
+            m.store_part(db + o, part, delta_vector(m, loss, output, zo, ao, yo, scale))
 
         def slope(o: Any, part: Any, total: Any) -> list[Any]:
             ao = m.load_part(ab + o, part)
-            da = m.keep_part(share * slope_vector(m, loss, ao, m.load_part(yb + o, part)), part)
+            da = m.keep_part(scale * slope_vector(m, loss, ao, m.load_part(yb + o, part)), part)
             m.store_part(db + o, part, da)
             return [da * ao + total]
 

@@ -11,20 +11,23 @@ from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Cursor, Plan
 from nanostep.backends.jit._compile import specialised
-from nanostep.backends.jit._kernel import vector_bytes
+from nanostep.backends.jit._kernel import choice, vector_bytes
 from nanostep.backends.jit._threads import most_threads, run_team
+from nanostep.backends.jit.arguments import Data, Extras, Progress
+from nanostep.backends.jit.jacobian import jacobian_rows
 from nanostep.backends.jit.layout import GROUP, MAX_TILE, make_net
-from nanostep.backends.jit.optimizers import hyperparameter_array, rule_of
+from nanostep.backends.jit.optimizers import MARKED, hyperparameter_array, rule_of
 from nanostep.backends.jit.sample import is_small, weight_count
 from nanostep.backends.jit.team import TEAM_WORDS
 from nanostep.backends.jit.train import (
+    DESCENT,
     mean_gradient,
     mean_loss,
     predict_rows,
     train_batches,
-    train_descents,
     train_samples,
 )
+from nanostep.backends.reference.order import drop_threshold
 from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
@@ -69,11 +72,16 @@ class Engine:
 
     def loss(self, theta__p: Array, samples: Samples) -> float:
         run = specialised(mean_loss, self._net)
-        return run(self._net, theta__p, *self._data(samples), self._memory(0))
+        return run(self._net, theta__p, len(samples), self._data(samples), self._memory(0))
 
     def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
         run = specialised(mean_gradient, self._net)
-        return run(self._net, theta__p, *self._data(samples), grad__p, self._memory(0))
+        return run(self._net, theta__p, len(samples), self._data(samples), grad__p, self._memory(0))
+
+    def jacobian(self, theta__p: Array, x__ni: Array, a__no: Array, jac__nop: Array) -> None:
+        run = specialised(jacobian_rows, self._net)
+        a, jacobian = a__no.reshape(-1), jac__nop.reshape(-1)
+        run(self._net, theta__p, len(x__ni), _flat(x__ni), a, jacobian, self._memory(0))
 
     def train(
         self,
@@ -85,61 +93,80 @@ class Engine:
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
+        epoch_penalty__e: Array | None = None,
     ) -> int:
-        h = optimizer.hyperparameters()
-        plain = optimizer.kind == "sgd" and not optimizer.slots and h["weight_decay"] == 0
-        self.threads = 1
+        net, n, seed = self._net, len(samples), np.uint64(plan.seed)
+        rule, extras = rule_of(optimizer, self.dtype), self._extras(optimizer, plan, samples)
+        order = cursor.order if plan.shuffle or plan.own_order else np.empty(0, np.int64)
+        data, rates = self._data(samples, order), np.array([optimizer.lr]) if plan.rates is None else plan.rates
+        penalties = (None, None)
+        if extras.alpha is not None:
+            by_epoch = np.empty(steps) if epoch_penalty__e is None else epoch_penalty__e
+            penalties = np.array([cursor.penalty_sum]), by_epoch
         place = np.array([cursor.epoch, cursor.row, cursor.updates], np.int64)
-        loss_sum = np.array([cursor.loss_sum])
-        net, seed = self._net, np.uint64(plan.seed)
-        data = (*self._data(samples), cursor.order, place, loss_sum, epoch_loss__e)
-        if plain and plan.batch == 1 and is_small(net):
+        progress = Progress(place, np.array([cursor.loss_sum]), epoch_loss__e, *penalties)
+        self.threads = 1
+        is_plain = _is_plain(optimizer) and extras.squares is None
+        if is_plain and plan.batch == 1 and is_small(net) and extras.is_empty and data.weight is None:
             if cursor.carry is None:
                 cursor.carry = np.zeros(net.layers[0].out_pad, self.dtype), np.array([0.0, 0.0, 1.0])
-            n, x, y, labels, *rest = data
-            targets = (None, labels) if samples.y is None else (y, None)
-            run = specialised(train_samples, net)
+            data = data._replace(**{"y" if samples.y is None else "labels": None})
             memory = self._aligned(weight_count(net) * net.lanes)
-            ended = run(net, h["lr"], seed, steps, theta__p, n, x, *targets, *rest, memory, *cursor.carry)
-        elif plain and plan.batch <= net.tile:
-            members = self._members(plan, len(samples))
-            run = specialised(train_descents, net)
-            ended = self._share(run, members, net, h["lr"], plan.batch, seed, steps, theta__p, *data, self._memory(0))
+            ended = specialised(train_samples, net)(
+                net, rates * plan.scale, seed, plan.shuffle, steps, theta__p, n, data, progress, memory, *cursor.carry
+            )
         else:
-            rule, members = rule_of(optimizer, self.dtype), self._members(plan, len(samples))
-            run = specialised(train_batches, net, rule)
+            if is_plain and plan.batch <= net.tile:
+                rule = choice(self.dtype, DESCENT)
             ended = self._share(
-                run, members, net, rule, hyperparameter_array(optimizer), optimizer.kind == "adamw", plan.batch, seed,
-                steps, theta__p, slots__sp, *data, self._memory(len(slots__sp)),
+                specialised(train_batches, net, rule), self._members(plan, n), progress, net, rule, extras,
+                hyperparameter_array(optimizer), optimizer.kind == "adamw", rates, plan.scale, plan.batch, seed,
+                plan.shuffle, steps, theta__p, slots__sp, n, data, memory=self._memory(len(slots__sp)),
             )  # fmt: skip
         cursor.epoch, cursor.row, cursor.updates = (int(value) for value in place)
-        cursor.loss_sum = float(loss_sum[0])
+        cursor.loss_sum = float(progress.loss_sum[0])
+        if progress.penalty_sum is not None:
+            cursor.penalty_sum = float(progress.penalty_sum[0])
+        elif epoch_penalty__e is not None:
+            epoch_penalty__e[:ended] = 0.0
         return ended
 
-    def _share(self, run: Any, members: int, *arguments: Any) -> int:
-        """Call a run by a team: the last arguments before memory, (place, loss_sum, epoch_loss), are each member's
-        own."""
-        *given, place, loss_sum, epoch_loss, memory = arguments
+    def _extras(self, optimizer: Optimizer, plan: Plan, samples: Samples) -> Extras:
+        p = np.array(plan.dropout)
+        return Extras(
+            smoothing=plan.smoothing if plan.smoothing > 0 and samples.labels is not None else None,
+            p=p if p.any() else None,
+            thresholds=np.array([drop_threshold(value) for value in plan.dropout]) if p.any() else None,
+            alpha=plan.alpha if plan.alpha > 0 else None,
+            batch_mean=plan.batch_mean,
+            squares=np.empty(2 * self._net.groups) if plan.alpha > 0 or optimizer.clip_norm is not None else None,
+        )
+
+    def _share(self, run: Any, members: int, progress: Progress, *given: Any, memory: Array) -> int:
+        """Call a run by a team, each member with progress of its own."""
         losses = np.empty(MAX_TILE // GROUP)
         self.threads = members
         if members == 1:
-            return int(run(*given, place, loss_sum, epoch_loss, memory, None, 0, 1, losses))
+            return int(run(*given, progress, memory, None, 0, 1, losses))
         team = aligned(TEAM_WORDS, np.dtype(np.int64))
         team[:] = 0
 
         def work(number: int) -> int:
-            own = (place, loss_sum, epoch_loss)
+            own = progress
             if number > 0:
-                own = tuple(array.copy() for array in own)
-            return int(run(*given, *own, memory, team, number, members, losses))
+                own = Progress(*(None if array is None else array.copy() for array in progress))
+            return int(run(*given, own, memory, team, number, members, losses))
 
         return run_team(work, members)
 
-    def _data(self, samples: Samples) -> tuple[int, Array, Array, Array]:
-        """Return n and flat x, y and labels; the one that is not given is empty."""
+    def _data(self, samples: Samples, order: Array | None = None) -> Data:
+        """Return flat arrays of samples; of y and labels the one that is not given is empty."""
+        empty = np.empty(0, np.int64)
         y = np.empty(0, self.dtype) if samples.y is None else _flat(samples.y)
-        labels = np.empty(0, np.int64) if samples.labels is None else _flat(samples.labels)
-        return len(samples), _flat(samples.x), y, labels
+        labels = empty if samples.labels is None else _flat(samples.labels)
+        order = empty if order is None else order
+        weight = None if samples.weight is None else _flat(samples.weight)
+        return Data(_flat(samples.x), y, labels, order, order.size > 0, labels.size > 0, weight)
 
     def _memory(self, slots: int) -> Array:
         return self._aligned(self._net.memory_size(slots))
@@ -154,6 +181,12 @@ def aligned(count: int, dtype: np.dtype) -> Array:
     memory = np.empty(length + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + length].view(dtype)
+
+
+def _is_plain(optimizer: Optimizer) -> bool:
+    """True if an update is theta -= lr * gradient."""
+    h = optimizer.hyperparameters()
+    return optimizer.kind == "sgd" and not any(h[name] for name in ("momentum", "weight_decay", *MARKED))
 
 
 class _Memory:

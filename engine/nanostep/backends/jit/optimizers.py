@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,13 +12,19 @@ from numba import njit
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS, specialised
 from nanostep.backends.jit._kernel import Choice, choice, kernel
 from nanostep.backends.jit.activations import over_vectors
+from nanostep.backends.jit.vector import sum_lanes
+from nanostep.backends.reference.optimizers import CLIP_EPS
 from nanostep.optimizers import HYPERPARAMETERS, Optimizer
 
 Array = np.ndarray
 
-(LR, MOMENTUM, DAMPENING, NESTEROV, WEIGHT_DECAY, ALPHA, CENTERED, EPS, BETA1, BETA2, AMSGRAD) = range(
-    len(HYPERPARAMETERS)
-)
+(
+    LR, MOMENTUM, DAMPENING, NESTEROV, WEIGHT_DECAY, ALPHA, CENTERED, EPS, BETA1, BETA2, AMSGRAD, L1, CLIP_NORM,
+    CLIP_VALUE, VELOCITY_WITH_RATE, EPSILON_HAT,
+) = range(len(HYPERPARAMETERS))  # fmt: skip
+
+MARKED = ("l1", "clip_norm", "clip_value")
+"""Hyper-parameters that make code of their own where they are not 0; others are known at run time only."""
 
 
 def hyperparameter_array(optimizer: Optimizer) -> Array:
@@ -26,21 +33,29 @@ def hyperparameter_array(optimizer: Optimizer) -> Array:
     return np.array([given.get(name, 0.0) for name in HYPERPARAMETERS])
 
 
+def marks_of(hyperparameters: Sequence[float]) -> tuple[str, ...]:
+    """Return which of `MARKED` are not 0, from values in the order of HYPERPARAMETERS."""
+    return tuple(name for name in MARKED if hyperparameters[HYPERPARAMETERS.index(name)] != 0)
+
+
 def rule_of(optimizer: Optimizer, dtype: np.dtype) -> Choice:
-    """Return the Static of the code for a kind of optimiser; its hyper-parameters are known at run time only."""
-    return choice(dtype, {"adamw": "adam"}.get(optimizer.kind, optimizer.kind))
+    """Return the Static of the code for a kind of optimiser: its kind, and what is marked."""
+    kind = {"adamw": "adam"}.get(optimizer.kind, optimizer.kind)
+    return choice(dtype, kind, *marks_of(hyperparameter_array(optimizer).tolist()))
 
 
 @dataclass
 class Update:
     """Where one update works: `count` entries of theta and grad, and of slots, which are slot_row apart.
 
-    h holds hyper-parameters by position: a place, or a tuple where they are known; the gradient is scale * grad; t
-    counts updates from 1.
+    h holds hyper-parameters by position: a place, or a tuple where they are known; marks says which of `MARKED` count;
+    lr is the learning rate; the gradient is scale * grad; t counts updates from 1.
     """
 
     m: Any
     h: Any
+    marks: Sequence[str]
+    lr: Any
     t: Any
     scale: Any
     count: Any
@@ -51,24 +66,63 @@ class Update:
 
     def given(self, name: int) -> Any:
         """A hyper-parameter, in float64."""
-        return self.m.double(self.h[name]) if isinstance(self.h, tuple) else self.m.load_number(self.h + name)
+        return given(self.m, self.h, name)
 
-    def over(self, body: Any, *scalars: Any) -> None:
-        """Call body(i, part, theta, gradient, *scalars) for every vector, with scalars in every lane."""
+    def over(self, body: Any, *scalars: Any, l1: Any = None, gain: Any = 1.0) -> None:
+        """Call body(i, part, theta, gradient, *scalars) for every vector, with scalars in every lane.
+
+        The gradient has been clipped by value, l1 * sign(theta) added, if l1 is marked, and all multiplied by `gain`.
+        """
         m = self.m
-        scale, *lanes = (m.splat(m.rounded(x)) for x in (self.scale, *scalars))
+        l1 = self.given(L1) if l1 is None else l1
+        scale, l1, bound, *lanes = (
+            m.splat(m.rounded(x)) for x in (self.scale * gain, l1 * gain, self.given(CLIP_VALUE) * gain, *scalars)
+        )
 
         def vector(i: Any, part: Any) -> None:
             theta, grad = m.load_part(self.theta + i, part), scale * m.load_part(self.grad + i, part)
+            if "clip_value" in self.marks:
+                grad = m.at_most(m.at_least(grad, -bound), bound)
+            if "l1" in self.marks:
+                grad = grad + times_sign(m, l1, theta)
             m.store_part(self.theta + i, part, body(i, part, theta, grad, *lanes))
 
         over_vectors(m, self.count, vector)
 
 
+def given(m: Any, h: Any, name: int) -> Any:
+    """A hyper-parameter, in float64."""
+    return m.double(h[name]) if isinstance(h, tuple) else m.load_number(h + name)
+
+
+def times_sign(m: Any, size: Any, x: Any) -> Any:
+    """The product size * sign(x), sign(0) = 0"""
+    return m.select(x > 0.0, size, m.select(x < 0.0, -size, 0.0))
+
+
+def clip_factor(m: Any, h: Any, squares: Any) -> Any:
+    """What a gradient whose sum of squares is given is multiplied by, so that its norm is clipped."""
+    return m.at_most(given(m, h, CLIP_NORM) / (m.sqrt(squares) + CLIP_EPS), 1.0)
+
+
+def gradient_factor(m: Any, h: Any, marks: Sequence[str], count: Any, grad: Any) -> Any:
+    """The same for `count` entries of a gradient; 1 where the norm is not clipped."""
+    if "clip_norm" not in marks:
+        return m.double(1.0)
+
+    def square(i: Any, part: Any, total: Any) -> list[Any]:
+        g = m.load_part(grad + i, part)
+        return [g * g + total]
+
+    (total,) = over_vectors(m, count, square, [m.zero()])
+    return clip_factor(m, h, m.double(m.lane(sum_lanes(m, total), 0)))
+
+
 def sgd(u: Update) -> None:
     """Slot: momentum buffer v = momentum v + (1 - dampening) g, or g at the first update, if there is momentum."""
-    m, lr, decay, momentum = u.m, u.given(LR), u.given(WEIGHT_DECAY), u.given(MOMENTUM)
-    fresh, nesterov = u.t == 1, u.given(NESTEROV) != 0.0
+    m, lr, decay, momentum = u.m, u.lr, u.given(WEIGHT_DECAY), u.given(MOMENTUM)
+    fresh, nesterov, with_rate = u.t == 1, u.given(NESTEROV) != 0.0, u.given(VELOCITY_WITH_RATE) != 0.0
+    gain, rate = m.select(with_rate, lr, 1.0), m.select(with_rate, 1.0, lr)
 
     def still(i: Any, part: Any, w: Any, g: Any, lr: Any, decay: Any) -> Any:
         return w - lr * (decay * w + g)
@@ -82,7 +136,7 @@ def sgd(u: Update) -> None:
     m.when(
         momentum == 0.0,
         lambda: u.over(still, lr, decay),
-        lambda: u.over(moving, lr, decay, momentum, 1.0 - u.given(DAMPENING)),
+        lambda: u.over(moving, rate, decay * gain, momentum, 1.0 - u.given(DAMPENING), gain=gain),
     )
 
 
@@ -109,7 +163,7 @@ def rmsprop(u: Update) -> None:
                 m.store_part(velocity + i, part, move)
             return w - lr * move
 
-        u.over(body, u.given(LR), u.given(WEIGHT_DECAY), momentum, alpha, 1.0 - alpha, u.given(EPS))
+        u.over(body, u.lr, u.given(WEIGHT_DECAY), momentum, alpha, 1.0 - alpha, u.given(EPS))
 
     m.when(
         is_centered,
@@ -120,18 +174,24 @@ def rmsprop(u: Update) -> None:
 
 def adam(u: Update, decoupled: Any) -> None:
     """Slots: first moment, second moment, largest second moment if AMSGrad. decoupled: AdamW"""
-    m, lr, decay, beta1, beta2 = u.m, u.given(LR), u.given(WEIGHT_DECAY), u.given(BETA1), u.given(BETA2)
+    m, lr, decay, l1, beta1, beta2 = u.m, u.lr, u.given(WEIGHT_DECAY), u.given(L1), u.given(BETA1), u.given(BETA2)
     rate = lr / (1.0 - m.power(beta1, u.t))
     correction = 1.0 / m.sqrt(1.0 - m.power(beta2, u.t))
-    penalty, shrink = m.select(decoupled, m.double(0.0), decay), m.select(decoupled, 1.0 - lr * decay, m.double(1.0))
+    eps = u.given(EPS)
+    eps = m.select(u.given(EPSILON_HAT) != 0.0, eps * correction, eps)
+    zero, one = m.double(0.0), m.double(1.0)
+    penalty, shrink = m.select(decoupled, zero, decay), m.select(decoupled, one - lr * decay, one)
+    coupled_l1, step = m.select(decoupled, zero, l1), m.select(decoupled, lr * l1, zero)
     second = u.slots + u.slot_row
     largest = second + u.slot_row
 
     def loop(amsgrad: bool) -> None:
         def body(
             i: Any, part: Any, w: Any, g: Any, shrink: Any, penalty: Any, beta1: Any, rest1: Any, beta2: Any,
-            rest2: Any, rate: Any, correction: Any, eps: Any,
+            rest2: Any, rate: Any, correction: Any, eps: Any, step: Any,
         ) -> Any:  # fmt: skip
+            if "l1" in u.marks:
+                w = w - times_sign(m, step, w)
             g = penalty * w + g
             mean = beta1 * m.load_part(u.slots + i, part) + rest1 * g
             square = beta2 * m.load_part(second + i, part) + (rest2 * g) * g
@@ -142,7 +202,8 @@ def adam(u: Update, decoupled: Any) -> None:
                 m.store_part(largest + i, part, square)
             return shrink * w - (rate * mean) / (m.sqrt(square) * correction + eps)
 
-        u.over(body, shrink, penalty, beta1, 1.0 - beta1, beta2, 1.0 - beta2, rate, correction, u.given(EPS))
+        scalars = (shrink, penalty, beta1, 1.0 - beta1, beta2, 1.0 - beta2, rate, correction, eps, step)
+        u.over(body, *scalars, l1=coupled_l1)
 
     m.when(u.given(AMSGRAD) != 0.0, lambda: loop(True), lambda: loop(False))
 
@@ -161,7 +222,9 @@ def apply(u: Update, kind: str, decoupled: Any) -> None:
 def update_kernel(m: Any, rule: Choice, h: Any, decoupled: Any, t: Any, count: Any, theta: Any, grad: Any,
                   slots: Any) -> None:  # fmt: skip
     """See `update`"""
-    apply(Update(m, h, t, m.double(1.0), count, count, theta, grad, slots), rule.names[0], decoupled)
+    kind, *marks = rule.names
+    factor = gradient_factor(m, h, marks, count, grad)
+    apply(Update(m, h, marks, given(m, h, LR), t, factor, count, count, theta, grad, slots), kind, decoupled)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)

@@ -14,12 +14,15 @@ LOW_BITS = np.uint64(0xFFFFFFFF)
 TWO_TO_32 = np.uint64(2**32)
 
 
-@njit(fastmath=FASTMATH, **OPTIONS)
-def mix(z):
-    """Scramble a uint64 (SplitMix64's finaliser)."""
+def scramble(z):
+    """Scramble a word, uint64 or a kernel's (SplitMix64's finaliser)."""
     z = (z ^ (z >> np.uint64(30))) * FIRST_FACTOR
     z = (z ^ (z >> np.uint64(27))) * SECOND_FACTOR
     return z ^ (z >> np.uint64(31))
+
+
+mix = njit(fastmath=FASTMATH, **OPTIONS)(scramble)
+"""The same in jitted code."""
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)

@@ -22,6 +22,8 @@ from nanostep.backends.jit._compile import FASTMATH
 from nanostep.backends.jit._kernel import kernel
 from nanostep.backends.jit._math import vexp, vlog
 from nanostep.backends.jit.activations import activate_vector, derivative_vector
+from nanostep.backends.jit.arguments import Data
+from nanostep.backends.jit.batch import index_of
 from nanostep.backends.jit.layout import LayerPlan, Net
 from nanostep.backends.jit.losses import delta_vector, loss_vector, share_of, slope_vector
 from nanostep.backends.jit.vector import fold_rows, largest_lane, sum_lanes
@@ -274,8 +276,7 @@ def sample_step(
 
 @kernel(fastmath=FASTMATH)
 def sample_steps(
-    m: Any, net: Net, memory: Any, lr: Any, row: Any, end: Any, n: Any, x: Any, y: Any, labels: Any, shuffled: Any,
-    order: Any, prepared: Any, carry: Any, sums: Any,
+    m: Any, net: Net, memory: Any, lr: Any, row: Any, end: Any, n: Any, data: Data, prepared: Any, carry: Any, sums: Any
 ) -> None:  # fmt: skip
     """Updates from the samples [row, end) of the order, within one epoch of n.
 
@@ -286,19 +287,16 @@ def sample_steps(
     count = weight_count(net)
     first_vectors = vectors(net, net.layers[0].outputs)
     state = [m.load(memory + i * m.lanes) for i in range(count)]
-
-    def place(i: Any) -> Any:
-        (index,) = m.when(shuffled, lambda i: [m.load_number(order + i)], None, [i])
-        return index
+    x, y, labels = data.x, data.y, data.labels
 
     def fresh() -> list[Any]:
-        return first_z(m, Weights.of(net, state), inputs_of(m, net, x + place(row) * net.inputs))
+        return first_z(m, Weights.of(net, state), inputs_of(m, net, x + index_of(m, data, row) * net.inputs))
 
     z = m.when(prepared, lambda: [m.load(carry + v * m.lanes) for v in range(first_vectors)], fresh)
 
     def step(i: Any, index: Any, loss: Any, pending: Any, *values: Any) -> list[Any]:
         w, z = Weights.of(net, values[first_vectors:]), list(values[:first_vectors])
-        following = place(m.smaller_index(i + 1, n - 1))
+        following = index_of(m, data, m.smaller_index(i + 1, n - 1))
         label = None if labels is None else m.load_number(labels + index)
         target = None if y is None else y + index * net.outputs
         z, outcome = sample_step(
@@ -315,7 +313,7 @@ def sample_steps(
         )  # fmt: skip
         return [index, loss, pending, *rest]
 
-    carried = [place(row), m.load_number(sums), m.load_number(sums + 1), *z, *state]
+    carried = [index_of(m, data, row), m.load_number(sums), m.load_number(sums + 1), *z, *state]
     if net.loss == "cross_entropy" and y is None:
         carried = m.loop(row // SAMPLES_PER_LOG, (end - 1) // SAMPLES_PER_LOG + 1, 1, chunk, carried)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,25 +10,19 @@ from numba import njit
 
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS
 from nanostep.backends.jit._kernel import Choice, kernel
-from nanostep.backends.jit.batch import activate_output, backward, forward, gather, tile_loss
+from nanostep.backends.jit.arguments import Data, Extras, Progress
+from nanostep.backends.jit.batch import activate_output, backward, forward, gather, index_of, tile_loss
+from nanostep.backends.jit.dropout import Dropout, make_dropout
 from nanostep.backends.jit.gradient import descend, pack, refresh, tile_gradient, unpack
 from nanostep.backends.jit.layout import Net
-from nanostep.backends.jit.optimizers import Update, apply
+from nanostep.backends.jit.optimizers import Update, apply, clip_factor
 from nanostep.backends.jit.order import shuffle_kernel
 from nanostep.backends.jit.sample import pack_sample, sample_steps, unpack_sample
+from nanostep.backends.jit.squares import finish_gradient
 from nanostep.backends.jit.team import Member, make_member, meet, packed_parts, part, shared_loss
 
-
-@dataclass
-class Data:
-    """The samples of a call: labels stand for y if `labelled`, order counts if `shuffled`."""
-
-    x: Any
-    y: Any
-    labels: Any
-    order: Any
-    shuffled: Any
-    labelled: Any
+DESCENT = "descent"
+"""The rule of plain SGD on batches of at most a tile, whose gradient need not be kept."""
 
 
 def over_tiles(m: Any, net: Net, rows: Any, body: Any, carried: Any = ()) -> Any:
@@ -41,25 +34,33 @@ def over_tiles(m: Any, net: Net, rows: Any, body: Any, carried: Any = ()) -> Any
     return m.loop(0, rows, net.tile, tile, carried)
 
 
-def backward_tile(m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, me: Member | None = None) -> Any:
-    """Activations and deltas of a tile of samples from `place` of the order; return the sum of L. All members are
-    done."""
+def backward_tile(
+    m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, me: Member | None = None, smoothing: Any = None,
+    dropout: Dropout | None = None,
+) -> Any:  # fmt: skip
+    """Activations and deltas of a tile of samples from `place` of the order; return the sum of weight * L. All members
+    are done."""
     low, high = part(m, me, rows)
-    shuffled, labelled, count = data.shuffled, data.labelled, high - low
-    gather(m, net, memory, place, count, shuffled, labelled, data.x, data.y, data.labels, data.order, low)
-    forward(m, net, memory, count, data.x, place, shuffled, low)
+    count = high - low
+    gather(m, net, memory, place, count, data, low, smoothing)
+    forward(m, net, memory, count, data.x, place, data.ordered, low, dropout)
     losses = None if me is None else me.losses
-    own = backward(m, net, memory, count, data.y, place, shuffled | labelled, low, losses)
+    own = backward(m, net, memory, count, place, data, low, losses, dropout)
     meet(m, me)
     return shared_loss(m, me, rows, own)
 
 
-def batch_gradient(m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, me: Member | None = None) -> Any:
-    """This member's part of the packed gradient of the sum of L over `rows` samples from `place`; return that sum."""
+def batch_gradient(
+    m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, me: Member | None = None, smoothing: Any = None,
+    dropout: Dropout | None = None,
+) -> Any:  # fmt: skip
+    """This member's part of the packed gradient of the sum of weight * L over `rows` samples from `place`; return that
+    sum."""
 
     def tile(done: Any, count: Any, total: Any) -> Any:
-        loss = backward_tile(m, net, memory, place + done, count, data, me)
-        tile_gradient(m, net, memory, done > 0, count, data.x, place + done, data.shuffled, me)
+        dropped = None if dropout is None else dropout.at(done)
+        loss = backward_tile(m, net, memory, place + done, count, data, me, smoothing, dropped)
+        tile_gradient(m, net, memory, done > 0, count, data.x, place + done, data.ordered, me)
         m.when(done + count < rows, lambda: meet(m, me))
         return [total + loss]
 
@@ -80,30 +81,30 @@ def predict_kernel(m: Any, net: Net, theta: Any, n: Any, x: Any, a: Any, memory:
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def loss_kernel(m: Any, net: Net, theta: Any, n: Any, x: Any, y: Any, labels: Any, labelled: Any, memory: Any) -> Any:
-    """The sum of L over all samples"""
-    return loss_of(m, net, theta, n, x, y, labels, labelled, memory)
+def loss_kernel(m: Any, net: Net, theta: Any, n: Any, data: Data, memory: Any) -> Any:
+    """The sum of weight * L over all samples"""
+    return loss_of(m, net, theta, n, data, memory)
 
 
-def loss_of(m: Any, net: Net, theta: Any, n: Any, x: Any, y: Any, labels: Any, labelled: Any, memory: Any) -> Any:
-    """The sum of L over n samples"""
+def loss_of(m: Any, net: Net, theta: Any, n: Any, data: Data, memory: Any) -> Any:
+    """The sum of weight * L over n samples as they stand"""
     pack(m, net, theta, memory + net.params)
+    data = data._replace(ordered=False)
 
     def tile(done: Any, rows: Any, total: Any) -> Any:
-        gather(m, net, memory, done, rows, False, labelled, x, y, labels, labels)
-        forward(m, net, memory, rows, x, done, False)
-        return [total + tile_loss(m, net, memory, rows, y, done, labelled)]
+        gather(m, net, memory, done, rows, data)
+        forward(m, net, memory, rows, data.x, done, False)
+        return [total + tile_loss(m, net, memory, rows, done, data)]
 
     (total,) = over_tiles(m, net, n, tile, [m.double(0.0)])
     return total
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def gradient_kernel(m: Any, net: Net, theta: Any, n: Any, x: Any, y: Any, labels: Any, labelled: Any, result: Any,
-                    share: Any, memory: Any) -> Any:  # fmt: skip
-    """result = share * gradient of the sum of L, laid out as theta; return the sum"""
+def gradient_kernel(m: Any, net: Net, theta: Any, n: Any, data: Data, result: Any, share: Any, memory: Any) -> Any:
+    """result = share * gradient of the sum of weight * L, laid out as theta; return the sum"""
     enter(m, net, theta, memory)
-    total = batch_gradient(m, net, memory, m.index(0), n, Data(x, y, labels, None, False, labelled))
+    total = batch_gradient(m, net, memory, m.index(0), n, data._replace(ordered=False))
     unpack(m, net, memory + net.grad, share, result)
     return total
 
@@ -131,17 +132,21 @@ def restore_mode(m: Any, net: Net, before: Any) -> None:
 
 
 @kernel(fastmath=FASTMATH)
-def begin(m: Any, net: Net, theta: Any, slots: Any, slot_count: Any, memory: Any) -> None:
+def begin(m: Any, net: Net, rule: Choice, theta: Any, slots: Any, slot_count: Any, memory: Any) -> None:
     """Parameters and slots from the public layout."""
     enter(m, net, theta, memory)
+    if rule.names[0] == DESCENT:
+        return
     count = net.architecture.parameter_count
     m.loop(0, slot_count, 1, lambda s: pack(m, net, slots + s * count, memory + net.slots + s * net.packed))
 
 
 @kernel(fastmath=FASTMATH)
-def finish(m: Any, net: Net, memory: Any, theta: Any, slots: Any, slot_count: Any) -> None:
+def finish(m: Any, net: Net, rule: Choice, memory: Any, theta: Any, slots: Any, slot_count: Any) -> None:
     """Parameters and slots into the public layout."""
     unpack(m, net, memory + net.params, m.double(1.0), theta)
+    if rule.names[0] == DESCENT:
+        return
     count = net.architecture.parameter_count
     m.loop(
         0, slot_count, 1,
@@ -149,31 +154,61 @@ def finish(m: Any, net: Net, memory: Any, theta: Any, slots: Any, slot_count: An
     )  # fmt: skip
 
 
-@kernel(fastmath=FASTMATH, returns="double")
-def descent_step(m: Any, net: Net, rate: Any, place: Any, rows: Any, x: Any, y: Any, labels: Any, order: Any,
-                 shuffled: Any, labelled: Any, memory: Any, team: Any, number: Any, members: Any,
-                 losses: Any) -> Any:  # fmt: skip
-    """An update of plain SGD from a batch of at most a tile; return the sum of L before it."""
-    me = make_member(team, number, members, losses)
-    total = backward_tile(m, net, memory, place, rows, Data(x, y, labels, order, shuffled, labelled), me)
-    descend(m, net, memory, rows, x, place, shuffled, rate, me)
-    meet(m, me)
-    return total
+def part_of_sample(m: Any, extras: Extras, data: Data, place: Any, rows: Any) -> Any:
+    """1 / what a batch is divided by: its samples, or the sum of their weights (0 if that is 0)."""
+    if data.weight is None:
+        return 1.0 / m.double_of(rows)
+
+    def weight(b: Any, total: Any) -> list[Any]:
+        return [total + m.double(m.load_number(data.weight + index_of(m, data, place + b)))]
+
+    (divisor,) = m.when(
+        extras.batch_mean,
+        lambda: m.loop(0, rows, 1, weight, [m.double(0.0)]),
+        lambda: [m.double_of(rows)],
+    )  # fmt: skip
+    (inverse,) = m.when(divisor > 0.0, lambda: [1.0 / divisor], lambda: [m.double(0.0)])
+    return inverse
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def batch_step(m: Any, net: Net, rule: Choice, h: Any, decoupled: Any, t: Any, share: Any, place: Any, rows: Any,
-               x: Any, y: Any, labels: Any, order: Any, shuffled: Any, labelled: Any, memory: Any, team: Any,
-               number: Any, members: Any, losses: Any) -> Any:  # fmt: skip
-    """An update by any optimiser from a batch of any size; return the sum of L before it."""
+def batch_step(m: Any, net: Net, rule: Choice, extras: Extras, h: Any, decoupled: Any, lr: Any, scale: Any, seed: Any,
+               t: Any, place: Any, rows: Any, data: Data, penalty_sum: Any, memory: Any, team: Any, number: Any,
+               members: Any, losses: Any) -> Any:  # fmt: skip
+    """An update from a batch of any size; return what the sum of losses grows by."""
+    kind, *marks = rule.names
     me = make_member(team, number, members, losses)
-    total = batch_gradient(m, net, memory, place, rows, Data(x, y, labels, order, shuffled, labelled), me)
-    for at, count in packed_parts(m, net, me):
-        params, grad, slots = (memory + base + at for base in (net.params, net.grad, net.slots))
-        apply(Update(m, h, t, share, count, net.packed, params, grad, slots), rule.names[0], decoupled)
-    refresh(m, net, memory, me)
+    dropout = make_dropout(m, extras, seed, t)
+    per_sample = part_of_sample(m, extras, data, place, rows)
+    share = scale * per_sample
+    if kind == DESCENT:
+        total = backward_tile(m, net, memory, place, rows, data, me, extras.smoothing, dropout)
+        descend(m, net, memory, rows, data.x, place, data.ordered, lr * share, me)
+    else:
+        total = batch_gradient(m, net, memory, place, rows, data, me, extras.smoothing, dropout)
+        if extras.squares is not None:
+            decay = None if extras.alpha is None else extras.alpha * per_sample
+            squares = finish_gradient(m, net, memory, share, decay, extras.squares, me)
+            share = clip_factor(m, h, squares.gradient) if "clip_norm" in marks else m.double(1.0)
+            if decay is not None:
+                penalty = (0.5 * decay * squares.weights) * m.double_of(rows)
+                m.store_number(penalty_sum, m.load_number(penalty_sum) + penalty)
+        for at, count in packed_parts(m, net, me):
+            params, grad, slots = (memory + base + at for base in (net.params, net.grad, net.slots))
+            apply(Update(m, h, marks, lr, t, share, count, net.packed, params, grad, slots), kind, decoupled)
+        refresh(m, net, memory, me)
     meet(m, me)
-    return total
+    if data.weight is None:
+        return total
+    return total * m.select(extras.batch_mean, per_sample * m.double_of(rows), 1.0)
+
+
+@kernel(fastmath=FASTMATH)
+def end_penalties(m: Any, net: Net, penalty_sum: Any, epoch_penalty: Any, ended: Any, n: Any) -> None:
+    """The mean penalty of an epoch, if there is one."""
+    if penalty_sum is not None:
+        m.store_number(epoch_penalty + ended, m.load_number(penalty_sum) / m.double_of(n))
+        m.store_number(penalty_sum, m.double(0.0))
 
 
 @kernel(fastmath=FASTMATH)
@@ -189,129 +224,94 @@ def predict_rows(net, theta, n, x__ni, a__no, memory):
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def mean_loss(net, theta, n, x__ni, y__no, labels__n, memory):
-    """The mean of L over all samples"""
-    return loss_kernel(net, theta, n, x__ni, y__no, labels__n, labels__n.size > 0, memory) / n
+def mean_loss(net, theta, n, data, memory):
+    """The mean of weight * L over all samples"""
+    return loss_kernel(net, theta, n, data, memory) / n
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def mean_gradient(net, theta, n, x__ni, y__no, labels__n, result, memory):
-    """result = gradient of the mean of L, laid out as theta; return the mean"""
-    return gradient_kernel(net, theta, n, x__ni, y__no, labels__n, labels__n.size > 0, result, 1.0 / n, memory) / n
+def mean_gradient(net, theta, n, data, result, memory):
+    """result = gradient of the mean of weight * L, laid out as theta; return the mean"""
+    return gradient_kernel(net, theta, n, data, result, 1.0 / n, memory) / n
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def train_samples(net, lr, seed, steps, theta, n, x__ni, y__no, labels__n, order__n, place, loss_sum, epoch_loss__e,
-                  memory, carry, carried):  # fmt: skip
-    """`steps` plain SGD steps on one sample each; see `train_descents`. One of y and labels is None.
+def train_samples(net, rates, seed, draws, steps, theta, n, data, progress, memory, carry, carried):
+    """`steps` plain SGD steps on one sample each; see `train_batches`. One of data.y and data.labels is None.
 
     Between calls within an epoch, carry keeps z of the first layer for the next sample; carried its row, or 0, the sum
     of the losses, and a factor whose logarithm is still to be added to it, with those of the next samples.
     """
-    shuffled, sums = order__n.size > 0, carried[1:]
+    place, sums = progress.place, carried[1:]
     mode = flush_subnormals(net)
     pack_sample(net, theta, memory)
     ended = made = 0
     if place[1] == 0 or sums[1] == 1.0:
-        sums[0] = loss_sum[0]
+        sums[0] = progress.loss_sum[0]
     while made < steps:
         row = place[1]
         if row == 0:
             sums[1] = 1.0
-            if shuffled:
-                shuffle_kernel(seed, np.uint64(place[0]), order__n)
+            if draws:
+                shuffle_kernel(seed, np.uint64(place[0]), data.order)
         end = min(n, row + steps - made)
+        lr = rates[0]
+        if rates.size > 1:  # as far as the rate stays the same
+            lr = rates[made]
+            same = made + 1
+            while same < made + end - row and rates[same] == lr:
+                same += 1
+            end = row + same - made
         prepared = row > 0 and carried[0] == row
-        sample_steps(net, memory, lr, row, end, n, x__ni, y__no, labels__n, shuffled, order__n, prepared, carry, sums)
+        sample_steps(net, memory, lr, row, end, n, data, prepared, carry, sums)
         carried[0] = end
         made += end - row
         place[1] = end
         if end == n:
-            epoch_loss__e[ended] = sums[0] / n
+            progress.epoch_loss[ended] = sums[0] / n
             ended += 1
             place[0], place[1], sums[0], carried[0] = place[0] + 1, 0, 0.0, 0.0
     place[2] += made
-    loss_sum[0] = sums[0] + math.log(sums[1])
+    progress.loss_sum[0] = sums[0] + math.log(sums[1])
     unpack_sample(net, memory, theta)
     restore_mode(net, mode)
     return ended
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def train_descents(net, lr, batch, seed, steps, theta, n, x__ni, y__no, labels__n, order__n, place, loss_sum,
-                   epoch_loss__e, memory, team, number, members, losses):  # fmt: skip
-    """`steps` updates of plain SGD from batches of at most a tile; place = (epoch, row, updates) and loss_sum (1,) move
-    on. Return how many epochs ended. team is None, or the members share each update; see `team.Member`."""
-    shuffled, labelled = order__n.size > 0, labels__n.size > 0
+def train_batches(net, rule, extras, h, decoupled, rates, scale, batch, seed, draws, steps, theta, slots__sp, n, data,
+                  progress, memory, team, number, members, losses):  # fmt: skip
+    """`steps` updates; `progress` moves on. Return how many epochs ended.
+
+    rates holds one learning rate, or one of each step. An order is drawn for each epoch if `draws`. team is None, or
+    the members share each update; see `team.Member`.
+    """
+    place, loss_sum = progress.place, progress.loss_sum
     mode = flush_subnormals(net)
     if number == 0:
-        begin(net, theta, theta, 0, memory)
+        begin(net, rule, theta, slots__sp, slots__sp.shape[0], memory)
     meet_all(net, team, members)
     ended = 0
-    for _ in range(steps):
+    for step in range(steps):
         row = place[1]
-        if row == 0 and shuffled:
+        if row == 0 and draws:
             if number == 0:
-                shuffle_kernel(seed, np.uint64(place[0]), order__n)
+                shuffle_kernel(seed, np.uint64(place[0]), data.order)
             meet_all(net, team, members)
         rows = min(batch, n - row)
-        loss_sum[0] += descent_step(
-            net,
-            lr / rows,
-            row,
-            rows,
-            x__ni,
-            y__no,
-            labels__n,
-            order__n,
-            shuffled,
-            labelled,
-            memory,
-            team,
-            number,
-            members,
-            losses,
-        )
-        place[2] += 1
-        place[1] = row + rows
-        if place[1] == n:
-            epoch_loss__e[ended] = loss_sum[0] / n
-            ended += 1
-            place[0], place[1], loss_sum[0] = place[0] + 1, 0, 0.0
-    if number == 0:
-        finish(net, memory, theta, theta, 0)
-    restore_mode(net, mode)
-    return ended
-
-
-@njit(fastmath=FASTMATH, **OPTIONS)
-def train_batches(net, rule, h, decoupled, batch, seed, steps, theta, slots__sp, n, x__ni, y__no, labels__n, order__n,
-                  place, loss_sum, epoch_loss__e, memory, team, number, members, losses):  # fmt: skip
-    """`steps` updates by any optimiser; see `train_descents`."""
-    shuffled, labelled = order__n.size > 0, labels__n.size > 0
-    mode = flush_subnormals(net)
-    if number == 0:
-        begin(net, theta, slots__sp, slots__sp.shape[0], memory)
-    meet_all(net, team, members)
-    ended = 0
-    for _ in range(steps):
-        row = place[1]
-        if row == 0 and shuffled:
-            if number == 0:
-                shuffle_kernel(seed, np.uint64(place[0]), order__n)
-            meet_all(net, team, members)
-        rows = min(batch, n - row)
+        lr = rates[min(step, rates.size - 1)]
         loss_sum[0] += batch_step(
-            net, rule, h, decoupled, place[2] + 1, 1.0 / rows, row, rows, x__ni, y__no, labels__n, order__n, shuffled,
-            labelled, memory, team, number, members, losses,
+            net, rule, extras, h, decoupled, lr, scale, seed, place[2] + 1, row, rows, data, progress.penalty_sum,
+            memory, team, number, members, losses,
         )  # fmt: skip
         place[2] += 1
         place[1] = row + rows
         if place[1] == n:
-            epoch_loss__e[ended] = loss_sum[0] / n
+            progress.epoch_loss[ended] = loss_sum[0] / n
+            end_penalties(net, progress.penalty_sum, progress.epoch_penalty, ended, n)
             ended += 1
             place[0], place[1], loss_sum[0] = place[0] + 1, 0, 0.0
     if number == 0:
-        finish(net, memory, theta, slots__sp, slots__sp.shape[0])
+        finish(net, rule, memory, theta, slots__sp, slots__sp.shape[0])
     restore_mode(net, mode)
     return ended
