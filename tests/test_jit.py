@@ -11,10 +11,14 @@ from numba import njit
 
 import nanostep as ns
 from cases import PAIRS, draw_targets
-from nanostep.architecture import make_architecture
+from nanostep._arrays import Samples
+from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import jit
-from nanostep.backends.jit import _compile, _kernel, _math, layout, sample, train
+from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.jit import _compile, _kernel, _math, layout, passes, sample, train
 from nanostep.backends.jit.activations import over_vectors
+from nanostep.backends.jit.optimizers import rule_of
+from nanostep.backends.reference import networks
 
 SOURCES = sorted(Path(jit.__file__).parent.glob("*.py"))
 
@@ -171,7 +175,7 @@ def test_read_only_data_need_no_compilation_of_their_own() -> None:
     X, Y = np.random.default_rng(0).random((30, 7)), np.random.default_rng(1).random((30, 5))
     net = ns.Network([7, 6, 5], backend="numba")
     expected = net.gradient(X, Y)[1]
-    dispatcher = _compile.specialised(train.mean_gradient, net._engine._net)
+    dispatcher = _compile.specialised(passes.mean_gradient, net._engine._net)
     assert len(dispatcher.signatures) == 1
     X.setflags(write=False)
     Y.setflags(write=False)
@@ -181,9 +185,9 @@ def test_read_only_data_need_no_compilation_of_their_own() -> None:
 
 def test_networks_of_one_architecture_share_their_code() -> None:
     a, b = (ns.Network([3, 4, 2], backend="numba", seed=seed)._engine._net for seed in (0, 1))
-    assert _compile.specialised(train.predict_rows, a) is _compile.specialised(train.predict_rows, b)
+    assert _compile.specialised(passes.predict_rows, a) is _compile.specialised(passes.predict_rows, b)
     other = ns.Network([3, 4, 2], "tanh", backend="numba")._engine._net
-    assert _compile.specialised(train.predict_rows, a) is not _compile.specialised(train.predict_rows, other)
+    assert _compile.specialised(passes.predict_rows, a) is not _compile.specialised(passes.predict_rows, other)
 
 
 def make_net(sizes: list[int], dtype: str = "float64") -> layout.Net:
@@ -237,6 +241,50 @@ def test_logits_that_are_far_apart_have_their_maximum_subtracted(dtype: str) -> 
         net.train(X, labels, epochs=2, optimizer=ns.SGD(lr=1e-3), shuffle=False)
     np.testing.assert_allclose(nets[1].theta, nets[0].theta, rtol=1e-5)
     np.testing.assert_allclose(nets[1].history.loss, nets[0].history.loss, rtol=1e-5)
+
+
+def check_lowest_log(architecture: Architecture, batch: int) -> None:
+    """Check that a run follows the reference's where losses are bounded, and that they are."""
+    random = np.random.default_rng(2)
+    theta, X = random.standard_normal(architecture.parameter_count), random.standard_normal((20, architecture.inputs))
+    samples = Samples(X, draw_targets(architecture.loss, (20, architecture.outputs), random), None)
+    results = []
+    for engine_type, lowest in ((jit.networks.Engine, -0.5), (networks.Engine, -0.5), (networks.Engine, -np.inf)):
+        moving, losses = theta.copy(), np.empty(2)
+        plan = Plan(batch, shuffle=True, seed=1, lowest_log=lowest)
+        engine, cursor = engine_type(architecture, np.dtype(np.float64)), Cursor(np.empty(20, np.int64))
+        slots = np.empty((0, len(theta)))
+        assert engine.train(moving, slots, samples, ns.SGD(lr=0.1), plan, cursor, 2 * -(-20 // batch), losses) == 2
+        results.append((moving, losses))
+    (got, got_losses), (want, want_losses), (_, unbounded) = results
+    np.testing.assert_allclose(got, want, 1e-11)
+    np.testing.assert_allclose(got_losses, want_losses, 1e-11)
+    assert (want_losses < 0.9 * unbounded).all()
+
+
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize(
+    ("outputs", "output", "loss"),
+    [(3, "softmax", "cross_entropy"), (20, "softmax", "cross_entropy"), (3, "sigmoid", "binary_cross_entropy")],
+)
+def test_logarithms_in_losses_are_bounded(outputs: int, output: str, loss: str, batch: int) -> None:
+    check_lowest_log(make_architecture([4, 5, outputs], "tanh", output, loss), batch)
+
+
+def test_other_numbers_need_no_compilation_of_their_own() -> None:
+    architecture, dtype = make_architecture([2, 4, 3], "tanh", "softmax", "cross_entropy"), np.dtype(np.float64)
+    engine = jit.networks.Engine(architecture, dtype)
+    samples = Samples(np.ones((6, 2)), None, np.zeros(6, np.int64), np.ones(6))
+    theta, optimizer = np.zeros(architecture.parameter_count), ns.SGD(lr=0.1, clip_norm=1.0)
+    run = _compile.specialised(train.train_batches, engine._net, rule_of(optimizer, dtype))
+    before = len(run.signatures)
+    for share in (0.1, 0.25, 0.5):
+        optimizer.clip_norm, mean = share, share > 0.2
+        plan = Plan(2, shuffle=mean, seed=0, dropout=(share,), smoothing=share, alpha=share, scale=share,
+                    batch_mean=mean, rates=None if mean else np.full(3, share))  # fmt: skip
+        cursor = Cursor(np.empty(6 if mean else 0, np.int64))
+        engine.train(theta, np.empty((0, len(theta))), samples, optimizer, plan, cursor, 3, np.empty(1))
+    assert len(run.signatures) == before + 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 100])

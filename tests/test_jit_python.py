@@ -16,8 +16,8 @@ import pytest
 
 HERE = Path(__file__).parent
 KERNELS = (
-    "_math", "activations", "batch", "gradient", "layers", "layout", "losses", "optimizers", "order", "output",
-    "product", "row", "sample", "train", "vector",
+    "_math", "activations", "arguments", "batch", "dropout", "gradient", "jacobian", "layers", "layout", "losses",
+    "optimizers", "order", "output", "passes", "product", "row", "sample", "squares", "train", "vector",
 )  # fmt: skip
 """Files whose every function is a kernel or part of one."""
 
@@ -99,7 +99,39 @@ def check_small_cases() -> int:
         check_training(engine, case, Schedule("adam", n, True, 2), "float64")
         made += 4
     check_rare_paths()
+    made += check_extras(engine)
     return made + check_functions(np.random.default_rng(0))
+
+
+def check_extras(engine: Any) -> int:
+    """What a run can ask for beyond plain batches, with rules that clip and penalise; weights; the Jacobian."""
+    from conformance.runs import RunCase, Schedule, check_jacobian, check_training, check_weights
+    from nanostep.architecture import make_architecture
+
+    cases = [
+        RunCase(make_architecture(sizes, hidden, output, loss), n)
+        for sizes, hidden, output, loss, n in (
+            ([2, 3, 1], "sigmoid", "sigmoid", "binary_cross_entropy", 5),
+            ([3, 5, 3], "silu", "softmax", "cross_entropy", 20),
+            ([3, 18, 20], "tanh", "softmax", "huber", 6),
+        )
+    ]
+    schedules = [
+        ("sgd", 1, "rates"), ("sgd", 20, "everything"), ("sgd", 3, "dropout"), ("adamw-l1-clip", 20, "everything"),
+        ("sgd-velocity", 4, "smoothing"), ("rmsprop-clip-value", 3, "weights-mean"), ("sgd-l1-clip", 3, "scale"),
+        ("adam-clip-value", 3, "weights"), ("rmsprop-l1-clip", 3, "alpha"),
+    ]  # fmt: skip
+    for case in cases:
+        for optimizer, batch, extras in schedules:
+            check_training(engine, case, Schedule(optimizer, min(batch, case.n), True, 4, extras=extras), "float64")
+        check_weights(engine, case, "float64")
+    for sizes in ([3, 2], [3, 5, 9]):
+        check_jacobian(engine, RunCase(make_architecture(sizes, "tanh", "sigmoid", "huber"), 3), "float64")
+    from test_jit import check_lowest_log
+
+    for case in cases[:2]:
+        check_lowest_log(case.architecture, 4)
+    return len(cases) * (len(schedules) + 1) + 4
 
 
 def check_rare_paths() -> None:

@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 
 import nanostep as ns
+from nanostep._arrays import Samples
+from nanostep.architecture import make_architecture
+from nanostep.backends.contract import Cursor, Plan
 from nanostep.backends.jit import _threads
+from nanostep.backends.jit.networks import Engine
 
 X = np.random.default_rng(0).standard_normal((300, 20)).astype(np.float32)
 LABELS = np.random.default_rng(1).integers(0, 5, 300)
@@ -36,6 +40,29 @@ def test_results_do_not_depend_on_the_number_of_threads(
         assert result == alone
         assert threads == min(wanted, -(-min(batch_size, 64) // 16))
     assert trained(None, batch_size, optimizer, shuffle)[0] == alone
+
+
+@pytest.mark.parametrize("batch_size", [33, 150])
+@pytest.mark.parametrize("optimizer", [ns.SGD(lr=0.1), ns.Adam(l1=1e-3, clip_norm=0.1)], ids=lambda o: o.kind)
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+def test_nor_do_those_of_runs_with_everything(alpha: float, optimizer: ns.Optimizer, batch_size: int) -> None:
+    architecture = make_architecture([20, 40, 33, 5], "tanh", "softmax", "cross_entropy")
+    theta = np.random.default_rng(2).standard_normal(architecture.parameter_count).astype(np.float32) / 4
+    samples = Samples(X, None, LABELS, np.random.default_rng(3).random(300, np.float32))
+    results = set()
+    for threads in (1, 2, 3):
+        engine, cursor = Engine(architecture, np.dtype(np.float32)), Cursor(np.empty(300, np.int64))
+        plan = Plan(batch_size, shuffle=True, seed=4, threads=threads, dropout=(0.5, 0.2), smoothing=0.1, alpha=alpha,
+                    batch_mean=True)  # fmt: skip
+        moving, slots, losses, penalties = theta.copy(), np.zeros((2, len(theta)), np.float32), np.ones(3), np.ones(3)
+        slots = slots[: len(optimizer.slots)]
+        steps = 2 * -(-300 // batch_size) + 1
+        assert engine.train(moving, slots, samples, optimizer, plan, cursor, steps, losses, penalties) == 2
+        assert engine.threads == threads
+        assert (penalties[:2] > 0).all() == (alpha > 0)
+        results.add(b"".join(array.tobytes() for array in (moving, slots, losses, penalties))
+                    + np.array([cursor.loss_sum, cursor.penalty_sum]).tobytes())  # fmt: skip
+    assert len(results) == 1
 
 
 def test_single_rows_are_work_for_one() -> None:

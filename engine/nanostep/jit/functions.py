@@ -9,8 +9,8 @@ from nanostep.backends.jit._kernel import kernel
 from nanostep.backends.jit.arguments import Data
 from nanostep.backends.jit.gradient import unpack
 from nanostep.backends.jit.optimizers import LR, Update, apply, given, gradient_factor, marks_of
+from nanostep.backends.jit.passes import batch_gradient, enter, loss_of
 from nanostep.backends.jit.row import row_forward, row_output, row_step
-from nanostep.backends.jit.train import batch_gradient, enter, loss_of
 
 
 @kernel(fastmath=FASTMATH)

@@ -40,6 +40,7 @@ class Extras(NamedTuple):
     p, thresholds : arrays of float64 and int64, one of each hidden layer, or None
         Probability that a unit is dropped, and how many of the 2^32 values of its hash mean that.
     alpha : float, or None
+    lowest_log : float, or None
     batch_mean : bool
         Counts where samples have weights.
     squares : array of float64, ``2 * Net.groups``, or None
@@ -50,13 +51,17 @@ class Extras(NamedTuple):
     p: Any = None
     thresholds: Any = None
     alpha: Any = None
+    lowest_log: Any = None
     batch_mean: Any = False
     squares: Any = None
 
     @property
     def is_empty(self) -> bool:
         """True if a batch is plain but for the weights of its samples."""
-        return all(getattr(self, name) is None for name in ("smoothing", "p", "alpha", "squares"))
+        return all(getattr(self, name) is None for name in ("smoothing", "p", "alpha", "lowest_log", "squares"))
+
+
+PLAIN = Extras()
 
 
 class Progress(NamedTuple):

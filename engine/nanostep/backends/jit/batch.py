@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from nanostep.backends.jit.activations import activate_elements, activate_rows, times_derivative
-from nanostep.backends.jit.arguments import Data
+from nanostep.backends.jit.arguments import PLAIN, Data, Extras
 from nanostep.backends.jit.dropout import Dropout, drop, times_derivative_of_kept
 from nanostep.backends.jit.layout import Net
-from nanostep.backends.jit.losses import from_row, share_of, sum_losses
+from nanostep.backends.jit.losses import Counting, share_of, sum_losses
 from nanostep.backends.jit.output import output_rows
 from nanostep.backends.jit.product import Product, multiply
 
@@ -28,9 +28,11 @@ def index_of(m: Any, data: Data, place: Any) -> Any:
     return index
 
 
-def rows_of_weight(net: Net, memory: Any, data: Data) -> Any:
-    """Where the weights of a tile have been gathered; None if all rows weigh 1."""
-    return None if data.weight is None else memory + net.weight
+def counting_of(m: Any, net: Net, memory: Any, data: Data, extras: Extras = PLAIN) -> Counting:
+    """How the rows of a tile count that have been gathered."""
+    weight = None if data.weight is None else memory + net.weight
+    most = None if extras.lowest_log is None else m.splat(m.rounded(-extras.lowest_log))
+    return Counting(weight, most)
 
 
 def forward(
@@ -75,19 +77,19 @@ def tile_loss(m: Any, net: Net, memory: Any, rows: Any, place: Any, data: Data) 
     if s.f != "softmax" or net.loss != "cross_entropy":
         activate_rows(m, s.f, rows, s.outputs, s.row, z, a)
     target = rows_of_y(m, net, memory, data.y, place, data.labelled)
-    total = sum_losses(m, net.loss, s.f, rows, s.outputs, s.row, z, a, target, rows_of_weight(net, memory, data))
+    total = sum_losses(m, net.loss, s.f, rows, s.outputs, s.row, z, a, target, counting_of(m, net, memory, data))
     return total * share_of(net.loss, s.outputs)
 
 
 def backward(
     m: Any, net: Net, memory: Any, rows: Any, place: Any, data: Data, first: Any = 0, losses: Any = None,
-    dropout: Dropout | None = None,
+    extras: Extras = PLAIN, dropout: Dropout | None = None,
 ) -> Any:  # fmt: skip
     """Write d of all layers for `rows` rows of a tile from `first` on; return the sum of weight * L, and write that of
     each group to `losses`. Every delta is computed before any weight changes."""
     target = rows_of_y(m, net, memory, data.y, place, data.ordered | data.labelled) + first * net.outputs
-    weight = from_row(rows_of_weight(net, memory, data), first)
-    total = output_rows(m, net, memory, rows, target, first, losses, weight)
+    counting = counting_of(m, net, memory, data, extras).from_row(first)
+    total = output_rows(m, net, memory, rows, target, first, losses, counting)
     for l in range(len(net.layers) - 1, 0, -1):
         s, below = net.layers[l], net.layers[l - 1]
         multiply(
@@ -104,7 +106,7 @@ def backward(
 
 
 def gather(
-    m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, first: Any = 0, smoothing: Any = None
+    m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, first: Any = 0, extras: Extras = PLAIN
 ) -> None:  # fmt: skip
     """Rows of x and y of `rows` samples of a tile from its row `first` on, into memory: of x if they are ordered, of y
     if they are ordered or labelled; and their weights. The tile begins at `place` of the order.
@@ -113,9 +115,9 @@ def gather(
     """
     low: Any = 0.0
     high: Any = 1.0
-    if smoothing is not None:
-        low = m.rounded(smoothing / float(net.outputs))
-        high = low + m.rounded(1.0 - smoothing)
+    if extras.smoothing is not None:
+        low = m.rounded(extras.smoothing / float(net.outputs))
+        high = low + m.rounded(1.0 - extras.smoothing)
 
     def copy(to: Any, source: Any, width: int) -> None:
         whole = width // m.lanes * m.lanes

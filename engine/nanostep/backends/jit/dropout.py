@@ -1,8 +1,8 @@
 """Dropout: which units of a hidden layer are dropped, as ``order.dropped`` of the reference defines it.
 
-Nothing is kept from the forward to the backward pass but the activations, which stand in memory after dropping: the
-factor of a unit is made anew, eight operations on a vector of 32 bits a lane, and what an activation was before is known
-where it was kept.
+Nothing is kept from the forward to the backward pass but the activations, as they are after dropping: the factor of a
+unit is made anew, by ten operations on a vector of 32 bits a lane, and what an activation was before is known where it
+was kept.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ def make_dropout(m: Any, extras: Extras, seed: Any, t: Any) -> Dropout | None:
 
 
 def over_units(m: Any, dropout: Dropout, l: int, s: LayerPlan, rows: Any, first: Any, body: Any) -> None:
-    """Call body(at, factors) for every vector of units in `rows` rows from row `first` of the tile on: each factor is 0,
-    or 1 / (1 - p)."""
+    """Call body(at, factors) for every vector of units in `rows` rows from row `first` of the tile on: each factor is
+    0 or 1 / (1 - p)."""
     layer = scramble(dropout.key + (l + 1) * int(GAMMA) % WORD)
     factor = m.splat(m.rounded(1.0 / (1.0 - m.load_number(dropout.p + l))))
     threshold = m.ramp(m.low_half(m.load_number(dropout.thresholds + l)), 0)

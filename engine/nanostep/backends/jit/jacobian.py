@@ -11,8 +11,8 @@ from nanostep.backends.jit._kernel import kernel
 from nanostep.backends.jit.activations import derivative_vector, over_vectors, times_derivative
 from nanostep.backends.jit.batch import activate_output, forward
 from nanostep.backends.jit.layout import LayerPlan, Net
+from nanostep.backends.jit.passes import enter, over_tiles
 from nanostep.backends.jit.product import Product, multiply
-from nanostep.backends.jit.train import enter, over_tiles
 
 
 def output_slopes(m: Any, net: Net, memory: Any, rows: Any) -> None:

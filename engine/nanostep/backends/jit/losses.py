@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,36 @@ from nanostep.backends.reference.losses import JOINED, LOG_FLOOR, SLOPE_FLOOR
 Array = np.ndarray
 
 
-def weighed(m: Any, weight: Any, b: Any, x: Any) -> Any:
-    """x times the weight of row b, in every lane; weight: a place, or None where all rows weigh 1."""
-    return x if weight is None else m.splat(m.load_number(weight + b)) * x
+@dataclass(frozen=True)
+class Counting:
+    """How the rows of a batch count.
+
+    Attributes
+    ----------
+    weight : Place, or None
+        What loss and delta of each row are multiplied by; None for 1.
+    most : vector, or None
+        What -log of a probability counts at most in the loss of a joined pair.
+    """
+
+    weight: Any = None
+    most: Any = None
+
+    def from_row(self, b: Any) -> Counting:
+        """For the rows from b on."""
+        return self if self.weight is None else replace(self, weight=self.weight + b)
+
+    def weighed(self, m: Any, b: Any, x: Any) -> Any:
+        """x times the weight of row b, in every lane"""
+        return x if self.weight is None else m.splat(m.load_number(self.weight + b)) * x
+
+    def bounded(self, m: Any, surprise: Any) -> Any:
+        """What -log of a probability counts."""
+        return surprise if self.most is None else m.at_most(surprise, self.most)
 
 
-def from_row(weight: Any, b: Any) -> Any:
-    """The weights from row b on"""
-    return None if weight is None else weight + b
+ALIKE = Counting()
+"""All rows count the same."""
 
 
 def share_of(loss: str, width: int) -> float:
@@ -32,7 +55,7 @@ def share_of(loss: str, width: int) -> float:
     return 1.0 if loss in ("half_squared_error", "cross_entropy") else 1.0 / width
 
 
-def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any) -> Any:
+def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, counting: Counting = ALIKE) -> Any:
     """What each output adds to L, before the share; not for softmax with cross-entropy."""
     e = a - y
     if loss == "half_squared_error":
@@ -48,7 +71,7 @@ def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any) -> Any:
     if loss == "poisson":
         return vexp(m, a) - y * a
     if output == "sigmoid":  # joined: two terms that are >= 0, so that nothing cancels
-        return y * softplus(m, -z) + (1.0 - y) * softplus(m, z)
+        return y * counting.bounded(m, softplus(m, -z)) + (1.0 - y) * counting.bounded(m, softplus(m, z))
     return -(y * m.at_least(vlog(m, a), LOG_FLOOR) + (1.0 - y) * m.at_least(vlog(m, 1.0 - a), LOG_FLOOR))
 
 
@@ -99,7 +122,7 @@ def cross_entropy_row(m: Any, width: Any, z: Any, y: Any) -> Any:
 
 def sum_losses(
     m: Any, loss: str, output: str, rows: Any, width: Any, stride: Any, z: Any, a: Any, y: Any,
-    weight: Any = None,
+    counting: Counting = ALIKE,
 ) -> Any:  # fmt: skip
     """The sum over the rows of weight * L before the share, in float64; rows of z and a are `stride` apart, those of y
     `width`."""
@@ -116,7 +139,7 @@ def sum_losses(
                 return [sum_ + m.keep_part(loss_vector(m, loss, output, *loads), part)]
 
             (terms,) = over_vectors(m, width, term, [m.zero()])
-        return [total + m.double(m.lane(weighed(m, weight, b, sum_lanes(m, terms)), 0))]
+        return [total + m.double(m.lane(counting.weighed(m, b, sum_lanes(m, terms)), 0))]
 
     (total,) = m.loop(0, rows, 1, row, [m.double(0.0)])
     return total
@@ -139,12 +162,12 @@ def derive_rows(m: Any, loss: str, rows: Any, width: Any, stride: Any, share: An
 
 def delta_rows(
     m: Any, loss: str, output: str, rows: Any, width: Any, stride: Any, share: Any, z: Any, a: Any, y: Any, d: Any,
-    weight: Any = None,
+    counting: Counting = ALIKE,
 ) -> None:  # fmt: skip
     """d = weight * dL/dz; the space between rows of d is left as it is."""
 
     def row(b: Any) -> None:
-        scale = weighed(m, weight, b, share)
+        scale = counting.weighed(m, b, share)
         zb, ab, yb, db = z + b * stride, a + b * stride, y + b * width, d + b * stride
 
         def direct(o: Any, part: Any) -> None:

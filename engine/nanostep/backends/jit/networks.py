@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba.core import config
 
@@ -17,16 +15,11 @@ from nanostep.backends.jit.arguments import Data, Extras, Progress
 from nanostep.backends.jit.jacobian import jacobian_rows
 from nanostep.backends.jit.layout import GROUP, MAX_TILE, make_net
 from nanostep.backends.jit.optimizers import MARKED, hyperparameter_array, rule_of
+from nanostep.backends.jit.passes import mean_gradient, mean_loss, predict_rows
 from nanostep.backends.jit.sample import is_small, weight_count
 from nanostep.backends.jit.team import TEAM_WORDS
-from nanostep.backends.jit.train import (
-    DESCENT,
-    mean_gradient,
-    mean_loss,
-    predict_rows,
-    train_batches,
-    train_samples,
-)
+from nanostep.backends.jit.train import DESCENT, train_batches, train_samples
+from nanostep.backends.reference.losses import JOINED
 from nanostep.backends.reference.order import drop_threshold
 from nanostep.optimizers import Optimizer
 
@@ -95,57 +88,52 @@ class Engine:
         epoch_loss__e: Array,
         epoch_penalty__e: Array | None = None,
     ) -> int:
-        net, n, seed = self._net, len(samples), np.uint64(plan.seed)
-        rule, extras = rule_of(optimizer, self.dtype), self._extras(optimizer, plan, samples)
-        order = cursor.order if plan.shuffle or plan.own_order else np.empty(0, np.int64)
-        data, rates = self._data(samples, order), np.array([optimizer.lr]) if plan.rates is None else plan.rates
-        penalties = (None, None)
-        if extras.alpha is not None:
-            by_epoch = np.empty(steps) if epoch_penalty__e is None else epoch_penalty__e
-            penalties = np.array([cursor.penalty_sum]), by_epoch
-        place = np.array([cursor.epoch, cursor.row, cursor.updates], np.int64)
-        progress = Progress(place, np.array([cursor.loss_sum]), epoch_loss__e, *penalties)
+        data = self._data(samples, cursor.order if plan.shuffle or plan.own_order else None)
+        extras = self._extras(samples, optimizer, plan)
+        progress = _progress(cursor, steps, extras, epoch_loss__e, epoch_penalty__e)
+        rates = np.array([optimizer.lr] if plan.rates is None else plan.rates[:steps], np.float64)
         self.threads = 1
-        is_plain = _is_plain(optimizer) and extras.squares is None
-        if is_plain and plan.batch == 1 and is_small(net) and extras.is_empty and data.weight is None:
-            if cursor.carry is None:
-                cursor.carry = np.zeros(net.layers[0].out_pad, self.dtype), np.array([0.0, 0.0, 1.0])
-            data = data._replace(**{"y" if samples.y is None else "labels": None})
-            memory = self._aligned(weight_count(net) * net.lanes)
-            ended = specialised(train_samples, net)(
-                net, rates * plan.scale, seed, plan.shuffle, steps, theta__p, n, data, progress, memory, *cursor.carry
-            )
+        is_alike = extras.is_empty and data.weight is None
+        if plan.batch == 1 and is_alike and is_small(self._net) and _is_plain(optimizer):
+            ended = self._train_samples(theta__p, data, plan, rates, progress, cursor, steps)
         else:
-            if is_plain and plan.batch <= net.tile:
-                rule = choice(self.dtype, DESCENT)
-            ended = self._share(
-                specialised(train_batches, net, rule), self._members(plan, n), progress, net, rule, extras,
-                hyperparameter_array(optimizer), optimizer.kind == "adamw", rates, plan.scale, plan.batch, seed,
-                plan.shuffle, steps, theta__p, slots__sp, n, data, memory=self._memory(len(slots__sp)),
-            )  # fmt: skip
-        cursor.epoch, cursor.row, cursor.updates = (int(value) for value in place)
+            ended = self._train_batches(theta__p, slots__sp, data, optimizer, plan, extras, rates, progress, steps)
+        cursor.epoch, cursor.row, cursor.updates = (int(value) for value in progress.place)
         cursor.loss_sum = float(progress.loss_sum[0])
-        if progress.penalty_sum is not None:
+        if extras.alpha is not None:
             cursor.penalty_sum = float(progress.penalty_sum[0])
         elif epoch_penalty__e is not None:
             epoch_penalty__e[:ended] = 0.0
         return ended
 
-    def _extras(self, optimizer: Optimizer, plan: Plan, samples: Samples) -> Extras:
-        p = np.array(plan.dropout)
-        return Extras(
-            smoothing=plan.smoothing if plan.smoothing > 0 and samples.labels is not None else None,
-            p=p if p.any() else None,
-            thresholds=np.array([drop_threshold(value) for value in plan.dropout]) if p.any() else None,
-            alpha=plan.alpha if plan.alpha > 0 else None,
-            batch_mean=plan.batch_mean,
-            squares=np.empty(2 * self._net.groups) if plan.alpha > 0 or optimizer.clip_norm is not None else None,
-        )
+    def _train_samples(
+        self, theta: Array, data: Data, plan: Plan, rates: Array, progress: Progress, cursor: Cursor, steps: int
+    ) -> int:
+        net, n = self._net, len(data.x) // self._net.inputs
+        if cursor.carry is None:
+            cursor.carry = np.zeros(net.layers[0].out_pad, self.dtype), np.array([0.0, 0.0, 1.0])
+        data = data._replace(y=None) if data.labelled else data._replace(labels=None)
+        memory = self._aligned(weight_count(net) * net.lanes)
+        run = specialised(train_samples, net)
+        rates, seed = rates * plan.scale, np.uint64(plan.seed)
+        return int(run(net, rates, seed, plan.shuffle, steps, theta, n, data, progress, memory, *cursor.carry))
 
-    def _share(self, run: Any, members: int, progress: Progress, *given: Any, memory: Array) -> int:
+    def _train_batches(
+        self, theta: Array, slots: Array, data: Data, optimizer: Optimizer, plan: Plan, extras: Extras, rates: Array,
+        progress: Progress, steps: int,
+    ) -> int:  # fmt: skip
         """Call a run by a team, each member with progress of its own."""
-        losses = np.empty(MAX_TILE // GROUP)
-        self.threads = members
+        net, n = self._net, len(data.x) // self._net.inputs
+        members = self.threads = self._members(plan, n)
+        rule = rule_of(optimizer, self.dtype)
+        if _is_plain(optimizer) and extras.squares is None and plan.batch <= net.tile:
+            rule = choice(self.dtype, DESCENT)
+        run = specialised(train_batches, net, rule)
+        given = (
+            net, rule, extras, hyperparameter_array(optimizer), optimizer.kind == "adamw", rates, float(plan.scale),
+            plan.batch, np.uint64(plan.seed), plan.shuffle, steps, theta, slots, n, data,
+        )  # fmt: skip
+        memory, losses = self._memory(len(slots)), np.empty(MAX_TILE // GROUP)
         if members == 1:
             return int(run(*given, progress, memory, None, 0, 1, losses))
         team = aligned(TEAM_WORDS, np.dtype(np.int64))
@@ -159,12 +147,25 @@ class Engine:
 
         return run_team(work, members)
 
+    def _extras(self, samples: Samples, optimizer: Optimizer, plan: Plan) -> Extras:
+        p, takes_squares = np.array(plan.dropout, np.float64), plan.alpha > 0 or optimizer.clip_norm is not None
+        is_joined = (self.architecture.loss, self.architecture.output) in JOINED
+        return Extras(
+            smoothing=float(plan.smoothing) if plan.smoothing > 0 and samples.labels is not None else None,
+            p=p if p.any() else None,
+            thresholds=np.array([drop_threshold(value) for value in plan.dropout], np.int64) if p.any() else None,
+            alpha=float(plan.alpha) if plan.alpha > 0 else None,
+            lowest_log=float(plan.lowest_log) if is_joined and plan.lowest_log > -np.inf else None,
+            batch_mean=plan.batch_mean,
+            squares=np.empty(2 * self._net.groups) if takes_squares else None,
+        )
+
     def _data(self, samples: Samples, order: Array | None = None) -> Data:
         """Return flat arrays of samples; of y and labels the one that is not given is empty."""
-        empty = np.empty(0, np.int64)
+        none = np.empty(0, np.int64)
         y = np.empty(0, self.dtype) if samples.y is None else _flat(samples.y)
-        labels = empty if samples.labels is None else _flat(samples.labels)
-        order = empty if order is None else order
+        labels = none if samples.labels is None else _flat(samples.labels)
+        order = none if order is None else order
         weight = None if samples.weight is None else _flat(samples.weight)
         return Data(_flat(samples.x), y, labels, order, order.size > 0, labels.size > 0, weight)
 
@@ -181,6 +182,17 @@ def aligned(count: int, dtype: np.dtype) -> Array:
     memory = np.empty(length + 64, np.uint8)
     start = -memory.ctypes.data % 64
     return memory[start : start + length].view(dtype)
+
+
+def _progress(
+    cursor: Cursor, steps: int, extras: Extras, epoch_loss__e: Array, epoch_penalty__e: Array | None
+) -> Progress:
+    place = np.array([cursor.epoch, cursor.row, cursor.updates], np.int64)
+    progress = Progress(place, np.array([cursor.loss_sum]), epoch_loss__e)
+    if extras.alpha is None:
+        return progress
+    by_epoch = np.empty(steps) if epoch_penalty__e is None else epoch_penalty__e
+    return progress._replace(penalty_sum=np.array([cursor.penalty_sum]), epoch_penalty=by_epoch)
 
 
 def _is_plain(optimizer: Optimizer) -> bool:

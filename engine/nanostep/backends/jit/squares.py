@@ -17,7 +17,7 @@ from nanostep.backends.jit.vector import sum_lanes
 
 @dataclass
 class Squares:
-    """Sums of squares of all weights (biases left out; 0 where there is no penalty), and of the gradient; float64."""
+    """Sums of squares of all weights (0 where there is no penalty; biases left out), and of the gradient; float64."""
 
     weights: Any
     gradient: Any

@@ -1,4 +1,4 @@
-"""Runs of many steps: epochs, order, tiles. Each function is one compiled call without the GIL."""
+"""Runs of many steps: updates, epochs, order. Each function is one compiled call without the GIL."""
 
 from __future__ import annotations
 
@@ -10,109 +10,20 @@ from numba import njit
 
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS
 from nanostep.backends.jit._kernel import Choice, kernel
-from nanostep.backends.jit.arguments import Data, Extras, Progress
-from nanostep.backends.jit.batch import activate_output, backward, forward, gather, index_of, tile_loss
-from nanostep.backends.jit.dropout import Dropout, make_dropout
-from nanostep.backends.jit.gradient import descend, pack, refresh, tile_gradient, unpack
+from nanostep.backends.jit.arguments import Data, Extras
+from nanostep.backends.jit.batch import index_of
+from nanostep.backends.jit.dropout import make_dropout
+from nanostep.backends.jit.gradient import descend, pack, refresh, unpack
 from nanostep.backends.jit.layout import Net
 from nanostep.backends.jit.optimizers import Update, apply, clip_factor
 from nanostep.backends.jit.order import shuffle_kernel
+from nanostep.backends.jit.passes import backward_tile, batch_gradient, enter
 from nanostep.backends.jit.sample import pack_sample, sample_steps, unpack_sample
 from nanostep.backends.jit.squares import finish_gradient
-from nanostep.backends.jit.team import Member, make_member, meet, packed_parts, part, shared_loss
+from nanostep.backends.jit.team import make_member, meet, packed_parts
 
 DESCENT = "descent"
 """The rule of plain SGD on batches of at most a tile, whose gradient need not be kept."""
-
-
-def over_tiles(m: Any, net: Net, rows: Any, body: Any, carried: Any = ()) -> Any:
-    """carried = body(done, count, *carried) for every tile of `rows` rows"""
-
-    def tile(done: Any, *carried: Any) -> Any:
-        return body(done, m.smaller_index(rows - done, net.tile), *carried)
-
-    return m.loop(0, rows, net.tile, tile, carried)
-
-
-def backward_tile(
-    m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, me: Member | None = None, smoothing: Any = None,
-    dropout: Dropout | None = None,
-) -> Any:  # fmt: skip
-    """Activations and deltas of a tile of samples from `place` of the order; return the sum of weight * L. All members
-    are done."""
-    low, high = part(m, me, rows)
-    count = high - low
-    gather(m, net, memory, place, count, data, low, smoothing)
-    forward(m, net, memory, count, data.x, place, data.ordered, low, dropout)
-    losses = None if me is None else me.losses
-    own = backward(m, net, memory, count, place, data, low, losses, dropout)
-    meet(m, me)
-    return shared_loss(m, me, rows, own)
-
-
-def batch_gradient(
-    m: Any, net: Net, memory: Any, place: Any, rows: Any, data: Data, me: Member | None = None, smoothing: Any = None,
-    dropout: Dropout | None = None,
-) -> Any:  # fmt: skip
-    """This member's part of the packed gradient of the sum of weight * L over `rows` samples from `place`; return that
-    sum."""
-
-    def tile(done: Any, count: Any, total: Any) -> Any:
-        dropped = None if dropout is None else dropout.at(done)
-        loss = backward_tile(m, net, memory, place + done, count, data, me, smoothing, dropped)
-        tile_gradient(m, net, memory, done > 0, count, data.x, place + done, data.ordered, me)
-        m.when(done + count < rows, lambda: meet(m, me))
-        return [total + loss]
-
-    (total,) = over_tiles(m, net, rows, tile, [m.double(0.0)])
-    return total
-
-
-@kernel(fastmath=FASTMATH)
-def predict_kernel(m: Any, net: Net, theta: Any, n: Any, x: Any, a: Any, memory: Any) -> None:
-    """a = output of the network for every row"""
-    pack(m, net, theta, memory + net.params)
-
-    def tile(done: Any, rows: Any) -> None:
-        forward(m, net, memory, rows, x, done, False)
-        activate_output(m, net, memory, rows, a + done * net.outputs)
-
-    over_tiles(m, net, n, tile)
-
-
-@kernel(fastmath=FASTMATH, returns="double")
-def loss_kernel(m: Any, net: Net, theta: Any, n: Any, data: Data, memory: Any) -> Any:
-    """The sum of weight * L over all samples"""
-    return loss_of(m, net, theta, n, data, memory)
-
-
-def loss_of(m: Any, net: Net, theta: Any, n: Any, data: Data, memory: Any) -> Any:
-    """The sum of weight * L over n samples as they stand"""
-    pack(m, net, theta, memory + net.params)
-    data = data._replace(ordered=False)
-
-    def tile(done: Any, rows: Any, total: Any) -> Any:
-        gather(m, net, memory, done, rows, data)
-        forward(m, net, memory, rows, data.x, done, False)
-        return [total + tile_loss(m, net, memory, rows, done, data)]
-
-    (total,) = over_tiles(m, net, n, tile, [m.double(0.0)])
-    return total
-
-
-@kernel(fastmath=FASTMATH, returns="double")
-def gradient_kernel(m: Any, net: Net, theta: Any, n: Any, data: Data, result: Any, share: Any, memory: Any) -> Any:
-    """result = share * gradient of the sum of weight * L, laid out as theta; return the sum"""
-    enter(m, net, theta, memory)
-    total = batch_gradient(m, net, memory, m.index(0), n, data._replace(ordered=False))
-    unpack(m, net, memory + net.grad, share, result)
-    return total
-
-
-def enter(m: Any, net: Net, theta: Any, memory: Any) -> None:
-    """Everything that kernels read, from theta."""
-    pack(m, net, theta, memory + net.params)
-    refresh(m, net, memory)
 
 
 @kernel(fastmath=FASTMATH, returns="index")
@@ -182,10 +93,10 @@ def batch_step(m: Any, net: Net, rule: Choice, extras: Extras, h: Any, decoupled
     per_sample = part_of_sample(m, extras, data, place, rows)
     share = scale * per_sample
     if kind == DESCENT:
-        total = backward_tile(m, net, memory, place, rows, data, me, extras.smoothing, dropout)
+        total = backward_tile(m, net, memory, place, rows, data, me, extras, dropout)
         descend(m, net, memory, rows, data.x, place, data.ordered, lr * share, me)
     else:
-        total = batch_gradient(m, net, memory, place, rows, data, me, extras.smoothing, dropout)
+        total = batch_gradient(m, net, memory, place, rows, data, me, extras, dropout)
         if extras.squares is not None:
             decay = None if extras.alpha is None else extras.alpha * per_sample
             squares = finish_gradient(m, net, memory, share, decay, extras.squares, me)
@@ -215,24 +126,6 @@ def end_penalties(m: Any, net: Net, penalty_sum: Any, epoch_penalty: Any, ended:
 def meet_all(m: Any, net: Net, team: Any, members: Any) -> None:
     """Wait for all members of a team, if there is one."""
     meet(m, make_member(team, 0, members, None))
-
-
-@njit(fastmath=FASTMATH, **OPTIONS)
-def predict_rows(net, theta, n, x__ni, a__no, memory):
-    """a__no = output of the network for every row"""
-    predict_kernel(net, theta, n, x__ni, a__no, memory)
-
-
-@njit(fastmath=FASTMATH, **OPTIONS)
-def mean_loss(net, theta, n, data, memory):
-    """The mean of weight * L over all samples"""
-    return loss_kernel(net, theta, n, data, memory) / n
-
-
-@njit(fastmath=FASTMATH, **OPTIONS)
-def mean_gradient(net, theta, n, data, result, memory):
-    """result = gradient of the mean of weight * L, laid out as theta; return the mean"""
-    return gradient_kernel(net, theta, n, data, result, 1.0 / n, memory) / n
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
