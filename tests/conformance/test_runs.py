@@ -127,16 +127,17 @@ def test_training(backend: ModuleType, optimizer: str, batch: int, dtype: str) -
 
 @EVERY_DTYPE
 @pytest.mark.parametrize("batch", [1, 4, 64])
+@pytest.mark.parametrize("optimizer", ["sgd", "sgd-nesterov", "adamw-l1-clip"])
+@pytest.mark.parametrize("case", EXTRA_CASES, ids=str)
 @pytest.mark.parametrize("extras", EXTRAS)
-def test_training_with_extras(backend: ModuleType, extras: str, batch: int, dtype: str) -> None:
+def test_training_with_extras(
+    backend: ModuleType, extras: str, case: RunCase, optimizer: str, batch: int, dtype: str
+) -> None:
     """With plain SGD, a rule with momentum, and clipping by norm, which needs all gradients before an update."""
-    for case in EXTRA_CASES:
-        rows = min(batch, case.n)
-        steps = 2 * -(-case.n // rows) + 1
-        for optimizer in ("sgd", "sgd-nesterov", "adamw-l1-clip"):
-            schedule = Schedule(optimizer, rows, True, steps, extras=extras)
-            check_training(backend.networks.Engine, case, schedule, dtype)
-            check_cuts(backend.networks.Engine, case, schedule, dtype)
+    rows = min(batch, case.n)
+    schedule = Schedule(optimizer, rows, True, 2 * -(-case.n // rows) + 1, extras=extras)
+    check_training(backend.networks.Engine, case, schedule, dtype)
+    check_cuts(backend.networks.Engine, case, schedule, dtype)
 
 
 @EVERY_DTYPE
