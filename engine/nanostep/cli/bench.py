@@ -74,3 +74,16 @@ def compare(
     from nanostep.benchmark.command import run_compare
 
     context.exit(run_compare(before, after, contenders, fail_above))
+
+
+@command.command("fit")
+@click.option("--quick", is_flag=True, help="Small data, no search, three repeats in place of five.")
+@click.option("--json", "json_path", type=NEW_FILE, metavar="FILE", help="Write every figure to FILE.")
+def fit(quick: bool, json_path: Path | None) -> None:
+    """Time `fit` of nanostep.sklearn beside scikit-learn's own, by turns, checked for the same scores.
+
+    Needs `pip install 'nanostep[sklearn]'`.
+    """
+    from nanostep.benchmark.fit import run_fit
+
+    run_fit(quick, json_path)

@@ -51,9 +51,8 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
     """Base of `MLPClassifier` and `MLPRegressor`."""
 
     def _store(self, parameters: dict[str, Any]) -> None:
-        """Set the constructor's parameters as attributes, unchanged."""
-        for name in self._get_param_names():
-            setattr(self, name, parameters[name])
+        """Set the constructor's parameters, its ``locals()``, as attributes, unchanged."""
+        vars(self).update({name: value for name, value in parameters.items() if name != "self"})
 
     # -- what differs -------------------------------------------------------------------------------------------------
 

@@ -67,6 +67,9 @@ def find_classes(y: Any) -> Classes:
     ValueError
         y holds continuous values, or several columns of more than two classes.
     """
+    if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuUS":
+        # nothing else can be meant, and type_of_target takes as long as some epochs
+        return classes_of(np.unique(y))
     kind = type_of_target(y, input_name="y")
     if kind == "multilabel-indicator":
         return Classes(np.arange(y.shape[1]), "multilabel", sparse.issparse(y))
