@@ -56,8 +56,8 @@ class Figures:
     case: Case
     ours: list[float] = field(default_factory=list)
     theirs: list[float] = field(default_factory=list)
-    scores: tuple[float, float] = (0.0, 0.0)
-    epochs: tuple[int, int] = (0, 0)
+    scores: list[float] = field(default_factory=list)
+    epochs: list[int] = field(default_factory=list)
 
     @property
     def agrees(self) -> bool:
@@ -131,8 +131,8 @@ def measure(case: Case, repeats: int) -> Figures:
                 if i > 0:
                     seconds.append(time.perf_counter() - started)
                 fitted.append(estimator)
-        figures.scores = tuple(float(e.score(X, y)) for e in fitted)
-        figures.epochs = tuple(int(getattr(e, "best_estimator_", e).n_iter_) for e in fitted)
+        figures.scores = [float(e.score(X, y)) for e in fitted]
+        figures.epochs = [int(getattr(e, "best_estimator_", e).n_iter_) for e in fitted]
     return figures
 
 

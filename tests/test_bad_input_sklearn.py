@@ -78,6 +78,8 @@ DATA: list[tuple[type, dict[str, Any], tuple[Any, ...], dict[str, Any], str]] = 
     (MLPRegressor, {}, (X, np.full(20, INF)), {}, "infinity"),
     (MLPRegressor, {"dtype": "float32"}, (X, np.full(20, 1e300)), {}, "y must be finite in float32"),
     (MLPRegressor, {"loss": "poisson"}, (X, -np.ones(20)), {}, "loss='poisson' needs y >= 0; got -1"),
+    (MLPRegressor, {"solver": "lm", "loss": "huber"}, (X, VALUES), {}, "solver='lm' is for loss='squared_error'"),
+    (MLPClassifier, {"solver": "lm"}, (X, LABELS), {}, "'solver' parameter"),
     (MLPRegressor, {}, (X, VALUES), {"sample_weight": -np.ones(20)}, "sample_weight must not be negative; got -1"),
     (MLPRegressor, {}, (X, VALUES), {"sample_weight": np.zeros(20)}, "zero"),
     (MLPRegressor, {}, (X, VALUES), {"sample_weight": np.full(20, NAN)}, "NaN"),

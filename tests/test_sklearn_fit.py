@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 from sklearn.utils.class_weight import compute_sample_weight
 
 import nanostep as ns
@@ -303,6 +304,28 @@ def test_threads_are_one_where_many_fits_run() -> None:
     with get_context("spawn").Pool(1) as pool:
         limits += pool.map(thread_limit, [None, 3])
     assert limits == [1, 3, 1, 3]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_lm_without_hidden_layers_is_ridge_regression(outputs: int, weighted: bool) -> None:
+    """Which penalises what `alpha` does: weights, not biases, against the weighted sum of squares."""
+    y = VALUES if outputs == 1 else np.c_[VALUES, 1 - VALUES]
+    weight = RNG.random(60) if weighted else None
+    fitted = regressor(hidden_layer_sizes=(), alpha=30.0, solver="lm", tol=1e-10).fit(X, y, weight)
+    ridge = Ridge(alpha=30.0).fit(X, y, weight)
+    np.testing.assert_allclose(fitted.coefs_[0].T.squeeze(), ridge.coef_, rtol=1e-6)
+    np.testing.assert_allclose(fitted.intercepts_[0], ridge.intercept_, rtol=1e-6)
+    lbfgs = regressor(hidden_layer_sizes=(), alpha=30.0, solver="lbfgs", tol=1e-10).fit(X, y, weight)
+    assert fitted.loss_ == pytest.approx(lbfgs.loss_, rel=1e-9)
+
+
+def test_lm_fits_closely_in_few_iterations() -> None:
+    X_wave = np.linspace(-3, 3, 100).reshape(-1, 1)
+    fitted = regressor(solver="lm", activation="tanh", alpha=0.0, max_iter=60).fit(X_wave, np.sin(X_wave[:, 0]))
+    assert fitted.loss_ < 1e-6
+    with pytest.warns(ConvergenceWarning, match="max_iter=2"):
+        regressor(solver="lm", max_iter=2).fit(X, VALUES)
 
 
 def test_the_network_is_a_network() -> None:

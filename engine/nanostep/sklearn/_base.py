@@ -19,7 +19,7 @@ from nanostep.network import Network
 from nanostep.optimizer_state import fresh_state
 from nanostep.sklearn._callbacks import CallbackSupportMixin, FitTask
 from nanostep.sklearn._dataset import Dataset, engine_rows
-from nanostep.sklearn._full_batch import fit_lbfgs
+from nanostep.sklearn._full_batch import fit_lbfgs, fit_lm
 from nanostep.sklearn._objective import Objective
 from nanostep.sklearn._parameters import (
     ACTIVATIONS,
@@ -52,7 +52,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
 
     def _store(self, parameters: dict[str, Any]) -> None:
         """Set the constructor's parameters, its ``locals()``, as attributes, unchanged."""
-        vars(self).update({name: value for name, value in parameters.items() if name != "self"})
+        self.__dict__ |= {name: value for name, value in parameters.items() if name != "self"}
 
     # -- what differs -------------------------------------------------------------------------------------------------
 
@@ -246,7 +246,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         return data.take(rows), data.take(held_out)
 
     def _fit_full_batch(self, data: Dataset, task: FitTask) -> None:
-        fit_lbfgs(self, data, task)
+        (fit_lm if self.solver == "lm" else fit_lbfgs)(self, data, task)
 
     def _fitted_attributes(self) -> dict[str, Any]:
         """Return what a copy of this estimator needs to be as if the fit had ended now."""

@@ -34,8 +34,8 @@ SHARED_PARAMETERS = """
         Draws initial weights, the validation split, orders and dropout; the first three are the same numbers as
         scikit-learn's.
     tol : float, default=1e-4
-        Least improvement of the training loss, with `early_stopping` of the validation score, that counts; for "lbfgs"
-        the largest entry of the gradient at which it ends.
+        Least improvement of the training loss, with `early_stopping` of the validation score, that counts; for
+        {full_batch} the largest entry of the gradient at which it ends.
     verbose : bool or int, default=False
         Print the loss, and the validation score if there is one, after each epoch.
     warm_start : bool, default=False

@@ -19,7 +19,7 @@ from nanostep.sklearn._objective import Objective, elementwise_objective
 from nanostep.sklearn._parameters import CONSTRAINTS
 
 
-@documented(full_batch='"lbfgs"', dense_solver="all solvers")
+@documented(full_batch='"lbfgs" and "lm"', dense_solver='all solvers but "lm"')
 class MLPRegressor(RegressorMixin, BaseMLP):
     """Multi-layer perceptron regressor with the interface of ``sklearn.neural_network.MLPRegressor``.
 
@@ -30,8 +30,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         for y >= 0; "huber" has delta 1. The gradient is the sum over outputs; reported is the mean over them, for
         "poisson" the sum.
     {network_parameters}
-    solver : {"adam", "sgd", "lbfgs"}, default="adam"
-        "lbfgs" is SciPy's L-BFGS-B, on all samples at once.
+    solver : {"adam", "sgd", "lbfgs", "lm"}, default="adam"
+        "lbfgs" is SciPy's L-BFGS-B, on all samples at once; so is "lm", the method of Levenberg and Marquardt
+        (`nanostep.LevenbergMarquardt`), for "squared_error" and up to some hundred parameters.
     {shared_parameters}
 
     Attributes
@@ -54,7 +55,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     _parameter_constraints: ClassVar[dict] = {
         **CONSTRAINTS,
         "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber"})],
-        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"})],
     }
     __metadata_request__predict: ClassVar = {"check_input": UNUSED}
 
@@ -155,6 +156,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """
         a__no = self._outputs(X, check_input)
         return a__no[:, 0] if a__no.shape[1] == 1 else a__no
+
+    def _check_combinations(self, widths: tuple[int, ...], validation: Validation, incremental: bool) -> None:
+        super()._check_combinations(widths, validation, incremental)
+        if self.solver == "lm" and self.loss != "squared_error":
+            raise ValueError(f"solver='lm' is for loss='squared_error'; got {self.loss!r}")
 
     def _learn_targets(self, y: Any, *, first_pass: bool, incremental: bool) -> None:
         self._target_count = y.shape[1] if y.ndim == 2 else 1

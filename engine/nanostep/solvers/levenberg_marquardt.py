@@ -40,6 +40,9 @@ class LevenbergMarquardt(Solver):
         The run ends, "stalled", when no step with less damping lowers the loss; >= damping.
     tol : float, default=1e-7
         The run has converged when no entry of the gradient of the loss is larger, >= 0.
+    alpha : float, default=0
+        L2 penalty, >= 0: alpha / 2 * the sum of the squares of all weights, biases left out, is added to the sum of the
+        losses of the samples. The losses in the history have it in them.
 
     Source: Levenberg, 1944, Quarterly of Applied Mathematics 2; Marquardt, 1963, SIAM Journal on Applied Mathematics
     11; D as in Moré, 1978, "The Levenberg-Marquardt algorithm: implementation and theory"; for networks, Hagan &
@@ -51,6 +54,7 @@ class LevenbergMarquardt(Solver):
     decrease: float = 10.0
     max_damping: float = 1e10
     tol: float = 1e-7
+    alpha: float = 0.0
 
     def check(self) -> None:
         check_real("damping", self.damping, 0.0, open_low=True)
@@ -58,6 +62,7 @@ class LevenbergMarquardt(Solver):
         check_real("decrease", self.decrease, 1.0, open_low=True)
         check_real("max_damping", self.max_damping, self.damping)
         check_real("tol", self.tol, 0.0)
+        check_real("alpha", self.alpha, 0.0)
 
     def check_architecture(self, architecture: Architecture) -> None:
         if architecture.loss not in LOSSES:
@@ -82,7 +87,7 @@ class LevenbergMarquardt(Solver):
     def minimize(self, problem: Problem, iterations: int, end_iteration: Callable[[float], bool]) -> str:
         from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-        squares, theta = Squares(problem), problem.start
+        squares, theta = Squares(problem, self.alpha), problem.start
         scale = np.zeros(len(theta))
         damping, total = self.damping, squares.total(theta)
         for _ in range(iterations):
@@ -113,9 +118,9 @@ class LevenbergMarquardt(Solver):
 
 
 class Squares:
-    """The weighted sum of squares of the residuals, of which the loss is ``factor / 2`` times."""
+    """The weighted sum of squares of the residuals, and of weights for the penalty: ``2 / factor`` times the loss."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: Problem, alpha: float) -> None:
         self._problem, self._net, samples = problem, problem.net, problem.samples
         architecture, dtype = self._net.architecture, self._net.dtype
         assert samples.y is not None
@@ -126,13 +131,17 @@ class Squares:
         row_bytes = outputs * architecture.parameter_count * dtype.itemsize
         self._rows = int(np.clip(BLOCK_BYTES // row_bytes, 1, n))
         self._a = np.empty((n, outputs), dtype)
+        # of each squared parameter in the sum
+        self._penalty = np.zeros(architecture.parameter_count)
+        for layer in architecture.layers:
+            self._penalty[layer.weights] = alpha / (n * self.factor)
 
     def total(self, theta: np.ndarray) -> float:
         """Return the sum at `theta`; the network is left there."""
         self._problem.move(theta)
         self._net._engine.predict(self._net._theta, self._x, self._a)
         residual = self._residual(slice(None))
-        return float((residual * residual).sum())
+        return float((residual * residual).sum() + self._penalty @ (theta * theta))
 
     def normal_equations(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return ``J^T J``, shape (parameters, parameters), and ``J^T r``."""
@@ -150,6 +159,8 @@ class Squares:
             j = j.reshape(-1, count)
             hessian += j.T @ j
             gradient += j.T @ self._residual(rows).ravel()
+        hessian.flat[:: count + 1] += self._penalty
+        gradient += self._penalty * theta
         return hessian, gradient
 
     def _residual(self, rows: slice) -> np.ndarray:
