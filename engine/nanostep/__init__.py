@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from nanostep import schedules
+from nanostep import schedules, streams
 from nanostep._version import __version__
 from nanostep.backends import available_backends
 from nanostep.callbacks import EpochEnd, EveryNSteps, StepEnd
@@ -63,6 +63,7 @@ __all__ = [
     "load",
     "plot_decision_boundary",
     "schedules",
+    "streams",
     "warmup",
 ]
 

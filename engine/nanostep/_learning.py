@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -25,6 +25,7 @@ from nanostep.optimizers import SGD, Optimizer, check_optimizer
 from nanostep.schedule import Schedule
 from nanostep.solvers.problem import Solver
 from nanostep.solvers.run import refuse, solve
+from nanostep.streams import Pairs
 from nanostep.weighting import check_smoothing
 
 if TYPE_CHECKING:
@@ -80,8 +81,8 @@ class Learning:
 
     def train(
         self,
-        X: ArrayLike,
-        Y: ArrayLike,
+        X: ArrayLike | Pairs | Callable[[], Pairs],
+        Y: ArrayLike | None = None,
         epochs: int = 10,
         batch_size: int = 1,
         optimizer: Optimizer | Solver | None = None,
@@ -106,7 +107,10 @@ class Learning:
 
         Parameters
         ----------
-        X : array-like, shape (n, inputs)
+        X : array-like, shape (n, inputs), or a stream
+            A stream gives pairs (X, Y), one chunk at a time, see `nanostep.streams`; then Y is left out. Samples are
+            shuffled within their chunk, and batches end with it. A `numpy.memmap` of the network's dtype in C order is
+            used in place; another one is read as ``streams.Chunks(X, Y)``.
         Y : array-like
             As in `loss`.
         epochs : int, default=10
@@ -175,7 +179,7 @@ class Learning:
         """
         net, smoothing = self._net, check_smoothing(self._architecture, label_smoothing)
         data = requests.check_data(net, X, Y, sample_weight, class_weight, smoothing, validation, validation_split)
-        plan = requests.check_plan(net, len(data.samples), batch_size, shuffle, seed, threads, dropout, smoothing)
+        plan = requests.check_plan(net, data, batch_size, shuffle, seed, threads, dropout, smoothing)
         request = requests.check_request(
             net, data, epochs, plan, callbacks, metrics, early_stopping, schedule, checkpoint, progress
         )
@@ -184,7 +188,7 @@ class Learning:
             refuse(
                 optimizer, batch_size=(batch_size, 1), threads=(threads, None), schedule=(schedule, None),
                 dropout=(plan.dropout, ()), label_smoothing=(smoothing, 0.0), checkpoint=(checkpoint, None),
-                EveryNSteps=(request.every_n_steps, ()),
+                EveryNSteps=(request.every_n_steps, ()), a_stream=(data.stream, None),
             )  # fmt: skip
             optimizer.check_architecture(self._architecture)
             position = begin(net, self._state, data, request, drawn=False)[2]
@@ -196,7 +200,8 @@ class Learning:
         state = continued(self._state, optimizer)
         self._state, request, position = begin(net, state, data, request, drawn=seed is None)
         self._history = position.history
-        training.Run(net, self._state, data, request, position).execute()
+        run = training.ArrayRun if data.stream is None else training.StreamRun
+        run(net, self._state, data, request, position).execute()
         return self._history
 
     def reset_optimizer(self) -> None:

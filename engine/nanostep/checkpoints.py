@@ -121,9 +121,7 @@ def check_checkpoint(value: object, *, steps: bool = True) -> Checkpoint | None:
     return value
 
 
-def fingerprint(
-    net: Network, state: OptimizerState, data: Data | None, request: Request, *, drawn: bool
-) -> dict[str, str]:
+def fingerprint(net: Network, state: OptimizerState, data: Data, request: Request, *, drawn: bool) -> dict[str, str]:
     """Return a text for everything that decides on the bits of a run.
 
     `drawn` says that the seed was not given. Data are hashed, a gigabyte or so in a second; streams are not.
@@ -147,9 +145,9 @@ def fingerprint(
         "early_stopping": repr(watch.early_stopping),
         "every_steps": str(request.checkpoint and request.checkpoint.every_steps),
     }
-    if data is not None:
+    if data.samples is not None:
         texts |= {"samples": str(len(data.samples)), "data": _hash_samples(data.samples)}
-        texts["validation"] = "None" if data.held_out is None else _hash_samples(data.held_out)
+    texts["validation"] = "None" if data.held_out is None else _hash_samples(data.held_out)
     return texts
 
 
@@ -185,6 +183,7 @@ def write(checkpoint: Checkpoint, net: Network, state: OptimizerState, position:
         "loss_sum": _to_text(position.loss_sum),
         "chosen_lr": _to_text(position.chosen_lr),
         "best": {"value": _to_text(best.value), "epoch": best.epoch, "wait": best.wait},
+        "samples": history.samples,
         "seconds": history.seconds,
         "seed": history.seed,
         "stopped": history.stopped,
@@ -231,7 +230,7 @@ def read(checkpoint: Checkpoint, wanted: dict[str, str]) -> tuple[np.ndarray, Op
 
 
 def _position(run: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Position:
-    history = History(seed=run["seed"], seconds=run["seconds"], stopped=run["stopped"])
+    history = History(seed=run["seed"], samples=run["samples"], seconds=run["seconds"], stopped=run["stopped"])
     for name in SERIES:
         setattr(history, name, tensors[f"run.{name}"].tolist())
     for group in METRICS:
@@ -264,7 +263,7 @@ def _from_text(text: str | None) -> float | None:
 
 
 def begin(
-    net: Network, state: OptimizerState, data: Data | None, request: Request, *, drawn: bool
+    net: Network, state: OptimizerState, data: Data, request: Request, *, drawn: bool
 ) -> tuple[OptimizerState, Request, Position]:
     """Return what a run begins with: `state` and the place where it stands, or all from the checkpoint if there is one.
 

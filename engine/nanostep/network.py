@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from nanostep._arrays import Samples, check_inputs, check_samples, convert
 from nanostep._checks import check_seed, physical_memory
-from nanostep._learning import Learning
+from nanostep._online import Online
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import load, resolve
 from nanostep.history import History
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float64")
 
 
-class Network(Learning):
+class Network(Online):
     """A dense feed-forward network that is trained by repeated SGD steps.
 
     Layer l computes ``z = W a + b`` and ``a = f(z)``.

@@ -147,6 +147,12 @@ class SGD(Optimizer):
             raise ValueError("nesterov=True needs momentum > 0 and dampening = 0")
 
     @property
+    def is_plain(self) -> bool:
+        """True if an update is ``theta - lr * grad`` and nothing else."""
+        penalty = self.weight_decay or self.l1
+        return not (self.momentum or penalty or self.clip_norm or self.clip_value)
+
+    @property
     def slots(self) -> tuple[str, ...]:
         return ("momentum_buffer",) if self.momentum else ()
 

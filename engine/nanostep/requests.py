@@ -19,6 +19,7 @@ from nanostep.early_stopping import EarlyStopping, check_monitor
 from nanostep.metrics import Metric, check_metrics
 from nanostep.plateau import ReduceLROnPlateau
 from nanostep.schedule import Schedule
+from nanostep.streams import Stream, as_stream
 
 if TYPE_CHECKING:
     from nanostep.network import Network
@@ -30,17 +31,19 @@ class Data:
 
     Attributes
     ----------
-    samples : Samples
-        Weights normalised, rows of probabilities smoothed.
-    measured : Samples
+    samples : Samples or None
+        Weights normalised, rows of probabilities smoothed; None if there is a stream.
+    measured : Samples or None
         The same unsmoothed, for the metrics.
     held_out : Samples or None
         For validation.
+    stream : Stream or None
     """
 
-    samples: Samples
-    measured: Samples
+    samples: Samples | None
+    measured: Samples | None
     held_out: Samples | None
+    stream: Stream | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,12 @@ def check_data(
     validation_split: object,
 ) -> Data:
     """Check the data of a call and return what they make."""
-    architecture = net.architecture
+    architecture, stream = net.architecture, as_stream(X, Y, net.dtype)
+    if stream is not None:
+        _refuse_with_stream(sample_weight=sample_weight, class_weight=class_weight)
+        if check_real("validation_split", validation_split, 0.0, 1.0, open_high=True) > 0:
+            raise ValueError("validation_split is for arrays; with a stream give validation=(Xv, Yv)")
+        return Data(None, None, check_validation(net, validation), stream)
     samples = net._own(check_samples(architecture, net.dtype, X, Y))
     weight = None if sample_weight is None else weighting.check_weight("sample_weight", sample_weight, len(samples))
     held_out, held_weight = check_validation(net, validation), None
@@ -124,6 +132,12 @@ def check_data(
     return Data(weighting.smoothed(measured, label_smoothing), measured, held_out)
 
 
+def _refuse_with_stream(**arguments: object) -> None:
+    for name, value in arguments.items():
+        if value is not None:
+            raise ValueError(f"{name} needs all samples, so it is for arrays; X is a stream")
+
+
 def check_validation(net: Network, validation: Any) -> Samples | None:
     """Return the samples of ``validation=(Xv, Yv)`` or ``(Xv, Yv, wv)``; None if none was given."""
     if validation is None:
@@ -139,7 +153,7 @@ def check_validation(net: Network, validation: Any) -> Samples | None:
 
 def check_plan(
     net: Network,
-    n: int,
+    data: Data,
     batch_size: object,
     shuffle: object,
     seed: object,
@@ -147,9 +161,13 @@ def check_plan(
     dropout: object,
     smoothing: float,
 ) -> Plan:
-    """Return the plan of a run over n samples; `smoothing` has been checked."""
+    """Return the plan of a run over `data`; `smoothing` has been checked."""
+    batch, n = check_integer("batch_size", batch_size, 1), 0
+    if data.samples is not None:
+        n = len(data.samples)
+        batch = min(batch, n)
     plan = Plan(
-        batch=min(check_integer("batch_size", batch_size, 1), n),
+        batch=batch,
         shuffle=check_bool("shuffle", shuffle),
         seed=check_seed(seed),
         threads=None if threads is None else check_integer("threads", threads, 1, 2**16),
@@ -226,10 +244,36 @@ def check_request(
 ) -> Request:
     """Check the arguments of `Network.train` that are neither data nor parts of the plan."""
     by_epoch, by_steps = check_callbacks(callbacks)
-    labels, validated = data.measured.labels is not None, data.held_out is not None
+    validated, trained = data.held_out is not None, data.measured is not None
+    sample = data.held_out if data.measured is None else data.measured
+    labels = sample is not None and sample.labels is not None
     watch = check_watch(
-        net.architecture, by_epoch, metrics, early_stopping, progress, labels=labels, validated=validated
+        net.architecture,
+        by_epoch,
+        metrics,
+        early_stopping,
+        progress,
+        labels=labels,
+        validated=validated,
+        trained=trained,
     )
-    mode = check_schedule(schedule, watch.metrics, validated=validated)
+    mode = check_schedule(schedule, watch.metrics, validated=validated, trained=trained)
     checked_epochs = check_integer("epochs", epochs, 0, 2**48)
-    return Request(checked_epochs, plan, watch, by_steps, schedule, mode, check_checkpoint(checkpoint))
+    if data.stream is not None:
+        _check_with_stream(data.stream, checked_epochs, watch, schedule, validated=validated)
+    checked = check_checkpoint(checkpoint, steps=data.stream is None)
+    return Request(checked_epochs, plan, watch, by_steps, schedule, mode, checked)
+
+
+def _check_with_stream(
+    stream: Stream, epochs: int, watch: Watch, schedule: Schedule | None, *, validated: bool
+) -> None:
+    if stream.once and epochs > 1:
+        raise ValueError(
+            f"epochs={epochs}, but the iterator given for X can be read once; give a function that makes one, or "
+            "anything that can be iterated anew, such as those of nanostep.streams"
+        )
+    if watch.metrics and not validated:
+        raise ValueError("metrics of a stream are measured on validation data: give validation=(Xv, Yv)")
+    if schedule is not None and schedule.needs_length_of_epoch:
+        raise ValueError("OneCycleLR(epochs=...) by steps needs the length of an epoch; with a stream give total_steps")

@@ -33,6 +33,11 @@ class Schedule:
     def check(self) -> None:
         """Raise TypeError or ValueError if an argument is not acceptable."""
 
+    @property
+    def needs_length_of_epoch(self) -> bool:
+        """True if the rates depend on the number of updates of an epoch, which nobody knows of a stream."""
+        return False
+
     def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         """Return the rates at the periods t.
 

@@ -276,6 +276,10 @@ class OneCycleLR(Schedule):
         check_real("div_factor", self.div_factor, 0.0, open_low=True)
         check_real("final_div_factor", self.final_div_factor, 0.0, open_low=True)
 
+    @property
+    def needs_length_of_epoch(self) -> bool:
+        return self.epochs is not None and self.every == "step"
+
     def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         total = self.total_steps if self.total_steps is not None else (self.epochs or 1) * periods_per_epoch
         initial = self.max_lr / self.div_factor
@@ -370,6 +374,10 @@ class SequentialLR(Schedule):
         object.__setattr__(self, "schedulers", parts)
         object.__setattr__(self, "milestones", milestones)
         object.__setattr__(self, "every", grains.pop())
+
+    @property
+    def needs_length_of_epoch(self) -> bool:
+        return any(part.needs_length_of_epoch for part in self.schedulers)
 
     def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         rates = np.empty(len(t))

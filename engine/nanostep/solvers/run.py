@@ -24,6 +24,7 @@ def refuse(solver: Solver, **arguments: tuple[object, object]) -> None:
 
 def solve(net: Network, solver: Solver, data: Data, request: Request, position: Position) -> None:
     """Carry out `request`, moving theta and filling the history of `position`."""
+    assert data.samples is not None
     history = position.history
     recorder = Recorder(net, request.watch, data.measured, data.held_out, request.epochs, position)
 
