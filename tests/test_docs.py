@@ -1,4 +1,7 @@
-"""Runs every Python block of the documents; what a block prints must be the ``text`` block right after it, if any."""
+"""Runs every Python block of the documents; what a block prints must be the ``text`` block right after it, if any.
+
+Every block says what it is, and every link to a file leads to one.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+LANGUAGES = {"bash", "c", "cmake", "python", "text"}
+"""Of blocks of code. Only Python is run here; the C program of docs/embedding.md is built by test_embedding.py."""
+
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```[ ]*$(\s*)", re.MULTILINE | re.DOTALL)
 
 
@@ -49,6 +55,34 @@ def run(document: Path) -> int:
 def test_python_blocks(document, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(document) == document.read_text(encoding="utf-8").count("\n```python")
+
+
+def wrong_blocks(text: str) -> list[str]:
+    """Return the beginnings of the blocks that do not say what they are; Sphinx's directives are in braces."""
+    fences = re.findall(r"^```(.*)$", text, re.MULTILINE)
+    return [fence for fence in fences[::2] if fence not in LANGUAGES and not re.fullmatch(r"\{[\w-]+\}", fence)]
+
+
+def wrong_links(document: Path) -> list[str]:
+    """Return the links and images of a document that name a file which is not there."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
+    return [target for target in targets if "://" not in target and not (document.parent / target).exists()]
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+def test_blocks_and_links(document):
+    assert wrong_blocks(document.read_text(encoding="utf-8")) == []
+    assert wrong_links(document) == []
+
+
+def test_wrong_blocks_and_links_are_noticed(tmp_path):
+    assert wrong_blocks("```\nx\n```\n```python\n1\n```\n```pycon\n```\n```{toctree}\n```\n") == ["", "pycon"]
+    document = tmp_path / "page.md"
+    document.write_text(
+        "[a](page.md) ![b](none.png) [c](https://x.org/y) [d](page.md#d) [e](no.md#e)", encoding="utf-8"
+    )
+    assert wrong_links(document) == ["none.png", "no.md"]
 
 
 def test_the_worked_example_has_its_output_checked():

@@ -24,7 +24,7 @@ class EarlyStopping:
     ----------
     monitor : str, default="validation_loss"
         "validation_loss" (needs validation data), "loss" (of training, see `History.loss`), the name of one of the
-        run's metrics, which is then measured on the training data, or "validation_" and that name.
+        run's metrics, which is then measured on the training data, or ``validation_`` and that name.
     patience : int, default=10
         Epochs in succession without improvement after which the run ends, >= 0; with 0 the first one ends it.
     min_delta : float, default=0

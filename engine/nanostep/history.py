@@ -86,7 +86,7 @@ class History:
     def series(self) -> dict[str, list[float]]:
         """Return everything that has a value per epoch, by name.
 
-        "loss", "validation_loss", each metric and "validation_" with its name, and "lr"; the metric "loss", which is
+        "loss", "validation_loss", each metric and ``validation_`` with its name, and "lr"; the metric "loss", which is
         measured after the epoch, is "loss_after_epoch".
         """
         series = {"loss": self.loss, "validation_loss": self.validation_loss}
