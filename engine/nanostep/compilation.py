@@ -34,7 +34,9 @@ def warmup(
     batch_size : int, default=1
         As in `Network.train`. Single steps, batches of up to a tile, and larger ones are different code.
     optimizer : Optimizer, default=SGD(lr=0.1)
-        Plain SGD, and each other kind of optimiser, are different code; hyper-parameters are not.
+        Plain SGD, and each other kind of optimiser, are different code, and so is each with an L1 penalty, with
+        clip_norm and with clip_value; other hyper-parameters are not. Dropout, label smoothing, weights of samples and
+        an L2 penalty on weights are compiled when a run first uses them.
 
     Returns
     -------

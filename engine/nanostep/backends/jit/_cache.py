@@ -43,7 +43,8 @@ def fingerprint(sources: Iterable[Path]) -> str:
 @cache
 def stamp() -> str:
     """Return a hash of all that every kernel depends on: sources, versions, Python."""
-    own = Path(__file__).parent.glob("*.py")
+    here = Path(__file__).parent
+    own = [*here.glob("*.py"), *(here.parent / "reference").glob("*.py")]  # some constants stand in the reference
     parts = [
         fingerprint([*own, *(Path(str(module.__file__)) for module in (_names, architecture, optimizers))]),
         __version__, numba.__version__, llvmlite.__version__, sys.version, str(config.OPT),
