@@ -14,14 +14,14 @@ from nanostep.backends.jit._threads import most_threads, run_team
 from nanostep.backends.jit.arguments import Data, Extras, Progress
 from nanostep.backends.jit.jacobian import jacobian_rows
 from nanostep.backends.jit.layout import GROUP, MAX_TILE, make_net
-from nanostep.backends.jit.optimizers import MARKED, hyperparameter_array, rule_of
+from nanostep.backends.jit.optimizers import hyperparameter_array, rule_of
 from nanostep.backends.jit.passes import mean_gradient, mean_loss, predict_rows
 from nanostep.backends.jit.sample import is_small, weight_count
 from nanostep.backends.jit.team import TEAM_WORDS
 from nanostep.backends.jit.train import DESCENT, train_batches, train_samples
 from nanostep.backends.reference.losses import JOINED
 from nanostep.backends.reference.order import drop_threshold
-from nanostep.optimizers import Optimizer
+from nanostep.optimizers import SGD, Optimizer
 
 Array = np.ndarray
 
@@ -196,9 +196,8 @@ def _progress(
 
 
 def _is_plain(optimizer: Optimizer) -> bool:
-    """True if an update is theta -= lr * gradient."""
-    h = optimizer.hyperparameters()
-    return optimizer.kind == "sgd" and not any(h[name] for name in ("momentum", "weight_decay", *MARKED))
+    """True if an update is theta - lr * gradient."""
+    return isinstance(optimizer, SGD) and optimizer.is_plain
 
 
 class _Memory:
