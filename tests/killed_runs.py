@@ -15,6 +15,7 @@ import random
 import select
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -114,10 +115,16 @@ def main(backend: str, kills: int, folder: Path) -> None:
     draw = random.Random(backend)
     for name, (make, seed, arguments) in CASES.items():
         path, killed, resumed, wrong, ended = folder / f"{backend} {name}", 0, 0, 0, 0
-        make(backend, 0, None)  # whatever is compiled or loaded is so before the children are born
-        while killed < kills or path.exists():
+        duration = 0.0
+        for _ in range(
+            2
+        ):  # whatever is compiled or loaded is so before the children are born, and not in the second time
+            started = time.perf_counter()
+            make(backend, 0, ns.Checkpoint(folder / "whole", resume=False, **arguments))
+            duration = time.perf_counter() - started
+        while killed < kills or path.exists() or not ended:
             resumed += path.exists()
-            limit = draw.uniform(0.005, 0.06) if killed < kills else 30.0
+            limit = draw.uniform(0.02, 0.5) * duration if killed < kills else 60.0
             got = attempt(lambda: make(backend, seed, ns.Checkpoint(path, **arguments)), limit)  # noqa: B023
             if got is None:
                 killed += 1
