@@ -23,6 +23,9 @@ REQUIRED: tuple[str, ...] = tuple(
 )
 """Backends that must run here. Set NANOSTEP_TEST_BACKENDS (comma-separated names) to require fewer."""
 
+QUICK: tuple[str, ...] = tuple(name for name in REQUIRED if name != "numba") or REQUIRED
+"""Backends of tests of what Python does between calls: Numba takes seconds to compile each network and kind of run."""
+
 THREADS: int | None = int(os.environ["NANOSTEP_TEST_THREADS"]) if "NANOSTEP_TEST_THREADS" in os.environ else None
 """Threads of the conformance suite's training runs; None leaves it to the backend."""
 

@@ -10,7 +10,7 @@ import pytest
 import sklearn.metrics
 
 import nanostep as ns
-from cases import REQUIRED
+from cases import QUICK, REQUIRED
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((40, 3))
@@ -30,8 +30,13 @@ def make(backend: str = "numpy", kind: str = "regression", dtype: str = "float64
     return ns.Network(sizes, "tanh", output, loss, dtype, backend)
 
 
-@pytest.fixture(params=REQUIRED)
+@pytest.fixture(params=QUICK)
 def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=REQUIRED)
+def each_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
@@ -200,9 +205,9 @@ def test_callbacks_at_steps_can_stop(backend: str, how: str) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 5])
-def test_callbacks_at_steps_may_change_theta(backend: str, batch_size: int) -> None:
+def test_callbacks_at_steps_may_change_theta(each_backend: str, batch_size: int) -> None:
     """What an engine has prepared from the parameters before must not be used."""
-    net, twin = make(backend), make(backend)
+    net, twin = make(each_backend), make(each_backend)
 
     def shrink(event: ns.StepEnd) -> None:
         event.network.theta *= 0.5

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import nanostep as ns
-from cases import REQUIRED
+from cases import QUICK, REQUIRED
 
 RNG = np.random.default_rng(4)
 X = RNG.standard_normal((30, 3))
@@ -26,8 +26,13 @@ def make(backend: str = "numpy", kind: str = "regression", dtype: str = "float64
     return ns.Network(sizes, "tanh", output, loss, dtype, backend)
 
 
-@pytest.fixture(params=REQUIRED)
+@pytest.fixture(params=QUICK)
 def backend(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(params=REQUIRED)
+def each_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
@@ -46,8 +51,8 @@ def test_integer_weights_are_repetitions_of_the_samples(backend: str) -> None:
     np.testing.assert_allclose(net.theta, twin.theta, rtol=1e-9)
 
 
-def test_a_batch_is_the_sum_of_weighted_gradients_over_its_rows(backend: str) -> None:
-    net, normalised = make(backend), WEIGHT / WEIGHT.mean()
+def test_a_batch_is_the_sum_of_weighted_gradients_over_its_rows(each_backend: str) -> None:
+    net, normalised = make(each_backend), WEIGHT / WEIGHT.mean()
     gradients = np.array([net.gradient(X[i], Y[i])[1] for i in range(7)])
     before = net.theta.copy()
     net.train(X, Y, 1, 7, ns.SGD(0.1), False, sample_weight=WEIGHT, callbacks=ns.EveryNSteps(1, lambda event: True))
@@ -86,8 +91,8 @@ def test_class_weights_by_number(backend: str) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-def test_smoothed_labels_are_smoothed_rows(backend: str, batch_size: int) -> None:
-    nets = [make(backend, "classes") for _ in range(3)]
+def test_smoothed_labels_are_smoothed_rows(each_backend: str, batch_size: int) -> None:
+    nets = [make(each_backend, "classes") for _ in range(3)]
     nets[0].train(X, LABELS, 3, batch_size, label_smoothing=0.2, metrics="loss")
     nets[1].train(X, np.eye(3)[LABELS], 3, batch_size, label_smoothing=0.2, metrics="loss")
     nets[2].train(X, 0.8 * np.eye(3)[LABELS] + 0.2 / 3, 3, batch_size)
