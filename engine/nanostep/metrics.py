@@ -108,6 +108,8 @@ def check_metrics(value: object, architecture: Architecture, labels: bool) -> tu
 
     `labels` says that the targets are class labels.
     """
+    if value == ():
+        return ()
     items = (value,) if isinstance(value, str) or callable(value) else value
     if not isinstance(items, Iterable):
         raise TypeError(f"metrics must be names, callables or a sequence of them; got {type(value).__name__}")
