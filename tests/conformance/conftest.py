@@ -14,7 +14,7 @@ EVERY, EVERY_OF_MANY = (1, 1) if os.environ.get("NANOSTEP_TEST_FULL") else (5, 1
 the numbers of dtypes, batches, activations and losses, so that each of them is met. NANOSTEP_TEST_FULL=1 takes all
 (twenty minutes more)."""
 
-LARGE_GRIDS = {"test_training_with_extras"}
+LARGE_GRIDS = {"test_gradient_is_the_limit_of_differences", "test_training", "test_training_with_extras"}
 
 GRIDS = {"test_differences.py", "test_goldens.py", "test_runs.py"}
 

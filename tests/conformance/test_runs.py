@@ -117,12 +117,12 @@ def test_labels_of_classes_that_are_far_apart(backend: ModuleType, dtype: str) -
 @EVERY_DTYPE
 @pytest.mark.parametrize("batch", [1, 4, 64])
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_training(backend: ModuleType, optimizer: str, batch: int, dtype: str) -> None:
-    for case in TRAINED:
-        rows = min(batch, case.n)
-        steps = 2 * -(-case.n // rows) + 1  # two epochs and the beginning of a third
-        for shuffle in (True, False):
-            check_training(backend.networks.Engine, case, Schedule(optimizer, rows, shuffle, steps), dtype)
+@pytest.mark.parametrize("case", TRAINED, ids=str)
+def test_training(backend: ModuleType, case: RunCase, optimizer: str, batch: int, dtype: str) -> None:
+    rows = min(batch, case.n)
+    steps = 2 * -(-case.n // rows) + 1  # two epochs and the beginning of a third
+    for shuffle in (True, False):
+        check_training(backend.networks.Engine, case, Schedule(optimizer, rows, shuffle, steps), dtype)
 
 
 @EVERY_DTYPE
