@@ -129,7 +129,7 @@ def _check_metric(i: int, item: object, architecture: Architecture, labels: bool
     if not callable(item):
         raise TypeError(f"metrics[{i}] must be a name or a callable; got {type(item).__name__}")
     name = getattr(item, "__name__", type(item).__name__)
-    if name in NAMES or name.startswith("validation_"):
+    if name in (*NAMES, "lr", "loss_after_epoch") or name.startswith("validation_"):
         raise ValueError(f"metrics[{i}] is a callable of the name {name!r}, which is taken; give it another __name__")
     return Metric(name, _checked(name, item))
 

@@ -77,9 +77,9 @@ class Schedule:
         check_real("lr", lr, 0.0, open_low=True)
         first = check_integer("first_update", first_update, 0)
         length = check_integer("steps_per_epoch", steps_per_epoch, 1)
-        updates = np.arange(first, first + check_integer("count", count, 0))
-        if self.every == "step" or count == 0:
-            return self.at(lr, updates.astype(np.float64), length)
-        epochs = updates // length
-        each = np.arange(epochs[0], epochs[-1] + 1, dtype=np.float64)
-        return self.at(lr, each, 1)[epochs - epochs[0]]
+        end = first + check_integer("count", count, 0)
+        if self.every == "step":
+            return self.at(lr, np.arange(first, end, dtype=np.float64), length)
+        epochs = np.arange(first // length, -(-end // length))
+        updates = np.minimum((epochs + 1) * length, end) - np.maximum(epochs * length, first)
+        return np.repeat(self.at(lr, epochs.astype(np.float64), 1), updates)

@@ -213,6 +213,7 @@ class StreamRun(Run):
         self._rows, self._loss_sum = 0, 0.0
         for k, samples in enumerate(self._stream.samples(self._net)):
             self._learn(k, samples)
+            recorder.show(0.0, self._steps)
             if history.stopped:
                 return
         if self._rows == 0:
@@ -221,7 +222,6 @@ class StreamRun(Run):
         recorder.end_epochs([self._loss_sum / self._rows], [self._caller.rate])
         self._earlier_samples += self._rows
         self._rows = 0
-        recorder.show(0.0, self._steps)
         self._end_epoch()
         self._save_if_due(ended=True)
 
