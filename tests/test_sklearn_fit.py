@@ -312,12 +312,14 @@ def test_lm_without_hidden_layers_is_ridge_regression(outputs: int, weighted: bo
     """Which penalises what `alpha` does: weights, not biases, against the weighted sum of squares."""
     y = VALUES if outputs == 1 else np.c_[VALUES, 1 - VALUES]
     weight = RNG.random(60) if weighted else None
-    fitted = regressor(hidden_layer_sizes=(), alpha=30.0, solver="lm", tol=1e-10).fit(X, y, weight)
+    parameters: dict[str, Any] = {"hidden_layer_sizes": (), "alpha": 30.0, "max_iter": 200, "tol": 1e-10}
+    fitted = regressor(**parameters, solver="lm").fit(X, y, weight)
     ridge = Ridge(alpha=30.0).fit(X, y, weight)
     np.testing.assert_allclose(fitted.coefs_[0].T.squeeze(), ridge.coef_, rtol=1e-6)
     np.testing.assert_allclose(fitted.intercepts_[0], ridge.intercept_, rtol=1e-6)
-    lbfgs = regressor(hidden_layer_sizes=(), alpha=30.0, solver="lbfgs", tol=1e-10).fit(X, y, weight)
-    assert fitted.loss_ == pytest.approx(lbfgs.loss_, rel=1e-9)
+    lbfgs = regressor(**parameters, solver="lbfgs").fit(X, y, weight)
+    # SciPy's L-BFGS-B ends where the loss falls by less than 2e-9 of itself in an iteration
+    assert fitted.loss_ == pytest.approx(lbfgs.loss_, rel=1e-5)
 
 
 def test_lm_fits_closely_in_few_iterations() -> None:
