@@ -13,7 +13,7 @@ import pytest
 import nanostep as ns
 from cases import QUICK, REQUIRED
 from nanostep import schedules
-from nanostep.plateau import PlateauState
+from nanostep.schedules.plateau import PlateauState
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "schedules.json").read_text())
 LR = GOLDEN["lr"]

@@ -22,7 +22,7 @@ from nanostep.history import History
 from nanostep.metrics import MetricFunction
 from nanostep.optimizer_state import OptimizerState, continued, fresh_state
 from nanostep.optimizers import SGD, Optimizer, check_optimizer
-from nanostep.schedule import Schedule
+from nanostep.schedules.base import Schedule
 from nanostep.solvers.problem import Solver
 from nanostep.solvers.run import refuse, solve
 from nanostep.streams import Pairs

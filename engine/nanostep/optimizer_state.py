@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nanostep.optimizers import Optimizer
-from nanostep.plateau import PlateauState, ReduceLROnPlateau
+from nanostep.schedules.plateau import PlateauState, ReduceLROnPlateau
 
 
 @dataclass

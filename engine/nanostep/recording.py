@@ -14,8 +14,8 @@ from nanostep.callbacks import EpochEnd, Rate, any_stops
 from nanostep.checkpoints import Position
 from nanostep.metrics import measure
 from nanostep.optimizer_state import OptimizerState
-from nanostep.plateau import ReduceLROnPlateau
 from nanostep.requests import Watch
+from nanostep.schedules.plateau import ReduceLROnPlateau
 
 if TYPE_CHECKING:
     from nanostep.network import Network

@@ -17,8 +17,8 @@ from nanostep.callbacks import Callback, EveryNSteps, check_callbacks
 from nanostep.checkpoints import Checkpoint, check_checkpoint
 from nanostep.early_stopping import EarlyStopping, check_monitor
 from nanostep.metrics import Metric, check_metrics
-from nanostep.plateau import ReduceLROnPlateau
-from nanostep.schedule import Schedule
+from nanostep.schedules.base import Schedule
+from nanostep.schedules.plateau import ReduceLROnPlateau
 from nanostep.streams import Stream, as_stream
 
 if TYPE_CHECKING:

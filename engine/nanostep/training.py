@@ -19,9 +19,9 @@ from nanostep.callbacks import StepEnd, any_stops
 from nanostep.calls import Caller
 from nanostep.checkpoints import Position
 from nanostep.optimizer_state import OptimizerState
-from nanostep.plateau import ReduceLROnPlateau
 from nanostep.recording import Recorder
 from nanostep.requests import Data, Request
+from nanostep.schedules.plateau import ReduceLROnPlateau
 from nanostep.weighting import smoothed
 
 if TYPE_CHECKING:

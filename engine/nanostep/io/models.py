@@ -35,7 +35,7 @@ from nanostep.errors import FileFormatError
 from nanostep.network import DTYPES, Network
 from nanostep.optimizer_state import OptimizerState, continued
 from nanostep.optimizers import OPTIMIZERS, Optimizer
-from nanostep.plateau import PlateauState, ReduceLROnPlateau
+from nanostep.schedules.plateau import PlateauState, ReduceLROnPlateau
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -1,7 +1,8 @@
-"""`Schedule`: what all learning-rate schedules are; see `nanostep.schedules` for the schedules themselves."""
+"""What all learning-rate schedules are."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -83,3 +84,10 @@ class Schedule:
         epochs = np.arange(first // length, -(-end // length))
         updates = np.minimum((epochs + 1) * length, end) - np.maximum(epochs * length, first)
         return np.repeat(self.at(lr, epochs.astype(np.float64), 1), updates)
+
+
+def check_milestones(values: object) -> tuple[int, ...]:
+    """Return `values` as a tuple of integers >= 0."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise TypeError(f"milestones must be a sequence of integers; got {type(values).__name__}")
+    return tuple(check_integer(f"milestones[{i}]", value, 0) for i, value in enumerate(values))

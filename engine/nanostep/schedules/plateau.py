@@ -10,7 +10,7 @@ import numpy as np
 
 from nanostep._checks import check_integer, check_real
 from nanostep._names import check_choice
-from nanostep.schedule import Schedule
+from nanostep.schedules.base import Schedule
 
 
 @dataclass(frozen=True)
