@@ -9,8 +9,11 @@ import contextlib
 import io
 import re
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import nanostep as ns
 
 ROOT = Path(__file__).parent.parent
 LANGUAGES = {"bash", "c", "cmake", "python", "text"}
@@ -83,6 +86,25 @@ def test_wrong_blocks_and_links_are_noticed(tmp_path):
         "[a](page.md) ![b](none.png) [c](https://x.org/y) [d](page.md#d) [e](no.md#e)", encoding="utf-8"
     )
     assert wrong_links(document) == ["none.png", "no.md"]
+
+
+def missing_from_reference(names: list[str], text: str) -> list[str]:
+    """Return the names of `nanostep` that the reference documents neither by themselves nor with their module."""
+    missing = []
+    for name in names:
+        value = getattr(ns, name)
+        module = value.__name__ if isinstance(value, ModuleType) else value.__module__
+        package = ".".join(module.split(".")[:2])
+        if not re.search(rf"automodule:: {package}\b|auto(class|function):: (nanostep\.)?{name}\b", text):
+            missing.append(name)
+    return missing
+
+
+def test_the_reference_has_every_public_name():
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "reference").glob("*.rst"))
+    names = [name for name in ns.__all__ if name != "__version__"]
+    assert missing_from_reference(names, text) == []
+    assert missing_from_reference(["Network", "Adam"], text.replace("Network", "")) == ["Network"]
 
 
 def test_the_worked_example_has_its_output_checked():

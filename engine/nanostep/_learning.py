@@ -136,7 +136,7 @@ class Learning:
             A callable gets an `EpochEnd` after every epoch, that of an `EveryNSteps` a `StepEnd` after every n updates.
             Returning True or raising `StopTraining` ends the run; setting ``event.lr`` changes the rate.
         progress : bool, default=False
-            Show epoch, losses, steps per second and the time left, on a terminal or in a notebook, and nothing elsewhere.
+            Show epoch, losses, steps per second and the time left on a terminal or in a notebook; elsewhere nothing.
             Drawing takes at most 1 % of the run.
         schedule : Schedule, optional
             Learning rate of each update: one of `nanostep.schedules`, counted since the optimiser's state was fresh.
