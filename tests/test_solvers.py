@@ -188,6 +188,8 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda: ns.LevenbergMarquardt(increase=1), ValueError, "increase=1.0"),
     (lambda: ns.LevenbergMarquardt(decrease=0.1), ValueError, "decrease=0.1"),
     (lambda: ns.LevenbergMarquardt(damping=1, max_damping=0.5), ValueError, "max_damping=0.5"),
+    (lambda: ns.LevenbergMarquardt(alpha=-1), ValueError, "alpha=-1"),
+    (lambda: ns.LevenbergMarquardt(alpha="small"), TypeError, "alpha must be a real number"),
     (lambda: ns.LevenbergMarquardt(tol="small"), TypeError, "tol must be a real number"),
     (lambda: make().train(X, Y, optimizer=ns.LBFGS), TypeError, "optimizer must be"),
     (lambda: make().train(X, Y, batch_size=7, optimizer=ns.LBFGS()), ValueError, "batch_size is not for LBFGS"),
