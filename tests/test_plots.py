@@ -246,6 +246,16 @@ def test_an_estimator_with_or_without_probabilities() -> None:
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("width", "height")
 
 
+def test_our_own_estimator_fitted_to_a_frame() -> None:
+    from nanostep.sklearn import MLPClassifier
+
+    frame, names = pd.DataFrame(CORNERS, columns=["width", "height"]), np.array(["left", "right"])[SIDES]
+    estimator = MLPClassifier((4,), solver="lbfgs", random_state=0).fit(frame, names)
+    picture = Picture(ns.plot_decision_boundary(estimator, frame, names))
+    assert closest(picture.at(-0.9, 0.3)) == CATEGORIES[0]
+    assert closest(picture.at(0.9, 0.3)) == CATEGORIES[1]
+
+
 # -- arguments, and matplotlib -----------------------------------------------------------------------------------------
 
 
