@@ -325,7 +325,7 @@ BAD: list[tuple[Any, type[Exception], str]] = [
         "needs the length of an epoch",
     ),
     (lambda net: net.train(CHUNKS, checkpoint=ns.Checkpoint("x", every_steps=3)), ValueError, "every_steps"),
-    (lambda net: net.train(CHUNKS, optimizer=ns.LBFGS()), ValueError, "a_stream is not for LBFGS"),
+    (lambda net: net.train(CHUNKS, optimizer=ns.LBFGS()), ValueError, "a stream is not for LBFGS"),
     (lambda net: net.train([]), ValueError, "the stream has no chunks"),
     (lambda net: net.train([X]), TypeError, "chunk 0 of the stream must be a pair"),
     (lambda net: net.train([(X[:0], Y[:0])]), ValueError, "X of chunk 0 has no samples"),

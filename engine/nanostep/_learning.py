@@ -189,7 +189,7 @@ class Learning:
             refuse(
                 optimizer, batch_size=(batch_size, 1), threads=(threads, None), schedule=(schedule, None),
                 dropout=(plan.dropout, ()), label_smoothing=(smoothing, 0.0), checkpoint=(checkpoint, None),
-                EveryNSteps=(request.every_n_steps, ()), a_stream=(data.stream, None),
+                EveryNSteps=(request.every_n_steps, ()), **{"a stream": (data.stream, None)},
             )  # fmt: skip
             optimizer.check_architecture(self._architecture)
             position = begin(net, self._state, data, request, drawn=False)[2]
