@@ -96,7 +96,7 @@ def test_one_step_of_levenberg_and_marquardt(each_backend: str) -> None:
     j *= root[:, None]
     r = (twin.predict(X) - Y).ravel() * root
     hessian = j.T @ j
-    step = np.linalg.solve(hessian + 3.0 * np.diag(np.diag(hessian)), -j.T @ r)
+    step = np.linalg.solve(hessian + 3.0 * np.eye(len(theta)), -j.T @ r)
     history = net.train(X, Y, 1, optimizer=ns.LevenbergMarquardt(damping=3.0), sample_weight=WEIGHT)
     np.testing.assert_allclose(net.theta - theta, step, rtol=1e-5, atol=1e-7)
     assert history.loss[0] < make().loss(X, Y, sample_weight=WEIGHT)
