@@ -26,8 +26,8 @@ class LevenbergMarquardt(Solver):
         ``(J^T J + damping * I) step = -J^T r``
 
     and takes the step if it lowers the loss: damping is then divided by `decrease`, otherwise multiplied by `increase`
-    and the step tried anew. It suits precise fits of networks with up to some hundred parameters. Sums and solution are in float64; J is
-    taken over blocks of rows, so memory is that of two square matrices, whatever the number of samples.
+    and the step tried anew. It suits precise fits of networks with up to some hundred parameters. Sums and solution are
+    in float64; J is taken over blocks of rows, so that memory is that of two square matrices for any number of samples.
 
     Parameters
     ----------
