@@ -18,9 +18,16 @@ import nanostep as ns
 from cases import REQUIRED
 from killed_runs import CASES, LABELS, X, Y, digest
 from nanostep import checkpoints, schedules
+from nanostep.io import models
 
 KILLS = -(-56 // (len(CASES) * len(REQUIRED)))
 """By case and backend: 56 in all, or a few more."""
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, which nobody kills, files need not reach the disk; the runs that are killed have their own."""
+    monkeypatch.setattr(models.os, "fsync", lambda handle: None)
 
 
 @pytest.mark.parametrize("backend", REQUIRED)
