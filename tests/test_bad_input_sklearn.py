@@ -82,6 +82,8 @@ DATA: list[tuple[type, dict[str, Any], tuple[Any, ...], dict[str, Any], str]] = 
     (MLPClassifier, {"solver": "lm"}, (X, LABELS), {}, "'solver' parameter"),
     (MLPRegressor, {}, (X, VALUES), {"sample_weight": -np.ones(20)}, "sample_weight must not be negative; got -1"),
     (MLPRegressor, {}, (X, VALUES), {"sample_weight": np.zeros(20)}, "zero"),
+    (MLPRegressor, {"dtype": "float32"}, (X, VALUES), {"sample_weight": np.full(20, 1e300)}, "finite in float32"),
+    (MLPClassifier, {"class_weight": {0: 0, 1: 0, 2: 0}}, (X, LABELS), {}, "a weight of zero"),
     (MLPRegressor, {}, (X, VALUES), {"sample_weight": np.full(20, NAN)}, "NaN"),
     (MLPRegressor, {}, (X, VALUES), {"sample_weight": np.ones(19)}, "sample_weight.shape"),
     (MLPRegressor, {}, (X, VALUES), {"X_val": X}, "X_val and y_val belong together"),

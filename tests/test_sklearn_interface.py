@@ -127,6 +127,10 @@ def test_coefs_are_views_that_may_be_written_or_exchanged() -> None:
     other = regressor(random_state=1).fit(X, VALUES)
     fitted.coefs_, fitted.intercepts_ = other.coefs_, other.intercepts_
     np.testing.assert_array_equal(fitted.predict(X[:1]), other.predict(X[:1]))
+    fitted.coefs_.append(np.zeros((1, 1)))
+    with pytest.raises(ValueError, match="coefs_ must keep its shapes"):
+        fitted.predict(X[:1])
+    fitted.coefs_.pop()
     fitted.coefs_[0] = np.zeros((3, 6))
     with pytest.raises(ValueError, match=r"coefs_ must keep its shapes, \[\(4, 6\), \(6, 1\)\]"):
         fitted.predict(X)

@@ -15,6 +15,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from nanostep._arrays import convert
 from nanostep.network import Network
 from nanostep.optimizer_state import fresh_state
 from nanostep.sklearn._callbacks import CallbackSupportMixin, FitTask
@@ -95,9 +96,9 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
 
         dtype = self._network.dtype
         weight = self._weigh(y, sample_weight, incremental=incremental)
-        data = Dataset(
-            engine_rows(X, dtype), **self._encode(y, dtype), weight=None if weight is None else weight.astype(dtype)
-        )
+        if weight is not None:
+            weight = convert("sample_weight", weight, dtype)
+        data = Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
         task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter, self._fitted_attributes)
         if self.solver in STOCHASTIC_SOLVERS:
             self._fit_stochastic(data, validation, generator, task, incremental)

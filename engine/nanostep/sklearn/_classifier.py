@@ -239,7 +239,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if incremental and isinstance(self.class_weight, str):
             raise ValueError("class_weight='balanced' needs all samples at once; give partial_fit a dict of weights")
         by_class = compute_sample_weight(self.class_weight, y)
-        return by_class if weight is None else weight * by_class
+        weight = by_class if weight is None else weight * by_class
+        if weight.max() <= 0:
+            raise ValueError(f"class_weight={self.class_weight!r} leaves every sample a weight of zero")
+        return weight
 
     def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
         """Accuracy; of multilabel targets the share of rows that are all right."""

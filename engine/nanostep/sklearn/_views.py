@@ -48,14 +48,14 @@ class NetworkViews:
 
     def _take_assigned(self) -> None:
         """Copy arrays that were put in the place of views into the network."""
-        coefs, intercepts = self._views
-        if not (all(map(is_, self.coefs_, coefs)) and all(map(is_, self.intercepts_, intercepts))):
-            for name, views in (("coefs_", coefs), ("intercepts_", intercepts)):
-                given = [np.asarray(value) for value in getattr(self, name)]
+        given = (self.coefs_, self.intercepts_)
+        if not all(len(a) == len(b) and all(map(is_, a, b)) for a, b in zip(given, self._views, strict=True)):
+            for name, views in zip(("coefs_", "intercepts_"), self._views, strict=True):
+                values = [np.asarray(value) for value in getattr(self, name)]
                 shapes = [view.shape for view in views]
-                if [value.shape for value in given] != shapes:
-                    raise ValueError(f"{name} must keep its shapes, {shapes}; got {[value.shape for value in given]}")
-                for view, value in zip(views, given, strict=True):
+                if [value.shape for value in values] != shapes:
+                    raise ValueError(f"{name} must keep its shapes, {shapes}; got {[value.shape for value in values]}")
+                for view, value in zip(views, values, strict=True):
                     view[...] = value
                 setattr(self, name, views.copy())
 
