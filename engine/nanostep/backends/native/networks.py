@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -123,9 +124,6 @@ class Engine:
         epoch_loss__e: Array,
         epoch_penalty__e: Array | None = None,
     ) -> int:
-        count = len(optimizer.slots)
-        theta = self._theta(theta__p, writable=True)
-        slots = pointer(slots__sp, (count, len(theta__p)), self.dtype, writable=True)
         ordered = plan.shuffle or plan.own_order
         order = pointer(cursor.order, (len(samples) if ordered else 0,), INT64, writable=True)
         losses = pointer(epoch_loss__e, epoch_loss__e.shape, FLOAT64, writable=True)
@@ -137,22 +135,19 @@ class Engine:
             raise ValueError(f"epoch_loss has room for {len(epoch_loss__e)} epochs; {steps} steps may end more")
         if plan.rates is not None and len(plan.rates) < steps:
             raise ValueError(f"there are {len(plan.rates)} rates for {steps} steps")
-        # held here until the call is over: the plan does not keep it alive
-        pool = pool_for(plan.threads)
-        c_plan, dropout = self._plan(plan, pool), ffi.new("double[]", plan.dropout)
-        if any(plan.dropout):
-            c_plan.dropout = dropout
         if cursor.carry is None:
-            cursor.carry = ffi.new("nst_cursor *"), *self._workspace(count)
-        c_cursor, memory, size = cursor.carry
+            cursor.carry = _Run(self, len(optimizer.slots))
+        run: _Run = cursor.carry
+        run.look_at(theta__p, slots__sp, samples, optimizer, plan)
+        c_cursor = run.cursor
         c_cursor.order, c_cursor.epoch, c_cursor.row = order, cursor.epoch, cursor.row
         c_cursor.updates = cursor.updates
         c_cursor.loss_sum, c_cursor.penalty_sum = cursor.loss_sum, cursor.penalty_sum
         ended = ffi.new("size_t *")
         call = function(self.dtype, "train")
         status = call(
-            self._net, theta, count, slots, *self._samples(samples), c_optimizer(optimizer), c_plan, c_cursor, steps,
-            losses, penalties, ended, memory, size,
+            self._net, *run.state, *run.samples, run.optimizer, run.plan, c_cursor, steps, losses, penalties, ended,
+            *run.memory,
         )  # fmt: skip
         cursor.epoch, cursor.row = c_cursor.epoch, c_cursor.row
         cursor.updates = c_cursor.updates
@@ -201,3 +196,48 @@ class Engine:
             self._workspace_sizes[slot_count] = bytes_needed[0]
         size = self._workspace_sizes[slot_count]
         return ffi.from_buffer("char[]", np.empty(size, np.uint8), require_writable=True), size
+
+
+class _Run:
+    """What the calls of a run have in common, as the C library takes it; looked at anew where it is another object.
+
+    Attributes
+    ----------
+    cursor, optimizer, plan : cdata
+    state : tuple
+        theta, the number of slots, and the slots.
+    samples : tuple
+        n, x, y, labels and weight.
+    memory : tuple
+        Workspace and its size.
+    """
+
+    def __init__(self, engine: Engine, slot_count: int) -> None:
+        self._engine = engine
+        self.cursor = ffi.new("nst_cursor *")
+        self.memory = engine._workspace(slot_count)
+        self._arrays: tuple[Any, ...] = (None, None, None)
+        self._plan: Plan | None = None
+        self._pool: Any = None
+        self._optimizer: tuple[Optimizer | None, dict[str, Any]] = (None, {})
+
+    def look_at(self, theta__p: Array, slots__sp: Array, samples: Samples, optimizer: Optimizer, plan: Plan) -> None:
+        """Take these for the next call."""
+        engine, arrays = self._engine, (theta__p, slots__sp, samples)
+        if not all(map(is_, arrays, self._arrays)):
+            count = len(optimizer.slots)
+            slots = pointer(slots__sp, (count, len(theta__p)), engine.dtype, writable=True)
+            self.state = engine._theta(theta__p, writable=True), count, slots
+            self.samples = engine._samples(samples)
+            self._arrays = arrays
+        pool = pool_for(plan.threads)  # another one after a fork
+        if plan is not self._plan or pool is not self._pool:
+            # held here: the plan does not keep them alive
+            self._pool, self._dropout = pool, ffi.new("double[]", plan.dropout)
+            self.plan = engine._plan(plan, pool)
+            if any(plan.dropout):
+                self.plan.dropout = self._dropout
+            self._plan = plan
+        if optimizer is not self._optimizer[0] or vars(optimizer) != self._optimizer[1]:
+            self.optimizer = c_optimizer(optimizer)
+            self._optimizer = optimizer, dict(vars(optimizer))
