@@ -9,14 +9,14 @@ import pytest
 
 COMPILED = "numba"
 
-EVERY, EVERY_OF_MANY = (1, 1) if os.environ.get("NANOSTEP_TEST_FULL") else (5, 13)
-"""Of the cases that each need a compilation, `COMPILED` gets every fifth, of large grids every thirteenth: coprime to
+EVERY, EVERY_OF_MANY = (1, 1) if os.environ.get("NANOSTEP_TEST_FULL") else (5, 19)
+"""Of the cases that each need a compilation, `COMPILED` gets every fifth, of large grids every nineteenth: coprime to
 the numbers of dtypes, batches, activations and losses, so that each of them is met. NANOSTEP_TEST_FULL=1 takes all
 (twenty minutes more)."""
 
 LARGE_GRIDS = {"test_gradient_is_the_limit_of_differences", "test_training", "test_training_with_extras"}
 
-GRIDS = {"test_differences.py", "test_goldens.py", "test_runs.py"}
+GRIDS = {"test_differences.py", "test_goldens.py", "test_rows.py", "test_runs.py"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -29,7 +29,7 @@ def test_what_is_forced_is_what_runs() -> None:
 
 
 @pytest.mark.skipif(FORCED is not None, reason="is one of the runs that this test starts")
-@pytest.mark.parametrize(("isa", "threads"), [("baseline", 4), ("avx2", 2), ("avx512", 2), ("avx512", 4)])
+@pytest.mark.parametrize(("isa", "threads"), [("baseline", 4), ("avx2", 2), ("avx512", 4)])
 def test_conformance(isa: str, threads: int) -> None:
     """An instruction set that this machine does not have is refused, which test_native.py shows."""
     from nanostep.backends import native
@@ -45,4 +45,4 @@ def test_conformance(isa: str, threads: int) -> None:
     summary = re.search(r"(\d+) passed", result.stdout)
     assert summary is not None
     assert int(summary[1]) > 500
-    assert "4 skipped" in result.stdout.splitlines()[-1]  # this test, and nothing else
+    assert "3 skipped" in result.stdout.splitlines()[-1]  # this test, and nothing else
