@@ -28,6 +28,11 @@ class FitTask:
         Most iterations.
     fitted : callable
         Returns the attributes that a copy of the estimator needs to predict as if the fit had ended here.
+
+    Attributes
+    ----------
+    is_heard : bool
+        There are callbacks.
     """
 
     def __init__(
@@ -42,17 +47,17 @@ class FitTask:
             # also without callbacks: a meta-estimator joins its tree of tasks with this one
             self._task = estimator._init_callback_context(max_subtasks=most)
             self._task.call_on_fit_task_begin(**self._data)
-        self._is_heard = self._task is not None and hasattr(estimator, "_skl_callbacks")
+        self.is_heard = self._task is not None and hasattr(estimator, "_skl_callbacks")
 
     def begin_iteration(self) -> None:
         """Tell the callbacks that an iteration begins."""
-        if self._is_heard:
+        if self.is_heard:
             self._subtask = self._task.subcontext(task_name="iteration")
             self._subtask.call_on_fit_task_begin(**self._data)
 
     def end_iteration(self) -> bool:
         """Tell the callbacks that it is over; True if one of them asks to end the fit."""
-        if not self._is_heard:
+        if not self.is_heard:
             return False
         stop = self._subtask.call_on_fit_task_end(**self._data, reconstruction_attributes=self._fitted)
         # a callback may have put arrays into coefs_

@@ -16,6 +16,9 @@ from nanostep.sklearn._epochs import EpochRunner, thread_limit
 from nanostep.sklearn._objective import ReportedLoss
 from nanostep.sklearn._parameters import AUTO_BATCH, dropout_rates
 
+EPOCHS_AT_ONCE = 100
+"""Most epochs between two looks at the loss."""
+
 LOWEST_RATE = 1e-6
 """``learning_rate="adaptive"`` ends the fit instead of going on with less than this."""
 
@@ -54,21 +57,26 @@ def fit_stochastic(
     plan = _make_plan(estimator, data, generator)
     runner = EpochRunner(network, network._state, data, plan)
     reported = ReportedLoss(estimator._objective, data, plan.batch)
-    order = np.arange(n) if estimator.shuffle else None
+    order = np.arange(n) if plan.own_order else None
+    invscaling = estimator.solver == "sgd" and estimator.learning_rate == "invscaling"
+    looks_at_each = score is not None or task.is_heard or invscaling or order is not None
     estimator.n_iter_ = 0
     try:
         while estimator.n_iter_ < epochs:
-            if order is not None:
-                order = order[generator.permutation(n)]
+            count = 1 if looks_at_each else min(epochs - estimator.n_iter_, _epochs_before_a_stop(estimator))
+            if estimator.shuffle:
+                drawn = [generator.permutation(n) for _ in range(count)]
+                order = None if order is None else order[drawn[0]]
             task.begin_iteration()
-            estimator.loss_ = reported(runner.run(order), order)
-            estimator.n_iter_ += 1
-            estimator.t_ += n
-            estimator.loss_curve_.append(estimator.loss_)
-            if estimator.verbose:
-                print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-            _note_progress(estimator, score)
-            if estimator.solver == "sgd" and estimator.learning_rate == "invscaling":
+            for means in runner.run(order, count):
+                estimator.loss_ = reported(means, order)
+                estimator.n_iter_ += 1
+                estimator.t_ += n
+                estimator.loss_curve_.append(estimator.loss_)
+                if estimator.verbose:
+                    print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
+                _note_progress(estimator, score)
+            if invscaling:
                 optimizer.lr = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
             settled = estimator._no_improvement_count > estimator.n_iter_no_change
             over = settled and _is_over(estimator, optimizer)
@@ -80,6 +88,12 @@ def fit_stochastic(
     return True
 
 
+def _epochs_before_a_stop(estimator: Any) -> int:
+    """Return how many epochs can be made in one go: after fewer, the loss cannot have stalled for long enough."""
+    left = estimator.n_iter_no_change - estimator._no_improvement_count
+    return EPOCHS_AT_ONCE if left > EPOCHS_AT_ONCE else max(1, math.floor(left) + 1)
+
+
 def _make_plan(estimator: Any, data: Dataset, generator: np.random.RandomState) -> Plan:
     n = len(data)
     batch = AUTO_BATCH if estimator.batch_size == "auto" else int(estimator.batch_size)
@@ -89,7 +103,8 @@ def _make_plan(estimator: Any, data: Dataset, generator: np.random.RandomState) 
     return Plan(
         batch=min(batch, n),
         shuffle=False,
-        own_order=bool(estimator.shuffle),
+        # in a batch of all samples their order makes no difference but in rounding
+        own_order=bool(estimator.shuffle) and batch < n,
         # drawn only where it is used: scikit-learn draws none
         seed=int(generator.randint(2**31 - 1)) if dropout else 0,
         threads=thread_limit(estimator.threads),
