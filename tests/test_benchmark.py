@@ -98,29 +98,29 @@ class WrongRate(networks.Engine):
 class WrongSign(networks.Engine):
     """Climbs."""
 
-    def backward(self, theta__p, z, a, y__bo, grad__p):
-        super().backward(theta__p, z, a, y__bo, grad__p)
+    def backward(self, theta__p, z, a, d__bo, grad__p, masks=None):
+        super().backward(theta__p, z, a, d__bo, grad__p, masks)
         grad__p *= -1
 
 
 class ForgetsLastBias(networks.Engine):
     """Leaves the last parameter alone."""
 
-    def backward(self, theta__p, z, a, y__bo, grad__p):
-        super().backward(theta__p, z, a, y__bo, grad__p)
+    def backward(self, theta__p, z, a, d__bo, grad__p, masks=None):
+        super().backward(theta__p, z, a, d__bo, grad__p, masks)
         grad__p[-1] = 0
 
 
 class NewWeights(networks.Engine):
     """Updates the output layer before the hidden deltas are computed."""
 
-    def backward(self, theta__p, z, a, y__bo, grad__p):
-        super().backward(theta__p, z, a, y__bo, grad__p)
+    def backward(self, theta__p, z, a, d__bo, grad__p, masks=None):
+        super().backward(theta__p, z, a, d__bo, grad__p, masks)
         moved = theta__p.copy()
         last = self.architecture.layers[-1].weights
         moved[last] -= 0.01 * grad__p[last]
         late = np.empty_like(grad__p)
-        super().backward(moved, z, a, y__bo, late)
+        super().backward(moved, z, a, d__bo, late, masks)
         grad__p[: last.start] = late[: last.start]
 
 
