@@ -8,7 +8,6 @@ the seed and of those numbers, so there is nothing else to keep.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -152,6 +151,8 @@ def fingerprint(net: Network, state: OptimizerState, data: Data, request: Reques
 
 
 def _hash(*arrays: np.ndarray | None) -> str:
+    import hashlib  # takes 15 ms, with OpenSSL: only runs with checkpoints need it
+
     digest = hashlib.blake2b(digest_size=16)
     for array in arrays:
         if array is not None:
