@@ -6,11 +6,32 @@ Nothing is counted here, so a run may be cut, continued and resumed, and one sch
 `ReduceLROnPlateau` depends on what was measured: its state is kept with the optimiser's.
 """
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from nanostep.schedules.base import Schedule
-from nanostep.schedules.cycles import CosineAnnealingLR, CosineAnnealingWarmRestarts, OneCycleLR
-from nanostep.schedules.decays import ConstantLR, ExponentialLR, InverseScaling, LinearLR, MultiStepLR, StepLR
 from nanostep.schedules.plateau import ReduceLROnPlateau
-from nanostep.schedules.sequence import SequentialLR
+
+if TYPE_CHECKING:
+    from nanostep.schedules.cycles import CosineAnnealingLR, CosineAnnealingWarmRestarts, OneCycleLR
+    from nanostep.schedules.decays import ConstantLR, ExponentialLR, InverseScaling, LinearLR, MultiStepLR, StepLR
+    from nanostep.schedules.sequence import SequentialLR
+
+# Imported when they are first used: making their classes takes a tenth of `import nanostep`.
+_LAZY = {
+    "ConstantLR": "decays",
+    "CosineAnnealingLR": "cycles",
+    "CosineAnnealingWarmRestarts": "cycles",
+    "ExponentialLR": "decays",
+    "InverseScaling": "decays",
+    "LinearLR": "decays",
+    "MultiStepLR": "decays",
+    "OneCycleLR": "cycles",
+    "SequentialLR": "sequence",
+    "StepLR": "decays",
+}
 
 __all__ = [
     "ConstantLR",
@@ -26,3 +47,13 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"nanostep.schedules.{_LAZY[name]}"), name)
+    raise AttributeError(f"module 'nanostep.schedules' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))
