@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 
+import nanostep as ns
 from nanostep._arrays import Samples
 from nanostep._names import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSS_OUTPUTS, LOSSES
 from nanostep.architecture import Architecture, make_architecture
@@ -155,3 +156,15 @@ def cast(samples: Samples, dtype: np.dtype) -> Samples:
         None if samples.labels is None else samples.labels.copy(),
         None if samples.weight is None else samples.weight.astype(dtype),
     )
+
+
+def small_network(backend: str = "numpy", kind: str = "regression", dtype: str = "float64") -> ns.Network:
+    """Return a network of 3 inputs and 6 hidden units for a kind of targets."""
+    sizes, output, loss = {
+        "regression": ([3, 6, 2], "identity", "squared_error"),
+        "classes": ([3, 6, 3], "softmax", "cross_entropy"),
+        "two": ([3, 6, 2], "softmax", "cross_entropy"),
+        "binary": ([3, 6, 1], "sigmoid", "binary_cross_entropy"),
+        "multilabel": ([3, 6, 2], "sigmoid", "binary_cross_entropy"),
+    }[kind]
+    return ns.Network(sizes, "tanh", output, loss, dtype, backend)

@@ -53,6 +53,12 @@ def backend(request: pytest.FixtureRequest) -> ModuleType:
     return load(request.param)
 
 
+@pytest.fixture(params=REQUIRED)
+def each_backend(request: pytest.FixtureRequest) -> str:
+    """Its name."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def c_library(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Function from the name of a compiler to a directory in which CMake built the C library and its tests with it."""

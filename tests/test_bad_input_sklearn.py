@@ -47,7 +47,7 @@ PARAMETERS: list[tuple[dict[str, Any], str]] = [
     ({"dropout": 1.0}, "'dropout' parameter"),
     ({"dropout": -0.1}, "'dropout' parameter"),
     ({"dropout": "half"}, "'dropout' parameter"),
-    ({"dropout": [0.1, 0.2]}, "dropout has 2 rates for 1 hidden layers"),
+    ({"dropout": [0.1, 0.2]}, "dropout has 2 values for 1 hidden layers"),
     ({"dropout": [1.0]}, "dropout[0]=1.0"),
     ({"dropout": [NAN]}, "dropout[0]=nan"),
     ({"dropout": 0.1, "solver": "lbfgs"}, "dropout is for solver='sgd' and 'adam'"),
@@ -135,7 +135,7 @@ def test_data(
         ({}, (X[:, :2], LABELS), {}, "3 features"),
         ({}, (X, LABELS), {"sample_weight": -np.ones(20)}, "negative"),
         ({"hidden_layer_sizes": (4,)}, (X, LABELS), {}, "widths"),
-        ({"dropout": [0.1, 0.1]}, (X, LABELS), {}, "dropout has 2 rates"),
+        ({"dropout": [0.1, 0.1]}, (X, LABELS), {}, "dropout has 2 values"),
     ],
 )
 def test_a_refused_partial_fit_changes_no_weight(

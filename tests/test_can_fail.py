@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from conformance import wrong_engines, wrong_operations, wrong_rows
+from conformance.comparisons import TOLERANCE
 from conformance.differences import check_differences
 from conformance.goldens import check_golden_gradient, check_golden_trajectory, load
 from conformance.operations import POISON, Function, check_operation, check_propagates_nan, reference_function
 from conformance.rows import check_declined, check_rows
 from conformance.runs import (
     EXTRAS,
-    TOLERANCE,
     EngineType,
     RunCase,
     Schedule,

@@ -10,7 +10,8 @@ import pytest
 import sklearn.metrics
 
 import nanostep as ns
-from cases import QUICK, REQUIRED
+from cases import QUICK
+from cases import small_network as make
 
 RNG = np.random.default_rng(7)
 X = RNG.standard_normal((40, 3))
@@ -19,24 +20,8 @@ LABELS = RNG.integers(0, 3, 40)
 WEIGHT = RNG.random(40)
 
 
-def make(backend: str = "numpy", kind: str = "regression", dtype: str = "float64") -> ns.Network:
-    sizes, output, loss = {
-        "regression": ([3, 6, 2], "identity", "squared_error"),
-        "classes": ([3, 6, 3], "softmax", "cross_entropy"),
-        "two": ([3, 6, 2], "softmax", "cross_entropy"),
-        "binary": ([3, 6, 1], "sigmoid", "binary_cross_entropy"),
-        "multilabel": ([3, 6, 2], "sigmoid", "binary_cross_entropy"),
-    }[kind]
-    return ns.Network(sizes, "tanh", output, loss, dtype, backend)
-
-
 @pytest.fixture(params=QUICK)
 def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture(params=REQUIRED)
-def each_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 

@@ -9,7 +9,7 @@ import pytest
 import scipy.optimize
 
 import nanostep as ns
-from cases import QUICK, REQUIRED
+from cases import QUICK
 from nanostep.solvers import levenberg_marquardt
 
 RNG = np.random.default_rng(2)
@@ -26,11 +26,6 @@ def make(backend: str = "numpy", loss: str = "squared_error", output: str = "ide
 
 @pytest.fixture(params=QUICK)
 def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture(params=REQUIRED)
-def each_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 

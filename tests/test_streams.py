@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import nanostep as ns
-from cases import QUICK, REQUIRED
+from cases import QUICK
 from nanostep import schedules, streams
 
 RNG = np.random.default_rng(6)
@@ -31,11 +31,6 @@ def make(backend: str = "numpy", classes: bool = False, dtype: str = "float64") 
 
 @pytest.fixture(params=QUICK)
 def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture(params=REQUIRED)
-def each_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 

@@ -9,6 +9,7 @@ import pytest
 
 import nanostep as ns
 from cases import QUICK, REQUIRED
+from cases import small_network as make
 
 RNG = np.random.default_rng(4)
 X = RNG.standard_normal((30, 3))
@@ -17,22 +18,8 @@ LABELS = RNG.integers(0, 3, 30)
 WEIGHT = RNG.integers(0, 4, 30).astype(float)
 
 
-def make(backend: str = "numpy", kind: str = "regression", dtype: str = "float64") -> ns.Network:
-    sizes, output, loss = {
-        "regression": ([3, 6, 2], "identity", "squared_error"),
-        "classes": ([3, 6, 3], "softmax", "cross_entropy"),
-        "binary": ([3, 6, 1], "sigmoid", "binary_cross_entropy"),
-    }[kind]
-    return ns.Network(sizes, "tanh", output, loss, dtype, backend)
-
-
 @pytest.fixture(params=QUICK)
 def backend(request: pytest.FixtureRequest) -> str:
-    return request.param
-
-
-@pytest.fixture(params=REQUIRED)
-def each_backend(request: pytest.FixtureRequest) -> str:
     return request.param
 
 

@@ -44,6 +44,11 @@ class Samples:
     def __len__(self) -> int:
         return len(self.x)
 
+    def take(self, rows: slice | np.ndarray) -> Samples:
+        """Return some of the samples, by a slice or by their numbers."""
+        parts = (None if part is None else part[rows] for part in (self.x, self.y, self.labels, self.weight))
+        return Samples(*parts)  # type: ignore[arg-type]
+
 
 def convert(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     """Return `value` as a finite, aligned, C-contiguous array of `dtype`, copying only if it must."""

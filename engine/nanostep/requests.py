@@ -171,7 +171,7 @@ def check_plan(
         shuffle=check_bool("shuffle", shuffle),
         seed=check_seed(seed),
         threads=None if threads is None else check_integer("threads", threads, 1, 2**16),
-        dropout=check_dropout(net.architecture, dropout),
+        dropout=check_dropout(len(net.sizes) - 2, dropout),
         smoothing=smoothing,
     )
     if plan.shuffle and n > 2**32:
@@ -179,9 +179,8 @@ def check_plan(
     return plan
 
 
-def check_dropout(architecture: Architecture, value: object) -> tuple[float, ...]:
-    """Return the probability for each hidden layer; () if nothing is dropped."""
-    hidden = len(architecture.sizes) - 2
+def check_dropout(hidden: int, value: object) -> tuple[float, ...]:
+    """Return the probability for each of the `hidden` layers; () if nothing is dropped."""
     if isinstance(value, (list, tuple, np.ndarray)):
         rates = tuple(check_real(f"dropout[{i}]", p, 0.0, 1.0, open_high=True) for i, p in enumerate(value))
         if len(rates) != hidden:

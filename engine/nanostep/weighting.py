@@ -120,9 +120,4 @@ def split_off(samples: Samples, fraction: float) -> tuple[Samples, Samples]:
             f"validation_split={fraction} of {n} samples leaves {kept} for training and {n - kept} for validation; "
             "each needs one at least"
         )
-    return _part(samples, slice(kept)), _part(samples, slice(kept, None))
-
-
-def _part(samples: Samples, rows: slice) -> Samples:
-    parts = (None if part is None else part[rows] for part in (samples.x, samples.y, samples.labels, samples.weight))
-    return Samples(*parts)  # type: ignore[arg-type]
+    return samples.take(slice(kept)), samples.take(slice(kept, None))

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from cases import OPTIMIZERS
-from conformance.runs import TOLERANCE, EngineType, assert_blocks, assert_norm
+from conformance.comparisons import TOLERANCE, assert_blocks, assert_norm
+from conformance.runs import EngineType
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.contract import Cursor, Plan

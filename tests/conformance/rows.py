@@ -11,7 +11,8 @@ import numpy as np
 
 from cases import cast
 from conformance.arguments import guard
-from conformance.runs import TOLERANCE, EngineType, RunCase, assert_blocks, assert_norm, make
+from conformance.comparisons import TOLERANCE, assert_blocks, assert_norm
+from conformance.runs import EngineType, RunCase, make
 from nanostep._arrays import Samples
 from nanostep.backends.contract import Cursor, Plan
 from nanostep.optimizers import SGD

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from cases import DTYPES, HIGH, OPTIMIZERS, THREADS, cast, draw_samples, draw_theta
+from cases import HIGH, OPTIMIZERS, THREADS, cast, draw_samples, draw_theta
 from conformance.arguments import Guarded, guard
+from conformance.comparisons import TOLERANCE, assert_blocks, assert_norm
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Cursor, Engine, Plan
@@ -22,9 +23,6 @@ from nanostep.backends.reference import networks, order
 from nanostep.optimizers import SGD
 
 EngineType = type[Engine]
-
-TOLERANCE = dict(zip(DTYPES, (5e-6, 1e-12), strict=True))
-"""Agreement with high precision: norm of the difference over the norm, of each W and b, of outputs, and of losses."""
 
 
 @dataclass(frozen=True)
@@ -405,33 +403,3 @@ def assert_unchanged(areas: dict[str, Guarded], theta: np.ndarray, data: Samples
     assert data.y is not None
     for name, array in (("theta", theta.astype(data.x.dtype)), ("x", data.x), ("y", data.y)):
         assert areas[name].array.tobytes() == array.tobytes(), f"{case}: changed {name}"
-
-
-def assert_blocks(
-    architecture: Architecture,
-    got: np.ndarray,
-    want: np.ndarray,
-    tolerance: float,
-    what: str,
-    before: np.ndarray | None = None,
-) -> None:
-    """Check each W and each b by the norm of its difference."""
-    for l, layer in enumerate(architecture.layers):
-        for name, block in (("W", layer.weights), ("b", layer.biases)):
-            start = None if before is None else before[block]
-            assert_norm(got[block], want[block], tolerance, f"{what}, {name} of layer {l}", start)
-
-
-def norm(values: np.ndarray) -> float:
-    return float(np.sqrt((values * values).sum()))
-
-
-def assert_norm(
-    got: np.ndarray, want: np.ndarray, tolerance: float, what: str, before: np.ndarray | None = None
-) -> None:
-    """Raise AssertionError unless got is finite and ``|got - want| <= tolerance * |want|`` in the 2-norm, or of the
-    value that it was before one step, if that is given and larger: it may have come close to 0."""
-    assert np.isfinite(got).all(), f"{what} is not finite, or not written"
-    error, size = norm(got.astype(HIGH) - want), norm(want.astype(HIGH))
-    size = max(size, norm(before.astype(HIGH))) if before is not None else size
-    assert error <= tolerance * size, f"{what} differs by {error:.3g} in {size:.3g}; allowed is {tolerance:.3g} of that"

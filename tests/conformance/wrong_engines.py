@@ -35,7 +35,7 @@ class PredictInFloat32(Right):
 
 class LossOfTheFirstBlock(Right):
     def loss(self, theta__p: Array, samples: Samples) -> float:
-        return super().loss(theta__p, _rows(samples, slice(0, networks.BLOCK)))
+        return super().loss(theta__p, samples.take(slice(0, networks.BLOCK)))
 
 
 class LossCentresTheData(Right):
@@ -56,7 +56,7 @@ class GradientSkipsTheLastRow(Right):
     def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
         value = super().gradient(theta__p, samples, grad__p)
         if len(samples) > 1:
-            super().gradient(theta__p, _rows(samples, slice(0, -1)), grad__p)
+            super().gradient(theta__p, samples.take(slice(0, -1)), grad__p)
         return value
 
 
@@ -376,10 +376,6 @@ class RoundsAtACut(Right):
         ended = super().train(*arguments)
         arguments[0][...] *= 1 + 2 * np.finfo(arguments[0].dtype).eps
         return ended
-
-
-def _rows(samples: Samples, rows: slice) -> Samples:
-    return networks.take(samples, rows)
 
 
 def _class_zero(samples: Samples) -> Samples:

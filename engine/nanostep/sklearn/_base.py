@@ -18,6 +18,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from nanostep._arrays import convert
 from nanostep.network import Network
 from nanostep.optimizer_state import fresh_state
+from nanostep.requests import check_dropout
 from nanostep.sklearn._callbacks import CallbackSupportMixin, FitTask
 from nanostep.sklearn._dataset import Dataset, engine_rows
 from nanostep.sklearn._full_batch import fit_lbfgs, fit_lm
@@ -25,7 +26,6 @@ from nanostep.sklearn._objective import Objective
 from nanostep.sklearn._parameters import (
     ACTIVATIONS,
     STOCHASTIC_SOLVERS,
-    dropout_rates,
     hidden_widths,
     make_optimizer,
 )
@@ -119,7 +119,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
             raise ValueError("sample_weight_val is for X_val and y_val, which are not given")
         if incremental and self.early_stopping:
             raise ValueError("partial_fit makes one epoch and takes no early_stopping=True")
-        dropped = dropout_rates(self.dropout, len(widths))
+        dropped = check_dropout(len(widths), self.dropout)
         if self.solver in STOCHASTIC_SOLVERS:
             return
         for name, used in (("dropout", dropped), ("clip", self.clip is not None), ("X_val", validation.X is not None)):

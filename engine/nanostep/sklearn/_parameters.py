@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
-from nanostep._checks import check_integer, check_real
+from nanostep._checks import check_integer
 from nanostep._names import HIDDEN_ACTIVATIONS
 from nanostep.backends import PACKAGES
 from nanostep.optimizers import SGD, Adam
@@ -58,17 +58,6 @@ def hidden_widths(value: object) -> tuple[int, ...]:
     """Return `hidden_layer_sizes`, one width or a sequence of them, as a tuple."""
     widths = value if isinstance(value, Iterable) else (value,)
     return tuple(check_integer(f"hidden_layer_sizes[{i}]", width, 1) for i, width in enumerate(widths))
-
-
-def dropout_rates(value: object, layers: int) -> tuple[float, ...]:
-    """Return `dropout`, one probability or one per hidden layer, as a tuple; empty if nothing is dropped."""
-    rates = tuple(value) if isinstance(value, Iterable) else (value,) * layers
-    checked = tuple(check_real(f"dropout[{i}]", rate, 0.0, 1.0, open_high=True) for i, rate in enumerate(rates))
-    if len(checked) != layers:
-        raise ValueError(
-            f"dropout has {len(checked)} rates for {layers} hidden layers; give one for all or one for each"
-        )
-    return checked if any(checked) else ()
 
 
 def make_optimizer(estimator: Any) -> SGD | Adam:

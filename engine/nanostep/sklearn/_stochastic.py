@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from nanostep.backends.contract import Plan
+from nanostep.requests import check_dropout
 from nanostep.sklearn._callbacks import FitTask
 from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._epochs import EpochRunner, thread_limit
 from nanostep.sklearn._objective import ReportedLoss
-from nanostep.sklearn._parameters import AUTO_BATCH, dropout_rates
+from nanostep.sklearn._parameters import AUTO_BATCH
 
 EPOCHS_AT_ONCE = 100
 """Most epochs between two looks at the loss."""
@@ -99,7 +100,7 @@ def _make_plan(estimator: Any, data: Dataset, generator: np.random.RandomState) 
     batch = AUTO_BATCH if estimator.batch_size == "auto" else int(estimator.batch_size)
     if batch > n and estimator.batch_size != "auto":
         warnings.warn(f"batch_size={batch} is more than the {n} samples there are, which are one batch", stacklevel=2)
-    dropout = dropout_rates(estimator.dropout, estimator.n_layers_ - 2)
+    dropout = check_dropout(estimator.n_layers_ - 2, estimator.dropout)
     return Plan(
         batch=min(batch, n),
         shuffle=False,

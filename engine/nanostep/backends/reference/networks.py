@@ -34,12 +34,6 @@ def targets(samples: Samples, rows: slice | Array, outputs: int, smoothing: floa
     return y__bo
 
 
-def take(samples: Samples, rows: slice | Array) -> Samples:
-    """Return some of the samples."""
-    parts = (None if part is None else part[rows] for part in (samples.x, samples.y, samples.labels, samples.weight))
-    return Samples(*parts)  # type: ignore[arg-type]
-
-
 def squares_of_weights(weights: tuple[Array, ...]) -> float:
     """Return the sum of the squares of all weights, biases left out."""
     return float(sum((w__oi * w__oi).sum() for w__oi in weights))
@@ -120,7 +114,7 @@ class Engine:
     def loss(self, theta__p: Array, samples: Samples) -> float:
         total = 0.0
         for start in range(0, len(samples), BLOCK):
-            block = take(samples, slice(start, start + BLOCK))
+            block = samples.take(slice(start, start + BLOCK))
             z, a = self.forward(theta__p, block.x)
             y__bo = targets(block, slice(None), self.architecture.outputs)
             total += len(block) * self.mean_loss(z, a, block, y__bo)
@@ -175,7 +169,7 @@ class Engine:
                 shuffle(plan.seed, cursor.epoch, cursor.order)
             end = min(cursor.row + plan.batch, n)
             in_order = not (plan.shuffle or plan.own_order)
-            batch = take(samples, slice(cursor.row, end) if in_order else cursor.order[cursor.row : end])
+            batch = samples.take(slice(cursor.row, end) if in_order else cursor.order[cursor.row : end])
             o = optimizer if plan.rates is None else optimizer.at_rate(float(plan.rates[step]))
             cursor.updates += 1
             loss, penalty = self._update(theta__p, slots__sp, batch, o, plan, cursor.updates)
