@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 
 import nanostep as ns
-from cases import REQUIRED
+from cases import QUICK, REQUIRED
 from nanostep import calls
+from nanostep._arrays import Samples
+from nanostep.backends.contract import Cursor
 from nanostep.calls import CALLS_BETWEEN_TRIALS, SECONDS_BEFORE_TRIAL, TRIAL_CALLS, ThreadTrial, _interruptible
 
 needs_c = pytest.mark.skipif("c" not in REQUIRED, reason="NANOSTEP_TEST_BACKENDS leaves the C backend out")
@@ -25,6 +28,26 @@ def chosen(trial: ThreadTrial, seconds: dict[int, float], number: int) -> list[i
         used.append(threads)
         trial.record(threads, seconds[threads], 0.01)
     return used
+
+
+@pytest.mark.parametrize("backend", QUICK)
+def test_a_run_leaves_no_memory_to_the_garbage_collector(backend: str) -> None:
+    """A workspace may have hundreds of megabytes: it must go when the run does."""
+    net, x = ns.Network([3, 4, 2], backend=backend), np.ones((8, 3))
+
+    def left_over() -> list[str]:
+        kinds = (calls.Caller, Cursor, Samples)
+        return [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, kinds)]
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = left_over()
+        net.train(x, np.ones((8, 2)), 2, schedule=ns.schedules.StepLR(1), metrics="mae", callbacks=lambda event: None)
+        net.train([(x, np.ones((8, 2)))], epochs=2)
+        assert left_over() == before
+    finally:
+        gc.enable()
 
 
 BEFORE = round(SECONDS_BEFORE_TRIAL / 0.01)

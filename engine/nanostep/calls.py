@@ -53,11 +53,6 @@ CALLS_BETWEEN_TRIALS = 60
 class Caller:
     """Calls the engine for a run; `threads` is what was found best, or the last call ran on.
 
-    Parameters
-    ----------
-    rates : callable, optional
-        Returns the learning rates of the next updates, given their number, or None for the optimiser's.
-
     Attributes
     ----------
     interrupted : bool
@@ -78,10 +73,9 @@ class Caller:
         optimizer: Optimizer,
         plan: Plan,
         cursor: Cursor,
-        rates: Callable[[int], np.ndarray | None] = lambda steps: None,
     ) -> None:
         self._net, self._slots, self._samples, self._optimizer = net, slots, samples, optimizer
-        self._plan, self._cursor, self._rates = plan, cursor, rates
+        self._plan, self._cursor = plan, cursor
         self.epoch_rates: list[float] = []
         self.rate = optimizer.lr
         self._steps_per_epoch = -(-len(samples) // plan.batch)
@@ -93,9 +87,15 @@ class Caller:
         self.penalties: list[float] = []
         self.threads = 1
 
-    def call(self, epochs: int, most: int | None = None) -> list[float]:
+    def call(
+        self, epochs: int, most: int | None = None, rates_of: Callable[[int], np.ndarray | None] = lambda steps: None
+    ) -> list[float]:
         """Make some steps, at most to the end of `epochs` epochs from here and at most `most`; return the losses of the
         epochs that ended.
+
+        `rates_of` returns the learning rates of the next updates, given their number, or None for the optimiser's. It
+        is not kept: it belongs to a run, which keeps this object, and the memory of both would wait for the garbage
+        collector.
         """
         made_in_epoch = self._cursor.row // self._plan.batch
         threads, share = self._threads.next_call()
@@ -104,7 +104,7 @@ class Caller:
             steps = min(steps, most)
         losses = np.empty(steps // self._steps_per_epoch + 1)
         penalties = np.empty_like(losses) if self._plan.alpha > 0 else None
-        rates = self._rates(steps)
+        rates = rates_of(steps)
         started = time.perf_counter()
         if threads != self._plan.threads:
             self._plan = replace(self._plan, threads=threads)

@@ -154,12 +154,12 @@ class ArrayRun(Run):
         if position.row > 0 and plan.shuffle:
             load(net.backend).order.shuffle(plan.seed, position.epoch, order)
         self._cursor = Cursor(order, position.epoch, position.row, state.updates, position.loss_sum)
-        self._caller = Caller(net, state.slots, samples, state.optimizer, plan, self._cursor, self._rates)
+        self._caller = Caller(net, state.slots, samples, state.optimizer, plan, self._cursor)
         self._one_epoch_a_call = self._recorder.every_epoch or self._plateau is not None
 
     def _advance(self) -> None:
         recorder, cursor, history = self._recorder, self._cursor, self._history
-        losses = self._caller.call(self._epochs_of_call(), self._most_steps_of_call())
+        losses = self._caller.call(self._epochs_of_call(), self._most_steps_of_call(), self._rates)
         recorder.rate.now = self._caller.rate
         recorder.end_epochs(losses, self._caller.epoch_rates)
         if self._caller.interrupted:
@@ -233,9 +233,9 @@ class StreamRun(Run):
         plan = replace(plan, batch=min(plan.batch, len(samples)), seed=(plan.seed + k * CHUNK_SEED) % 2**64)
         order = np.empty(len(samples) if plan.shuffle else 0, np.int64)
         self._cursor = cursor = Cursor(order, self._position.epoch, updates=self._cursor.updates)
-        self._caller = Caller(self._net, self._state.slots, samples, self._state.optimizer, plan, cursor, self._rates)
+        self._caller = Caller(self._net, self._state.slots, samples, self._state.optimizer, plan, cursor)
         while cursor.epoch == self._position.epoch and not self._history.stopped:
-            losses = self._caller.call(1, self._most_steps_of_call())
+            losses = self._caller.call(1, self._most_steps_of_call(), self._rates)
             self._recorder.rate.now = self._caller.rate
             if losses:
                 self._loss_sum += losses[0] * len(samples)
