@@ -15,7 +15,7 @@ from cases import QUICK, REQUIRED
 from nanostep import calls
 from nanostep._arrays import Samples
 from nanostep.backends.contract import Cursor
-from nanostep.calls import CALLS_BETWEEN_TRIALS, SECONDS_BEFORE_TRIAL, TRIAL_CALLS, ThreadTrial, _interruptible
+from nanostep.calls import CALLS_BETWEEN_TRIALS, SECONDS_BEFORE_TRIAL, TRIAL_CALLS, ThreadTrial, interruptible
 
 needs_c = pytest.mark.skipif("c" not in REQUIRED, reason="NANOSTEP_TEST_BACKENDS leaves the C backend out")
 
@@ -142,8 +142,8 @@ def test_errors_of_a_long_call_reach_the_caller() -> None:
         raise ValueError("a word")
 
     with pytest.raises(ValueError, match="a word"):
-        _interruptible(fail, np.zeros(1, np.int32))
-    assert _interruptible(lambda: 3, np.zeros(1, np.int32)) == (3, False)
+        interruptible(fail, np.zeros(1, np.int32))
+    assert interruptible(lambda: 3, np.zeros(1, np.int32)) == (3, False)
 
 
 def test_ctrl_c_sets_the_flag_and_waits_for_the_call() -> None:
@@ -155,7 +155,7 @@ def test_ctrl_c_sets_the_flag_and_waits_for_the_call() -> None:
         return 5
 
     interrupt_soon()
-    assert _interruptible(until_cancelled, cancel) == (5, True)
+    assert interruptible(until_cancelled, cancel) == (5, True)
 
 
 @pytest.mark.parametrize("backend", REQUIRED)

@@ -19,6 +19,8 @@ from nanostep.errors import BackendUnavailable, FileFormatError, NanostepError, 
 from nanostep.history import History
 from nanostep.network import Network
 from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+from nanostep.population import Population
+from nanostep.population_history import PopulationHistory
 from nanostep.solvers import LBFGS, LevenbergMarquardt, Solver
 
 if TYPE_CHECKING:
@@ -52,6 +54,8 @@ __all__ = [
     "NanostepError",
     "Network",
     "Optimizer",
+    "Population",
+    "PopulationHistory",
     "RMSprop",
     "Solver",
     "StepEnd",

@@ -138,7 +138,7 @@ class Caller:
         if steps * self._step_seconds < LONG_CALL_SECONDS:
             return make(plan)
         cancel = np.zeros(1, np.int32)
-        ended, self.interrupted = _interruptible(lambda: make(replace(plan, cancel=cancel)), cancel)
+        ended, self.interrupted = interruptible(lambda: make(replace(plan, cancel=cancel)), cancel)
         return ended
 
     def _thread_trial(self) -> ThreadTrial:
@@ -198,7 +198,7 @@ class ThreadTrial:
                 self._start()
 
 
-def _interruptible(call: Callable[[], int], cancel: np.ndarray) -> tuple[int, bool]:
+def interruptible(call: Callable[[], int], cancel: np.ndarray) -> tuple[int, bool]:
     """Return what `call` returns, and True if Ctrl-C came meanwhile: it then ends at its next look at `cancel`.
 
     Python notices Ctrl-C only between two of its own instructions in the main thread, so the call is made in another.

@@ -85,7 +85,7 @@ class Network(Online):
         seed: int | None = 0,
     ) -> None:
         architecture = make_architecture(sizes, activation, output, loss)
-        checked_dtype = _check_dtype(dtype)
+        checked_dtype = check_dtype(dtype)
         checked_seed = None if seed is None else check_seed(seed)
         _check_memory(architecture, checked_dtype)
         self._set_up(architecture, checked_dtype, backend)
@@ -333,7 +333,7 @@ class Network(Online):
         self._history = values["history"]
 
 
-def _check_dtype(dtype: DTypeLike) -> np.dtype:
+def check_dtype(dtype: DTypeLike) -> np.dtype:
     try:
         checked = np.dtype(dtype)
     except TypeError:

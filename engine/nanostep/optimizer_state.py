@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nanostep.optimizers import Optimizer
+from nanostep.optimizers import Optimizer, refuse_arrays
 from nanostep.schedules.plateau import PlateauState, ReduceLROnPlateau
 
 
@@ -50,6 +50,7 @@ def continued(state: OptimizerState, optimizer: Optimizer | None) -> OptimizerSt
     """
     chosen = state.optimizer if optimizer is None else optimizer
     chosen.check()
+    refuse_arrays(chosen)
     if chosen is state.optimizer and len(chosen.slots) == len(state.slots):
         return state
     return fresh_state(chosen, state.slots.shape[1], state.slots.dtype)

@@ -7,6 +7,8 @@ module. ``grad`` in them is the gradient after clipping, as by ``torch.nn.utils.
 An optimiser here holds hyper-parameters only. The running state (slots, number of updates) belongs to the network that
 trains with it: it goes on while the same optimiser object is used and starts afresh with another one.
 Hyper-parameters may be changed between calls (``optimizer.lr = 1e-3``) without losing the state.
+
+For a `nanostep.Population` every hyper-parameter that is a number may be a 1-D array with an entry for each network.
 """
 
 from __future__ import annotations
@@ -15,12 +17,17 @@ from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
-from nanostep._checks import check_bool, check_real
+import numpy as np
+
+from nanostep._checks import check_bool, check_reals
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
+Hyper = float | Any
+"""A number, or for a population a 1-D array; networks, which refuse arrays, use it as the number that it is to them."""
 
-@dataclass
+
+@dataclass(eq=False)
 class Optimizer:
     """Base class: what the training loop needs to know of an optimiser, and what all of them take by keyword.
 
@@ -35,10 +42,10 @@ class Optimizer:
     """
 
     kind: ClassVar[str]
-    lr: float = 1e-3
-    l1: float = field(default=0.0, kw_only=True)
-    clip_norm: float | None = field(default=None, kw_only=True)
-    clip_value: float | None = field(default=None, kw_only=True)
+    lr: Hyper = 1e-3
+    l1: Hyper = field(default=0.0, kw_only=True)
+    clip_norm: Hyper | None = field(default=None, kw_only=True)
+    clip_value: Hyper | None = field(default=None, kw_only=True)
 
     def check(self) -> None:
         """Raise TypeError or ValueError if a hyper-parameter is not acceptable."""
@@ -57,6 +64,49 @@ class Optimizer:
             "clip_norm": float(self.clip_norm or 0.0),
             "clip_value": float(self.clip_value or 0.0),
         }
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return, by the names of `HYPERPARAMETERS`, those that are arrays with an entry for each network."""
+        return {name: np.asarray(v, float) for name, v in self._values().items() if isinstance(v, np.ndarray)}
+
+    def _values(self) -> dict[str, Any]:
+        """Return every field, and each of the betas under a name of its own."""
+        values = dict(vars(self))
+        betas = values.pop("betas", ())
+        return values | {f"beta{i + 1}": beta for i, beta in enumerate(betas)}
+
+    @property
+    def size(self) -> int | None:
+        """For how many networks there are hyper-parameters; None if all are numbers, which fit any number of them.
+
+        Raises
+        ------
+        ValueError
+            Arrays differ in length.
+        """
+        lengths = {name: len(array) for name, array in self.arrays().items()}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise ValueError(f"arrays of hyper-parameters must have one entry for each network; {listed}")
+        return next(iter(lengths.values()), None)
+
+    def of(self, network: int) -> Self:
+        """Return the optimiser of one network of a population, whose hyper-parameters are numbers."""
+        other = copy(self)
+        for name, value in vars(self).items():
+            if name == "betas":
+                other.__dict__[name] = tuple(float(b if np.ndim(b) == 0 else b[network]) for b in value)
+            elif isinstance(value, np.ndarray):
+                other.__dict__[name] = float(value[network])
+        return other
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        theirs = other._values()
+        return all(np.array_equal(value, theirs[name]) for name, value in self._values().items())
+
+    __hash__ = None  # type: ignore[assignment]  # hyper-parameters may be changed
 
     def at_rate(self, lr: float) -> Self:
         """Return a copy with this learning rate, which may be 0, unchecked."""
@@ -87,12 +137,13 @@ HYPERPARAMETERS = (
 
 
 def _check_common(optimizer: SGD | RMSprop | Adam) -> None:
-    check_real("lr", optimizer.lr, 0.0, open_low=True)
-    check_real("weight_decay", optimizer.weight_decay, 0.0)
-    check_real("l1", optimizer.l1, 0.0)
+    check_reals("lr", optimizer.lr, 0.0, open_low=True)
+    check_reals("weight_decay", optimizer.weight_decay, 0.0)
+    check_reals("l1", optimizer.l1, 0.0)
     for name in ("clip_norm", "clip_value"):
         if getattr(optimizer, name) is not None:
-            check_real(name, getattr(optimizer, name), 0.0, open_low=True)
+            check_reals(name, getattr(optimizer, name), 0.0, open_low=True)
+    _ = optimizer.size  # raises if arrays differ in length
     if optimizer.clip_norm is not None and optimizer.clip_value is not None:
         raise ValueError(
             f"give clip_norm or clip_value, not both; got clip_norm={optimizer.clip_norm!r} "
@@ -100,7 +151,7 @@ def _check_common(optimizer: SGD | RMSprop | Adam) -> None:
         )
 
 
-@dataclass
+@dataclass(eq=False)
 class SGD(Optimizer):
     """Stochastic gradient descent, with momentum, as ``torch.optim.SGD``.
 
@@ -128,11 +179,11 @@ class SGD(Optimizer):
     """
 
     kind: ClassVar[str] = "sgd"
-    lr: float = 1e-3
-    momentum: float = 0.0
+    lr: Hyper = 1e-3
+    momentum: Hyper = 0.0
     nesterov: bool = False
-    weight_decay: float = 0.0
-    dampening: float = 0.0
+    weight_decay: Hyper = 0.0
+    dampening: Hyper = 0.0
     velocity_with_rate: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -140,10 +191,10 @@ class SGD(Optimizer):
 
     def check(self) -> None:
         _check_common(self)
-        check_real("momentum", self.momentum, 0.0)
-        check_real("dampening", self.dampening)
+        check_reals("momentum", self.momentum, 0.0)
+        check_reals("dampening", self.dampening)
         check_bool("velocity_with_rate", self.velocity_with_rate)
-        if check_bool("nesterov", self.nesterov) and (self.momentum == 0 or self.dampening != 0):
+        if check_bool("nesterov", self.nesterov) and (np.min(self.momentum) == 0 or np.any(self.dampening)):
             raise ValueError("nesterov=True needs momentum > 0 and dampening = 0")
 
     @property
@@ -154,7 +205,7 @@ class SGD(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        return ("momentum_buffer",) if self.momentum else ()
+        return ("momentum_buffer",) if np.any(self.momentum) else ()
 
     def hyperparameters(self) -> dict[str, float]:
         return {
@@ -167,7 +218,7 @@ class SGD(Optimizer):
         }
 
 
-@dataclass
+@dataclass(eq=False)
 class RMSprop(Optimizer):
     """RMSprop, as ``torch.optim.RMSprop``.
 
@@ -192,11 +243,11 @@ class RMSprop(Optimizer):
     """
 
     kind: ClassVar[str] = "rmsprop"
-    lr: float = 1e-2
-    alpha: float = 0.99
-    eps: float = 1e-8
-    weight_decay: float = 0.0
-    momentum: float = 0.0
+    lr: Hyper = 1e-2
+    alpha: Hyper = 0.99
+    eps: Hyper = 1e-8
+    weight_decay: Hyper = 0.0
+    momentum: Hyper = 0.0
     centered: bool = False
 
     def __post_init__(self) -> None:
@@ -204,14 +255,14 @@ class RMSprop(Optimizer):
 
     def check(self) -> None:
         _check_common(self)
-        check_real("alpha", self.alpha, 0.0, 1.0)
-        check_real("eps", self.eps, 0.0)
-        check_real("momentum", self.momentum, 0.0)
+        check_reals("alpha", self.alpha, 0.0, 1.0)
+        check_reals("eps", self.eps, 0.0)
+        check_reals("momentum", self.momentum, 0.0)
         check_bool("centered", self.centered)
 
     @property
     def slots(self) -> tuple[str, ...]:
-        momentum = ("momentum_buffer",) if self.momentum else ()
+        momentum = ("momentum_buffer",) if np.any(self.momentum) else ()
         return ("square_avg", *momentum, *(("grad_avg",) if self.centered else ()))
 
     def hyperparameters(self) -> dict[str, float]:
@@ -225,7 +276,7 @@ class RMSprop(Optimizer):
         }
 
 
-@dataclass
+@dataclass(eq=False)
 class Adam(Optimizer):
     """Adam, as ``torch.optim.Adam``; weight decay is an L2 penalty added to the gradient.
 
@@ -252,10 +303,10 @@ class Adam(Optimizer):
     """
 
     kind: ClassVar[str] = "adam"
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-    weight_decay: float = 0.0
+    lr: Hyper = 1e-3
+    betas: tuple[Hyper, Hyper] = (0.9, 0.999)
+    eps: Hyper = 1e-8
+    weight_decay: Hyper = 0.0
     amsgrad: bool = False
     epsilon_hat: bool = field(default=False, kw_only=True)
 
@@ -263,12 +314,12 @@ class Adam(Optimizer):
         self.check()
 
     def check(self) -> None:
-        _check_common(self)
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:
             raise TypeError(f"betas must be a pair of numbers such as (0.9, 0.999); got {self.betas!r}")
+        _check_common(self)
         for i, beta in enumerate(self.betas):
-            check_real(f"betas[{i}]", beta, 0.0, 1.0, open_high=True)
-        check_real("eps", self.eps, 0.0)
+            check_reals(f"betas[{i}]", beta, 0.0, 1.0, open_high=True)
+        check_reals("eps", self.eps, 0.0)
         check_bool("amsgrad", self.amsgrad)
         check_bool("epsilon_hat", self.epsilon_hat)
 
@@ -288,7 +339,7 @@ class Adam(Optimizer):
         }
 
 
-@dataclass
+@dataclass(eq=False)
 class AdamW(Adam):
     """Adam with decoupled penalties, as ``torch.optim.AdamW``: ``theta = theta - lr * l1 * sign(theta)`` and then
     ``theta = theta * (1 - lr * weight_decay)`` come first, and ``g = grad``.
@@ -299,11 +350,19 @@ class AdamW(Adam):
     """
 
     kind: ClassVar[str] = "adamw"
-    weight_decay: float = 1e-2
+    weight_decay: Hyper = 1e-2
 
 
 OPTIMIZERS: dict[str, Any] = {cls.kind: cls for cls in (SGD, RMSprop, Adam, AdamW)}
 """Every optimiser by kind; the position of a kind is the identifier that the jit kernels switch on."""
+
+
+def refuse_arrays(optimizer: Optimizer) -> None:
+    """Raise TypeError if a hyper-parameter is an array, which only the networks of a population can use."""
+    for name, array in optimizer.arrays().items():
+        raise TypeError(
+            f"{name} is an array of {len(array)}, one for each network of a Population; a Network takes a number"
+        )
 
 
 def check_optimizer(value: object) -> Optimizer:
@@ -311,4 +370,5 @@ def check_optimizer(value: object) -> Optimizer:
     if not isinstance(value, Optimizer):
         raise TypeError(f"optimizer must be ns.SGD, ns.RMSprop, ns.Adam or ns.AdamW; got {type(value).__name__}")
     value.check()
+    refuse_arrays(value)
     return value

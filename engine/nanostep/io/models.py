@@ -77,7 +77,7 @@ def encode(
         header["plateau"] = {**asdict(state.plateau[0]), "state": asdict(state.plateau[1])}
     slots = {f"slot.{name}": row for name, row in zip(state.optimizer.slots, state.slots, strict=True)}
     arrays = {"theta": net.theta, **slots, **(tensors or {})}
-    return safetensors.numpy.save(arrays, metadata={KEY: _to_json(header)})
+    return safetensors.numpy.save(arrays, metadata={KEY: to_json(header)})
 
 
 def load(path: str | PathLike[str], backend: str = "auto") -> Network:
@@ -101,6 +101,8 @@ def load(path: str | PathLike[str], backend: str = "auto") -> Network:
     """
     resolve(backend)  # so that a wrong backend is not taken for a wrong file
     header, tensors = read(Path(path))
+    if "population" in header:
+        raise FileFormatError(f"{path} holds a population: ns.Population.load reads it")
     with usable(path):
         architecture, state = decode(header, tensors)
     *hidden, output = architecture.activations
@@ -132,7 +134,7 @@ def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
     return dict(metadata)
 
 
-def _to_json(header: dict[str, Any]) -> str:
+def to_json(header: dict[str, Any]) -> str:
     """Return `header` as JSON; NumPy's numbers, which optimisers accept, as plain ones."""
     return json.dumps(header, allow_nan=False, default=lambda number: number.item())
 
@@ -155,7 +157,7 @@ def decode(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tupl
     *hidden, output = header["activations"]
     architecture = make_architecture(header["sizes"], hidden, output, header["loss"])
     theta, shape = tensors["theta"], (architecture.parameter_count,)
-    optimizer = _make_optimizer(header["optimizer"])
+    optimizer = make_optimizer(header["optimizer"])
     expected = {"theta", *(f"slot.{name}" for name in optimizer.slots)}
     model = {name: array for name, array in tensors.items() if not name.startswith(RUN)}
     if set(model) != expected:
@@ -188,7 +190,7 @@ def _make_plateau(values: Mapping[str, Any] | None) -> tuple[ReduceLROnPlateau, 
     return ReduceLROnPlateau(**{k: v for k, v in values.items() if k != "state"}), PlateauState(**state)
 
 
-def _make_optimizer(values: Mapping[str, Any]) -> Optimizer:
+def make_optimizer(values: Mapping[str, Any]) -> Optimizer:
     if not isinstance(values, dict) or values.get("kind") not in list(OPTIMIZERS):
         raise ValueError(f"optimizer={values!r} is not known; its kind must be one of: {', '.join(OPTIMIZERS)}")
     given = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name != "kind"}

@@ -7,6 +7,6 @@ try:
 except ImportError as error:
     raise BackendUnavailable(f"backend 'numba' cannot run: {error}. Install it: pip install numba") from None
 
-from nanostep.backends.jit import activations, layers, losses, networks, optimizers, order
+from nanostep.backends.jit import activations, layers, losses, networks, optimizers, order, populations
 
-__all__ = ["activations", "layers", "losses", "networks", "optimizers", "order"]
+__all__ = ["activations", "layers", "losses", "networks", "optimizers", "order", "populations"]

@@ -13,7 +13,7 @@ except BackendUnavailable:
         f"machine or build lacks; available are {', '.join(available_isas())}"
     ) from None
 
-from nanostep.backends.native import activations, layers, losses, networks, optimizers, order
+from nanostep.backends.native import activations, layers, losses, networks, optimizers, order, populations
 
 __all__ = [
     "activations",
@@ -25,5 +25,6 @@ __all__ = [
     "networks",
     "optimizers",
     "order",
+    "populations",
     "select_isa",
 ]

@@ -38,7 +38,13 @@ except ImportError as error:
 
 C_ARRAYS = {
     np.dtype(name): ffi.typeof(f"{c_type}[]")
-    for name, c_type in (("float32", "float"), ("float64", "double"), ("int32", "int32_t"), ("int64", "int64_t"))
+    for name, c_type in (
+        ("float32", "float"),
+        ("float64", "double"),
+        ("int32", "int32_t"),
+        ("int64", "int64_t"),
+        ("bool", "uint8_t"),
+    )
 }
 """C's type of the memory of an array."""
 

@@ -1,0 +1,130 @@
+"""Populations in C: networks in the lanes of vectors, or one by one where that is faster or the lanes do not do it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from nanostep.architecture import Architecture
+from nanostep.backends.native import networks
+from nanostep.backends.native._library import check_status, ffi, function, identifier, isa_name, lib, pointer
+from nanostep.backends.native._pool import most_threads, pool_for
+from nanostep.backends.populations import OneByOne, PopulationPlan, PopulationSamples
+from nanostep.optimizers import Optimizer
+
+Array = np.ndarray
+INT64, FLOAT64, BOOL = np.dtype(np.int64), np.dtype(np.float64), np.dtype(bool)
+
+LANE_BYTES = 64
+"""Of the widest vector that there may be."""
+
+CACHE_BYTES = 1 << 20
+"""Lanes pay while the parameters, slots and gradient of a vector of networks take no more than this: half of L2."""
+
+WIDEST = 64
+"""Layers beyond this fill vectors by themselves: the kernels for single networks are as fast and need less memory
+(64-32-10, batch 32, float32 is the last that gains)."""
+
+
+class Engine(OneByOne):
+    """See `nanostep.backends.populations.PopulationEngine`."""
+
+    def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
+        self._single = networks.Engine(architecture, dtype)
+        super().__init__(self._single)
+        self._architecture, self._dtype = architecture, dtype
+        self._ran: tuple[str, int] | None = None
+
+    @property
+    def isa(self) -> str:
+        return self._ran[0] if self._ran is not None else self._single.isa
+
+    @property
+    def threads(self) -> int:
+        return self._ran[1] if self._ran is not None else self._single.threads
+
+    def lanes_pay(self, count: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+        """Return True if so many networks are trained in lanes: small ones that agree in what lanes share, the order of
+        samples, and ask for nothing that lanes do not do, dropout."""
+        architecture, itemsize = self._architecture, self._dtype.itemsize
+        joined = architecture.loss != "binary_cross_entropy" or architecture.output == "sigmoid"
+        seeds_agree = bool((plan.seeds == plan.seeds[0]).all())
+        held = (2 + len(optimizer.slots)) * architecture.parameter_count * LANE_BYTES
+        fits = held <= CACHE_BYTES and max(architecture.sizes) <= WIDEST
+        enough = count * itemsize * 4 >= LANE_BYTES
+        return plan.dropout is None and joined and seeds_agree and fits and enough
+
+    def train(
+        self,
+        theta__mp: Array,
+        slots__msp: Array,
+        who__k: Array,
+        data: PopulationSamples,
+        optimizer: Optimizer,
+        plan: PopulationPlan,
+        epoch: int,
+        updates: int,
+        epochs: int,
+        loss__ke: Array,
+        done__k: Array,
+    ) -> None:
+        if not self.lanes_pay(len(who__k), optimizer, plan):
+            self._ran = None
+            arrays = (theta__mp, slots__msp, who__k, data, optimizer, plan, epoch, updates, epochs, loss__ke, done__k)
+            super().train(*arrays)
+            return
+        dtype, count, slots = self._dtype, len(who__k), len(optimizer.slots)
+        shape, n, samples = theta__mp.shape, len(data), data.samples
+        threads = most_threads() if plan.threads is None else plan.threads
+        pool = pool_for(threads)
+        c_plan = ffi.new("nst_plan *")
+        c_plan.batch, c_plan.shuffle, c_plan.seed = min(plan.batch, n), plan.shuffle, int(plan.seeds[0])
+        c_plan.threads, c_plan.pool, c_plan.smoothing = threads, pool, plan.smoothing
+        if plan.cancel is not None:
+            c_plan.cancel = pointer(plan.cancel, (1,), np.dtype(np.int32))
+        size = ffi.new("size_t *")
+        check_status(function(dtype, "population_workspace_size")(self._single._net, slots, c_plan, n, epochs, size))
+        workspace = np.empty(size[0], np.uint8)
+        rows = ffi.NULL if data.rows is None else pointer(data.rows, (len(theta__mp), n), INT64)
+        all_rows, x, y, labels, _ = self._single._samples(samples)
+        isa, ran = ffi.new("int32_t *"), ffi.new("int32_t *")
+        optimizers = optimizer_table(optimizer, who__k)
+        status = function(dtype, "population_train")(
+            self._single._net, len(theta__mp), count, pointer(who__k, (count,), INT64),
+            pointer(theta__mp, shape, dtype, writable=True), slots,
+            pointer(slots__msp, (shape[0], slots, shape[1]), dtype, writable=True), n, all_rows, x, y, labels, rows,
+            ffi.from_buffer("nst_optimizer[]", optimizers), c_plan, epoch, updates, epochs,
+            pointer(loss__ke, (count, epochs), FLOAT64, writable=True),
+            pointer(done__k, (count,), BOOL, writable=True), isa, ran,
+            ffi.from_buffer("char[]", workspace, require_writable=True), len(workspace),
+        )  # fmt: skip
+        if status != lib.NST_E_CANCELLED:
+            check_status(status)
+        self._ran = isa_name(isa[0]), ran[0]
+
+
+@cache
+def _optimizer_type() -> np.dtype:
+    """nst_optimizer as NumPy lays it out."""
+    members = ffi.typeof("nst_optimizer").fields
+    kinds = {"int32_t": np.int32, "double": np.float64}
+    return np.dtype(
+        {
+            "names": [name for name, _ in members],
+            "formats": [kinds[member.type.cname] for _, member in members],
+            "offsets": [member.offset for _, member in members],
+            "itemsize": ffi.sizeof("nst_optimizer"),
+        }
+    )
+
+
+def optimizer_table(optimizer: Optimizer, who__k: Array) -> Array:
+    """Return an nst_optimizer for each of some networks, one after another."""
+    table = np.zeros(len(who__k), _optimizer_type())
+    table["kind"] = identifier("optimizer", optimizer.kind)
+    for name, value in optimizer.of(0).hyperparameters().items():
+        table[name] = value
+    for name, values in optimizer.arrays().items():
+        table[name] = values[who__k]
+    return table

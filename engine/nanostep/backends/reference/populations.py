@@ -1,0 +1,16 @@
+"""Populations in NumPy: one network after another, which is what a population is defined as."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nanostep.architecture import Architecture
+from nanostep.backends.populations import OneByOne
+from nanostep.backends.reference import networks
+
+
+class Engine(OneByOne):
+    """See `nanostep.backends.populations.PopulationEngine`."""
+
+    def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
+        super().__init__(networks.Engine(architecture, dtype))

@@ -1,0 +1,160 @@
+"""Checks of the arguments of a population; nothing is changed before all have passed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nanostep._arrays import check_samples, convert
+from nanostep._checks import check_bool, check_integer, check_real, check_seed, physical_memory
+from nanostep.architecture import Architecture
+from nanostep.backends.populations import PopulationPlan, PopulationSamples
+from nanostep.early_stopping import EarlyStopping
+from nanostep.optimizers import Optimizer
+from nanostep.population_training import PopulationRequest
+from nanostep.weighting import check_smoothing
+
+if TYPE_CHECKING:
+    from nanostep.population import Population
+
+
+def check_memory(architecture: Architecture, dtype: np.dtype, size: int, slots: int) -> None:
+    """Raise MemoryError if parameters and slots of so many networks do not fit into this machine's memory."""
+    needed = size * architecture.parameter_count * dtype.itemsize * (1 + slots)
+    memory = physical_memory()
+    if memory is not None and needed > memory:
+        raise MemoryError(
+            f"size={size} networks of {architecture.parameter_count} parameters, {slots} slots for each, take "
+            f"{needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB"
+        )
+
+
+def check_seeds(argument: str, seed: Any, size: int, *, consecutive: bool) -> np.ndarray:
+    """Return uint64 seeds (size,): of an int that one for all, or counting from it if `consecutive`."""
+    if seed is None or np.ndim(seed) == 0:
+        seeds = np.full(size, check_seed(seed), np.uint64)
+        return seeds + np.arange(size, dtype=np.uint64) if consecutive else seeds  # beyond 2**64 they begin again at 0
+    seeds = np.asarray(seed)
+    if seeds.dtype.kind not in "iu" or seeds.shape != (size,):
+        raise ValueError(
+            f"{argument} must be an integer, or {size} of them, one for each network; "
+            f"got an array of shape {seeds.shape} and dtype {seeds.dtype}"
+        )
+    if seeds.min() < 0:
+        raise ValueError(f"{argument} has {seeds.min()}; seeds are >= 0")
+    return seeds.astype(np.uint64)
+
+
+def check_population_optimizer(optimizer: object, size: int) -> Optimizer:
+    """Return `optimizer` if its hyper-parameters are acceptable and fit the number of networks."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"optimizer must be ns.SGD, ns.RMSprop, ns.Adam or ns.AdamW; got {type(optimizer).__name__}")
+    optimizer.check()
+    for name, array in optimizer.arrays().items():
+        if len(array) != size:
+            raise ValueError(f"{name} has {len(array)} entries for {size} networks; give one for each, or a number")
+    return optimizer
+
+
+def check_population_data(
+    population: Population, X: Any, Y: Any, rows: Any = None, names: tuple[str, str] = ("X", "Y")
+) -> PopulationSamples:
+    """Return the data: shared, each network's own (a first axis of K), or rows of shared ones."""
+    architecture, dtype, size = population.architecture, population.dtype, len(population)
+    if np.ndim(X) == 3:
+        if rows is not None:
+            raise ValueError(f"rows are for {names[0]} of shape (n, {architecture.inputs}), which networks share")
+        x, y = np.asarray(X), np.asarray(Y)
+        if len(x) != size:
+            raise ValueError(f"{names[0]} has data for {len(x)} networks; the population has {size}")
+        if y.shape[:2] != x.shape[:2]:
+            raise ValueError(f"{names[1]} must begin with {x.shape[:2]} like {names[0]}; got shape {y.shape}")
+        flat = check_samples(
+            architecture, dtype, x.reshape(-1, x.shape[2]), y.reshape(-1, *y.shape[2:]), names=names
+        )  # fmt: skip
+        return PopulationSamples(flat, np.arange(len(flat), dtype=np.int64).reshape(x.shape[:2]))
+    samples = check_samples(architecture, dtype, X, Y, names=names)
+    if rows is None:
+        return PopulationSamples(samples)
+    index = np.asarray(rows)
+    if index.dtype.kind not in "iu" or index.ndim != 2 or len(index) != size or index.shape[1] == 0:
+        raise ValueError(
+            f"rows must hold integers of shape ({size}, m), some rows for each network; "
+            f"got shape {index.shape} and dtype {index.dtype}"
+        )
+    if index.min() < 0 or index.max() >= len(samples):
+        bad = index[(index < 0) | (index >= len(samples))][0]
+        raise ValueError(f"rows has {bad}, out of range; accepted are 0 to {len(samples) - 1}")
+    return PopulationSamples(samples, np.require(index, np.int64, ["C", "A"]))
+
+
+def check_population_dropout(value: Any, size: int, hidden: int) -> np.ndarray | None:
+    """Return probabilities (size, hidden layers), or None if nothing is dropped."""
+    if np.ndim(value) == 0:
+        rate = check_real("dropout", value, 0.0, 1.0, open_high=True)
+        rates: np.ndarray = np.full((size, 1), rate)
+    else:
+        rates = convert("dropout", value, np.dtype(np.float64))
+        if rates.shape == (size,):
+            rates = rates[:, None]
+    if rates.ndim != 2 or len(rates) != size or rates.shape[1] not in (1, hidden):
+        raise ValueError(
+            f"dropout must be a number, or an array of shape ({size},) or ({size}, {hidden}); got {rates.shape}"
+        )
+    if rates.min() < 0 or rates.max() >= 1:
+        bad = rates[(rates < 0) | (rates >= 1)][0]
+        raise ValueError(f"dropout has {bad}; accepted are numbers in [0, 1)")
+    if not rates.any():
+        return None
+    if hidden == 0:
+        raise ValueError("dropout drops hidden units; these networks have no hidden layer")
+    return np.ascontiguousarray(np.broadcast_to(rates, (size, hidden)))
+
+
+def check_population_request(
+    population: Population,
+    X: Any,
+    Y: Any,
+    epochs: object,
+    batch_size: object,
+    shuffle: object,
+    seed: Any,
+    validation: Any,
+    threads: object,
+    rows: Any,
+    dropout: Any,
+    label_smoothing: object,
+    early_stopping: object,
+) -> PopulationRequest:
+    """Return the checked arguments of `Population.train`."""
+    size = len(population)
+    data = check_population_data(population, X, Y, rows)
+    held_out = None
+    if validation is not None:
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            raise TypeError(f"validation must be a pair (Xv, Yv); got {type(validation).__name__}")
+        held_out = check_population_data(
+            population, validation[0], validation[1], names=("validation X", "validation Y")
+        )
+    if early_stopping is not None:
+        if not isinstance(early_stopping, EarlyStopping):
+            raise TypeError(f"early_stopping must be an ns.EarlyStopping; got {type(early_stopping).__name__}")
+        if early_stopping.monitor not in ("validation_loss", "loss") or early_stopping.mode == "max":
+            raise ValueError(
+                f"early_stopping of a population monitors 'validation_loss' or 'loss', lower is better; "
+                f"got monitor={early_stopping.monitor!r}, mode={early_stopping.mode!r}"
+            )
+        if early_stopping.monitor == "validation_loss" and held_out is None:
+            raise ValueError("early_stopping monitors 'validation_loss': give validation, or monitor='loss'")
+    plan = PopulationPlan(
+        batch=min(check_integer("batch_size", batch_size, 1), len(data)),
+        shuffle=check_bool("shuffle", shuffle),
+        seeds=check_seeds("seed", seed, size, consecutive=False),
+        threads=None if threads is None else check_integer("threads", threads, 1, 2**16),
+        dropout=check_population_dropout(dropout, size, len(population.sizes) - 2),
+        smoothing=check_smoothing(population.architecture, label_smoothing),
+    )
+    if plan.shuffle and len(data) >= 2**32:
+        raise ValueError(f"X has {len(data)} samples; shuffling takes less than {2**32}: use shuffle=False")
+    return PopulationRequest(data, held_out, plan, check_integer("epochs", epochs, 0), early_stopping)

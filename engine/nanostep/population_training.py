@@ -1,0 +1,196 @@
+"""One run of a population: which networks each call of the engine trains, validation, early stopping, Ctrl-C."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nanostep.backends.populations import PopulationPlan, PopulationSamples
+from nanostep.calls import LONG_CALL_SECONDS, interruptible
+from nanostep.early_stopping import EarlyStopping
+from nanostep.population_history import PopulationHistory
+
+if TYPE_CHECKING:
+    from nanostep.population import Population
+
+CALL_SECONDS = 0.25
+"""Aim for the length of a call: each waits once for the slowest of the threads."""
+
+ROWS_ORDERED = 1 << 22
+"""Sample orders that a call may keep in memory, in entries: they are drawn once for all networks."""
+
+FIRST_UPDATES = 1000
+"""Updates of the first call, before the speed is known."""
+
+
+@dataclass(frozen=True)
+class PopulationRequest:
+    """Checked arguments of `Population.train`."""
+
+    data: PopulationSamples
+    validation: PopulationSamples | None
+    plan: PopulationPlan
+    epochs: int
+    stopping: EarlyStopping | None
+
+
+class PopulationRun:
+    """Trains the networks of `population`, whose theta, slots and counts it moves on."""
+
+    def __init__(self, population: Population, request: PopulationRequest) -> None:
+        size, epochs = len(population), request.epochs
+        self._population, self._request = population, request
+        self._start = population._epochs.copy()
+        self._seconds_per_epoch: float | None = None  # of one network
+        validated = epochs if request.validation is not None else 0
+        self.history = PopulationHistory(
+            np.full((size, epochs), np.nan),
+            np.full((size, validated), np.nan),
+            np.zeros(size, np.int64),
+            np.zeros(size, np.int64),
+            backend=population.backend,
+        )
+
+    def run(self) -> PopulationHistory:
+        """Make all epochs, each of them with all networks that have not stopped."""
+        history, started = self.history, time.perf_counter()
+        try:
+            self._make()
+        except BaseException as error:
+            history.stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
+            raise
+        finally:
+            history.seconds = time.perf_counter() - started
+            history.epochs = self._population._epochs - self._start
+            history.isa, history.threads = self._population._engine.isa, self._population._engine.threads
+        history.stopped = history.stopped or "epochs"
+        return history
+
+    def _make(self) -> None:
+        request, active = self._request, np.arange(len(self._population))
+        each = request.validation is not None or request.stopping is not None
+        most = 1 if each else max(1, ROWS_ORDERED // len(request.data))
+        best = _Best(self._population, request.stopping) if request.stopping is not None else None
+        done = 0
+        while done < request.epochs and len(active):
+            # one at first, then as many as a call has time for
+            round_seconds = (self._seconds_per_epoch or CALL_SECONDS) * len(active)
+            fitting = int(CALL_SECONDS / round_seconds)
+            epochs = min(max(1, fitting), most, request.epochs - done)
+            for who in self._alike(active):
+                self._train(who, done, epochs)
+            done += epochs
+            if request.validation is not None:
+                self._validate(active, done)
+            if best is not None:
+                value = self.history.validation_loss if best.validated else self.history.loss
+                active = active[~best.update(active, value[active, done - 1], done)]
+        if best is not None:
+            self.history.best_epoch = best.restore()
+            if not len(active):
+                self.history.stopped = "early_stopping"
+
+    def _alike(self, active: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield groups of networks that stand at the same epoch and update: they share orders and bias corrections."""
+        population = self._population
+        counts = np.stack([population._epochs[active], population._updates[active]])
+        if (counts == counts[:, :1]).all():
+            yield active
+            return
+        _, group = np.unique(counts, axis=1, return_inverse=True)
+        for number in range(int(group.max()) + 1):
+            yield active[group.ravel() == number]
+
+    def _train(self, who: np.ndarray, column: int, epochs: int) -> None:
+        """Train alike networks, some in each call."""
+        steps = -(-len(self._request.data) // self._request.plan.batch)
+        at = 0
+        while at < len(who):
+            if self._seconds_per_epoch is None:
+                count = max(256, FIRST_UPDATES // (steps * epochs))
+            else:
+                count = max(256, int(CALL_SECONDS / (self._seconds_per_epoch * epochs)))
+            self._call(who[at : at + count], column, epochs, steps)
+            at += count
+
+    def _call(self, who: np.ndarray, column: int, epochs: int, steps: int) -> None:
+        population, request = self._population, self._request
+        first = int(who[0])
+        losses, done = np.empty((len(who), epochs)), np.zeros(len(who), bool)
+
+        def call(plan: PopulationPlan) -> int:
+            population._engine.train(
+                population._theta,
+                population._slots,
+                who,
+                request.data,
+                population._optimizer,
+                plan,
+                int(population._epochs[first]),
+                int(population._updates[first]),
+                epochs,
+                losses,
+                done,
+            )
+            return 0
+
+        started, interrupted = time.perf_counter(), False
+        expected = (self._seconds_per_epoch or 1.0) * len(who) * epochs
+        try:
+            if expected < LONG_CALL_SECONDS:
+                call(request.plan)
+            else:
+                cancel = np.zeros(1, np.int32)
+                _, interrupted = interruptible(lambda: call(replace(request.plan, cancel=cancel)), cancel)
+        finally:
+            made = who[done]
+            self.history.loss[made, column : column + epochs] = losses[done]
+            population._epochs[made] += epochs
+            population._updates[made] += epochs * steps
+        if interrupted:
+            raise KeyboardInterrupt
+        self._seconds_per_epoch = (time.perf_counter() - started) / (len(who) * epochs)
+
+    def _validate(self, active: np.ndarray, done: int) -> None:
+        population, data = self._population, self._request.validation
+        assert data is not None
+        rows = None if data.rows is None else data.rows[active]
+        loss = np.empty(len(active))
+        population._engine.loss(population._theta[active], replace(data, rows=rows), loss)
+        self.history.validation_loss[active, done - 1] = loss
+
+
+class _Best:
+    """What early stopping has come to, for every network."""
+
+    def __init__(self, population: Population, stopping: EarlyStopping) -> None:
+        size = len(population)
+        self._population, self._stopping = population, stopping
+        self.validated = stopping.monitor == "validation_loss"
+        self._value = np.full(size, np.inf)
+        self._epoch = np.zeros(size, np.int64)
+        self._theta = population._theta.copy() if stopping.restore_best else None
+
+    def update(self, who: np.ndarray, value: np.ndarray, epoch: int) -> np.ndarray:
+        """Take in what was measured of some networks after an epoch; return a mask of those that are to stop."""
+        better = self._value[who] - value > self._stopping.min_delta  # False for NaN
+        first = np.isinf(self._value[who]) & np.isfinite(value)
+        improved = who[better | first]
+        self._value[improved] = value[better | first]
+        self._epoch[improved] = epoch
+        if self._theta is not None:
+            self._theta[improved] = self._population._theta[improved]
+        waited = epoch - self._epoch[who]
+        return (waited >= self._stopping.patience) & ~(better | first)
+
+    def restore(self) -> np.ndarray:
+        """Put back the best parameters, where there are any; return their epochs, 0 for none."""
+        if self._theta is None:
+            return np.zeros_like(self._epoch)
+        found = self._epoch > 0
+        self._population._theta[found] = self._theta[found]
+        return self._epoch

@@ -1,0 +1,292 @@
+"""A population is its networks: whatever it does, each network does alone."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nanostep as ns
+from cases import REQUIRED
+from nanostep.backends import populations
+from nanostep.population_requests import check_population_data
+
+K = 7
+ULPS = 5000
+"""Lanes round in another order; RMSprop divides by roots of small sums, where a few ulp of a gradient grow."""
+
+OPTIMIZERS: dict[str, Callable[[Any], ns.Optimizer]] = {
+    "sgd": lambda r: ns.SGD(lr=r),
+    "momentum": lambda r: ns.SGD(lr=r, momentum=np.where(np.arange(K) % 2, 0.9, 0.0), weight_decay=1e-3),
+    "nesterov": lambda r: ns.SGD(lr=r, momentum=0.8, nesterov=True, velocity_with_rate=True),
+    "rmsprop": lambda r: ns.RMSprop(lr=0.1 * r, momentum=0.5),
+    "centered": lambda r: ns.RMSprop(lr=0.1 * r, centered=True, eps=1e-3),
+    "adam": lambda r: ns.Adam(lr=0.1 * r, betas=(np.linspace(0.5, 0.9, K), 0.99), amsgrad=True),
+    "adamw": lambda r: ns.AdamW(lr=0.1 * r, l1=1e-3, weight_decay=np.linspace(0, 0.1, K)),
+    "norm": lambda r: ns.SGD(lr=r, clip_norm=np.linspace(0.01, 1.0, K), l1=1e-3),
+    "value": lambda r: ns.Adam(lr=0.1 * r, clip_value=0.01, epsilon_hat=True),
+}
+
+HEADS = [
+    ("sigmoid", "half_squared_error"),
+    ("identity", "huber"),
+    ("softmax", "cross_entropy"),
+    ("softmax", "squared_error"),
+    ("sigmoid", "binary_cross_entropy"),
+    ("softmax", "binary_cross_entropy"),
+    ("tanh", "absolute_error"),
+    ("tanh", "poisson"),
+]
+
+RATES = np.linspace(0.05, 0.4, K)
+
+
+def data(sizes: list[int], loss: str, n: int = 11) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(n)
+    x, y = rng.standard_normal((n, sizes[0])), rng.random((n, sizes[-1]))
+    if loss == "cross_entropy":
+        return x, rng.integers(0, sizes[-1], n)
+    return x, y / y.sum(axis=1, keepdims=True) if sizes[-1] > 1 else y
+
+
+def alone(population: ns.Population, seeds: Any, backend: str) -> list[ns.Network]:
+    """The same networks, each by itself."""
+    *hidden, output = population.architecture.activations
+    loss = population.architecture.loss
+    return [ns.Network(population.sizes, hidden, output, loss, population.dtype, backend, seed=s) for s in seeds]
+
+
+def agree(population: ns.Population, nets: list[ns.Network], ulps: float) -> bool:
+    eps = np.finfo(population.dtype).eps
+    return all(np.allclose(a, b.theta, rtol=0, atol=ulps * eps) for a, b in zip(population.theta, nets, strict=True))
+
+
+def compare(
+    backend: str, sizes: list[int], activation: str, head: tuple[str, str], name: str, dtype: str, batch: int
+) -> None:
+    output, loss = head
+    population = ns.Population(sizes, K, activation, output, loss, dtype, backend, seed=3)
+    nets = alone(population, range(3, 3 + K), backend)
+    assert agree(population, nets, 0)
+    x, y = data(sizes, loss)
+    optimizer = OPTIMIZERS[name](RATES)
+    history = population.train(x, y, 3, batch, optimizer, seed=5)
+    losses = [net.train(x, y, 3, batch, optimizer.of(i), seed=5).loss for i, net in enumerate(nets)]
+    ulps = ULPS if backend == "c" else 0
+    assert agree(population, nets, ulps)
+    np.testing.assert_allclose(history.loss, losses, rtol=ulps * np.finfo(dtype).eps, atol=0)
+    assert np.isfinite(population.theta).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 4, 50])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.skipif("c" not in REQUIRED, reason="NANOSTEP_TEST_BACKENDS leaves the C backend out")
+def test_optimizers_in_lanes(name: str, batch: int, dtype: str) -> None:
+    compare("c", [3, 5, 2], "tanh", ("sigmoid", "half_squared_error"), name, dtype, batch)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("batch", [1, 9])
+@pytest.mark.parametrize("head", HEADS, ids="-".join)
+@pytest.mark.parametrize("sizes", [[2, 2, 1], [4, 9, 6, 5], [3, 4]], ids=str)
+@pytest.mark.skipif("c" not in REQUIRED, reason="NANOSTEP_TEST_BACKENDS leaves the C backend out")
+def test_outputs_in_lanes(sizes: list[int], head: tuple[str, str], batch: int, dtype: str) -> None:
+    if sizes[-1] == 1 and head[0] == "softmax":
+        head = ("identity", "squared_error")
+    compare("c", sizes, "sigmoid", head, "sgd", dtype, batch)
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "leaky_relu", "elu", "softplus", "silu"])
+@pytest.mark.skipif("c" not in REQUIRED, reason="NANOSTEP_TEST_BACKENDS leaves the C backend out")
+def test_activations_in_lanes(activation: str) -> None:
+    for batch in (1, 8):
+        compare("c", [4, 9, 3], activation, ("softmax", "cross_entropy"), "sgd", "float64", batch)
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
+def test_every_backend(each_backend: str, name: str) -> None:
+    compare(each_backend, [3, 5, 2], "tanh", ("sigmoid", "half_squared_error"), name, "float64", 4)
+
+
+def test_data_of_their_own_and_rows(each_backend: str) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((K, 11, 3)), rng.random((K, 11, 2))
+    rows = rng.integers(0, 11, (K, 6))
+    for batch in (1, 4):
+        ours = ns.Population([3, 5, 2], K, "tanh", backend=each_backend)
+        bagged = ns.Population([3, 5, 2], K, "tanh", backend=each_backend)
+        ours.train(x, y, 2, batch, ns.SGD(lr=0.2))
+        bagged.train(x[0], y[0], 2, batch, ns.SGD(lr=0.2), rows=rows)
+        nets, bags = alone(ours, range(K), each_backend), alone(ours, range(K), each_backend)
+        for i in range(K):
+            nets[i].train(x[i], y[i], 2, batch, ns.SGD(lr=0.2))
+            bags[i].train(x[0][rows[i]], y[0][rows[i]], 2, batch, ns.SGD(lr=0.2))
+        assert agree(ours, nets, 100)
+        assert agree(bagged, bags, 100)
+        np.testing.assert_allclose(ours.predict(x)[2], nets[2].predict(x[2]), atol=1e-12)
+        np.testing.assert_allclose(ours.loss(x, y), [net.loss(x[i], y[i]) for i, net in enumerate(nets)], atol=1e-12)
+        assert ours.predict(x[0]).shape == (K, 11, 2)
+
+
+def test_seeds_dropout_and_smoothing_of_each_network(each_backend: str) -> None:
+    x, y = data([3, 5, 2], "cross_entropy")
+    seeds, dropout = np.arange(10, 10 + K), np.linspace(0, 0.5, K)
+    ours = ns.Population([3, 5, 2], K, "tanh", "softmax", "cross_entropy", backend=each_backend, seed=seeds)
+    nets = alone(ours, seeds.tolist(), each_backend)
+    ours.train(x, y, 2, 4, ns.SGD(lr=0.2), seed=seeds, dropout=dropout, label_smoothing=0.1)
+    for i, net in enumerate(nets):
+        net.train(x, y, 2, 4, ns.SGD(lr=0.2), seed=int(seeds[i]), dropout=float(dropout[i]), label_smoothing=0.1)
+    assert agree(ours, nets, 100)
+
+
+def test_comparisons_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An engine that gives all networks the rate of the first, or shifts their rows by one, is noticed."""
+    monkeypatch.setattr(ns.SGD, "of", lambda self, network: ns.SGD(lr=float(np.min(self.lr))))
+    x, y = data([3, 5, 2], "half_squared_error")
+    ours = ns.Population([3, 5, 2], K, "tanh", backend="numpy")
+    nets = alone(ours, range(K), "numpy")
+    ours.train(x, y, 1, 4, ns.SGD(lr=RATES))
+    for net, rate in zip(nets, RATES.tolist(), strict=True):
+        net.train(x, y, 1, 4, ns.SGD(lr=rate))
+    assert agree(ours, nets[:1] + nets[1:], ULPS) is False
+    of = populations.PopulationSamples.of
+    monkeypatch.setattr(populations.PopulationSamples, "of", lambda self, i: of(self, (i + 1) % K))
+    with pytest.raises(AssertionError):
+        test_data_of_their_own_and_rows("numpy")
+
+
+def test_early_stopping_is_that_of_each_network(each_backend: str) -> None:
+    x, y = data([3, 5, 2], "half_squared_error")
+    xv, yv = data([3, 5, 2], "half_squared_error", 9)
+    stopping = ns.EarlyStopping(patience=2, min_delta=1e-3)
+    ours = ns.Population([3, 5, 2], K, "tanh", backend=each_backend)
+    nets = alone(ours, range(K), each_backend)
+    history = ours.train(x, y, 25, 4, ns.SGD(lr=RATES), validation=(xv, yv), early_stopping=stopping)
+    for i, net in enumerate(nets):
+        alone_history = net.train(
+            x, y, 25, 4, ns.SGD(lr=float(RATES[i])), validation=(xv, yv), early_stopping=stopping
+        )  # fmt: skip
+        assert history.epochs[i] == alone_history.epochs
+        assert history.best_epoch[i] == alone_history.best_epoch
+        np.testing.assert_allclose(history.validation_loss[i, : history.epochs[i]], alone_history.validation_loss)
+        assert np.isnan(history.loss[i, history.epochs[i] :]).all()
+    assert agree(ours, nets, 100)
+    assert len(set(history.epochs.tolist())) > 1  # otherwise this test shows little
+    assert history.stopped == ("early_stopping" if history.epochs.max() < 25 else "epochs")
+    # they stand at different epochs now; training goes on for each from its own
+    ours.train(x, y, 2, 4)
+    for net in nets:
+        net.train(x, y, 2, 4)
+    assert agree(ours, nets, 200)
+
+
+def test_cuts_threads_and_company_change_no_bit(each_backend: str) -> None:
+    x, y = data([2, 2, 1], "half_squared_error")
+    rates = np.linspace(0.1, 1, 600)
+    runs = []
+    for threads, calls in ((1, (6,)), (2, (1, 5)), (3, (2, 2, 2))):
+        size = 600 if each_backend == "c" else K
+        population = ns.Population([2, 2, 1], size, dtype="float32", backend=each_backend)
+        optimizer = ns.SGD(lr=rates[:size])
+        for epochs in calls:
+            population.train(x, y, epochs, optimizer=optimizer, threads=threads)
+        runs.append(population.theta.copy())
+    assert np.array_equal(runs[0], runs[1])
+    assert np.array_equal(runs[0], runs[2])
+    few = ns.Population([2, 2, 1], K, dtype="float32", backend=each_backend)
+    few.train(x, y, 6, optimizer=ns.SGD(lr=rates[:K]))
+    assert np.array_equal(few.theta, runs[0][:K])
+
+
+def test_single_networks(each_backend: str) -> None:
+    x, y = data([3, 5, 2], "half_squared_error")
+    optimizer = ns.SGD(lr=RATES, momentum=np.where(np.arange(K) % 2, 0.9, 0.0))
+    ours = ns.Population([3, 5, 2], K, "tanh", backend=each_backend)
+    ours.train(x, y, 2, 4, optimizer)
+    nets = list(ours)
+    assert nets[-1].optimizer == optimizer.of(K - 1) == ours[-1].optimizer
+    for net in nets:  # the state of the optimiser has come along
+        net.train(x, y, 2, 4)
+    ours.train(x, y, 2, 4)
+    assert agree(ours, nets, 100)
+    assert agree(ns.Population.stack(nets), nets, 0)
+    best = int(np.argmin(ours.loss(x, y)))
+    assert np.array_equal(ours.best(x, y).theta, ours.theta[best])
+    assert ours.weights[0].shape == (K, 5, 3)
+    assert ours.biases[1].shape == (K, 2)
+    assert "Population of 7 x Network([3, 5, 2]" in repr(ours)
+
+
+@pytest.mark.parametrize("optimizer", [ns.SGD(lr=RATES), ns.Adam(betas=(0.9, np.linspace(0.9, 0.99, K)))], ids=repr)
+def test_copies_and_files_go_on_as_the_original(optimizer: ns.Optimizer, tmp_path: Path) -> None:
+    x, y = data([3, 5, 2], "half_squared_error")
+    ours = ns.Population([3, 5, 2], K, "tanh", backend="numpy")
+    ours.train(x, y, 2, 4, optimizer)
+    ours.save(tmp_path / "p.safetensors")
+    copies = [ns.Population.load(tmp_path / "p.safetensors", "numpy"), pickle.loads(pickle.dumps(ours))]
+    ours.train(x, y, 2, 4)
+    for copy in copies:
+        assert copy.optimizer == optimizer
+        copy.train(x, y, 2, 4)
+        assert np.array_equal(copy.theta, ours.theta)
+
+
+def test_files_tell_populations_from_networks(tmp_path: Path) -> None:
+    path = tmp_path / "file.safetensors"
+    ns.Population([2, 1], 3).save(path)
+    with pytest.raises(ns.FileFormatError, match=r"Population\.load"):
+        ns.load(path)
+    ns.Network([2, 1]).save(path)
+    with pytest.raises(ns.FileFormatError, match=r"ns\.load"):
+        ns.Population.load(path)
+
+
+def test_ctrl_c_ends_every_network_at_an_epoch(each_backend: str) -> None:
+    size, n = (2048, 1000) if each_backend == "c" else (32, 100)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((n, 2)), rng.random((n, 1))
+    ours = ns.Population([2, 2, 1], size, backend=each_backend, seed=np.zeros(size, int))
+    ours.train(x[:4], y[:4], 1, optimizer=ns.SGD(lr=0.1))  # compiled, where that takes time
+    start = ours.theta.copy()
+    timer = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        ours.train(x, y, 3000, optimizer=ns.SGD(lr=0.1), seed=1)
+    history = ours.history
+    assert history is not None
+    assert history.stopped == "interrupted"
+    made = {int(epochs): i for i, epochs in enumerate(history.epochs)}
+    assert 0 < max(made) < 3000
+    for epochs, i in made.items():
+        net = ns.Network([2, 2, 1], backend=each_backend, seed=0)
+        net._theta[...] = start[i]
+        net.train(x, y, epochs, optimizer=ns.SGD(lr=0.1), seed=1)
+        np.testing.assert_allclose(ours.theta[i], net.theta, atol=1e-9)
+
+
+def test_history_as_a_table() -> None:
+    pd = pytest.importorskip("pandas")
+    x, y = data([3, 2], "half_squared_error")
+    history = ns.Population([3, 2], 2, backend="numpy").train(x, y, 3, validation=(x, y))
+    table = history.to_pandas()
+    assert isinstance(table, pd.DataFrame)
+    assert len(table) == 6
+    assert table.columns.tolist() == ["network", "epoch", "loss", "validation_loss"]
+    np.testing.assert_array_equal(table["loss"], history.loss.ravel())
+
+
+def test_data_are_not_copied_for_rows() -> None:
+    population = ns.Population([3, 2], K)
+    x, y = data([3, 2], "half_squared_error")
+    rows = np.zeros((K, 4), np.int64)
+    checked = check_population_data(population, x, y, rows)
+    assert np.shares_memory(checked.samples.x, x)
+    assert np.shares_memory(checked.rows, rows)
