@@ -1,0 +1,159 @@
+/* Populations: each network does what nst_*_train does with it alone; errors; calls that are cancelled. */
+#include "check.h"
+
+#include <math.h>
+
+enum { NETWORKS = 21, ROWS = 30, INPUTS = 3, HIDDEN = 5, OUTPUTS = 2, EPOCHS = 2, SLOTS = 2 };
+enum { PARAMETERS = HIDDEN * (INPUTS + 1) + OUTPUTS * (HIDDEN + 1) };
+
+static const size_t sizes[] = {INPUTS, HIDDEN, OUTPUTS};
+static const int32_t activations[] = {NST_ACTIVATION_TANH, NST_ACTIVATION_SOFTMAX};
+static const nst_architecture net = {2, sizes, activations, NST_LOSS_CROSS_ENTROPY};
+
+/* All that a call takes. */
+typedef struct call {
+    double theta[NETWORKS * PARAMETERS], slots[NETWORKS * SLOTS * PARAMETERS], x[ROWS * INPUTS];
+    double loss[NETWORKS * EPOCHS];
+    int64_t who[NETWORKS], labels[ROWS], rows[NETWORKS * ROWS];
+    nst_optimizer optimizers[NETWORKS];
+    uint8_t done[NETWORKS];
+    nst_plan plan;
+    size_t slot_count, count;
+    int with_rows;
+} call;
+
+static call *make_call(nst_optimizer_kind kind, size_t batch, int with_rows)
+{
+    call *const c = calloc(1, sizeof *c);
+    for (int i = 0; i < NETWORKS * PARAMETERS; i++)
+        c->theta[i] = 0.7 * sin(12.9898 * i);
+    for (int i = 0; i < ROWS * INPUTS; i++)
+        c->x[i] = cos(78.233 * i);
+    for (int i = 0; i < ROWS; i++)
+        c->labels[i] = i % OUTPUTS;
+    for (int m = 0; m < NETWORKS; m++) {
+        c->who[m] = m;
+        c->optimizers[m] =
+            (nst_optimizer){.kind = (int32_t)kind, .lr = 0.01 * (m + 1), .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-6};
+        for (int n = 0; n < ROWS; n++)
+            c->rows[m * ROWS + n] = (n * 7 + m) % ROWS;
+    }
+    c->plan = (nst_plan){.batch = batch, .shuffle = 1, .seed = 5};
+    c->slot_count = kind == NST_OPTIMIZER_ADAM ? SLOTS : 0;
+    c->count = NETWORKS;
+    c->with_rows = with_rows;
+    return c;
+}
+
+static nst_status run(call *c)
+{
+    size_t bytes = 0;
+    int32_t isa = -1, threads = 0;
+    nst_status status = nst_f64_population_workspace_size(&net, c->slot_count, &c->plan, ROWS, EPOCHS, &bytes);
+    if (status != NST_OK)
+        return status;
+    void *const workspace = malloc(bytes);
+    status = nst_f64_population_train(&net, NETWORKS, c->count, c->who, c->theta, c->slot_count, c->slots, ROWS, ROWS,
+                                      c->x, NULL, c->labels, c->with_rows ? c->rows : NULL, c->optimizers, &c->plan, 0,
+                                      0, EPOCHS, c->loss, c->done, &isa, &threads, workspace, bytes);
+    free(workspace);
+    return status;
+}
+
+/* Network m of a fresh call, by itself; its parameters go to theta. */
+static void run_alone(const call *c, int m, double *theta)
+{
+    double slots[SLOTS * PARAMETERS] = {0}, x[ROWS * INPUTS], losses[EPOCHS + 1];
+    int64_t labels[ROWS], order[ROWS];
+    nst_cursor cursor = {.order = order};
+    size_t bytes, ended;
+    for (int n = 0; n < ROWS; n++) {
+        const int64_t row = c->with_rows ? c->rows[m * ROWS + n] : n;
+        memcpy(x + n * INPUTS, c->x + row * INPUTS, sizeof(double) * INPUTS);
+        labels[n] = c->labels[row];
+    }
+    memcpy(theta, c->theta + m * PARAMETERS, sizeof(double) * PARAMETERS);
+    CHECK(nst_f64_workspace_size(&net, c->slot_count, &bytes) == NST_OK);
+    void *const workspace = malloc(bytes);
+    const size_t steps = EPOCHS * ((ROWS + c->plan.batch - 1) / c->plan.batch);
+    CHECK(nst_f64_train(&net, theta, c->slot_count, slots, ROWS, x, NULL, labels, NULL, &c->optimizers[m], &c->plan,
+                        &cursor, steps, losses, NULL, &ended, workspace, bytes) == NST_OK);
+    free(workspace);
+}
+
+static void test_networks_are_those_trained_alone(void)
+{
+    const nst_optimizer_kind kinds[] = {NST_OPTIMIZER_SGD, NST_OPTIMIZER_ADAM};
+    const size_t batches[] = {1, 8, 12};
+    for (int kind = 0; kind < 2; kind++)
+        for (int b = 0; b < 3; b++)
+            for (int with_rows = 0; with_rows < 2; with_rows++) {
+                call *const c = make_call(kinds[kind], batches[b], with_rows);
+                call *const before = make_call(kinds[kind], batches[b], with_rows);
+                CHECK(run(c) == NST_OK);
+                for (int m = 0; m < NETWORKS; m++) {
+                    double theta[PARAMETERS], most = 0;
+                    run_alone(before, m, theta);
+                    for (int p = 0; p < PARAMETERS; p++)
+                        most = fmax(most, fabs(theta[p] - c->theta[m * PARAMETERS + p]));
+                    CHECK(most < 1e-12);
+                    CHECK(c->done[m] == 1 && isfinite(c->loss[m * EPOCHS + 1]));
+                }
+                free(before);
+                free(c);
+            }
+}
+
+/* Expects a status, and theta as it was. */
+static void expect(call *c, nst_status status)
+{
+    call *const before = make_call((nst_optimizer_kind)c->optimizers[0].kind, 1, 0);
+    CHECK(run(c) == status);
+    CHECK(memcmp(before->theta, c->theta, sizeof before->theta) == 0);
+    free(before);
+    free(c);
+}
+
+static void test_errors(void)
+{
+    const double rates[] = {0.1}, dropout[] = {0.5};
+    const int32_t cancel = 1;
+    call *c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->who[3] = NETWORKS;
+    expect(c, NST_E_SIZE);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->who[3] = -1;
+    expect(c, NST_E_SIZE);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->count = 0;
+    expect(c, NST_E_SIZE);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->labels[ROWS - 1] = OUTPUTS;
+    expect(c, NST_E_LABEL);
+    c = make_call(NST_OPTIMIZER_SGD, 4, 1);
+    for (int m = 0; m < NETWORKS; m++)
+        c->rows[m * ROWS + 7] = ROWS;
+    expect(c, NST_E_SIZE);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->optimizers[1].kind = NST_OPTIMIZER_ADAM;
+    expect(c, NST_E_OPTIMIZER);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->plan.rates = rates;
+    expect(c, NST_E_VALUE);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->plan.dropout = dropout;
+    expect(c, NST_E_VALUE);
+    c = make_call(NST_OPTIMIZER_SGD, 0, 0);
+    expect(c, NST_E_SIZE);
+    c = make_call(NST_OPTIMIZER_ADAM, 8, 0);
+    c->plan.cancel = &cancel;
+    expect(c, NST_E_CANCELLED);
+}
+
+int main(void)
+{
+    require_isa();
+    test_networks_are_those_trained_alone();
+    test_errors();
+    return finish("test_population");
+}
