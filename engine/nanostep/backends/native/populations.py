@@ -23,8 +23,8 @@ CACHE_BYTES = 1 << 20
 """Lanes pay while the parameters, slots and gradient of a vector of networks take no more than this: half of L2."""
 
 WIDEST = 64
-"""Layers beyond this fill vectors by themselves: the kernels for single networks are as fast and need less memory
-(64-32-10, batch 32, float32 is the last that gains)."""
+"""Units of a layer up to which lanes are taken. Against one by one, 64 networks of 8-16-4 were 2 to 11 times as fast,
+of 64-64-10 0.8 to 2, of 128-64-10 0.6 to 1.6 (float32 and float64, batches 1 and 32, SGD and Adam)."""
 
 
 class Engine(OneByOne):
