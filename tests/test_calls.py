@@ -158,6 +158,35 @@ def test_ctrl_c_sets_the_flag_and_waits_for_the_call() -> None:
     assert interruptible(until_cancelled, cancel) == (5, True)
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_ctrl_c_while_the_thread_starts_leaves_no_call_behind(begun: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    cancel, started = np.zeros(1, np.int32), threading.Event()
+    start, threads = threading.Thread.start, []
+
+    def until_cancelled() -> int:
+        started.set()
+        while not cancel[0]:
+            pass
+        return 5
+
+    def interrupted(thread: threading.Thread) -> None:
+        threads.append(thread)
+        if begun:
+            start(thread)
+            started.wait()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    if begun:
+        assert interruptible(until_cancelled, cancel) == (5, True)
+        return
+    with pytest.raises(KeyboardInterrupt):
+        interruptible(until_cancelled, cancel)
+    start(threads[0])  # the system may let it begin late: it does nothing
+    threads[0].join()
+    assert not started.is_set()
+
+
 @pytest.mark.parametrize("backend", REQUIRED)
 def test_long_calls_make_the_bits_of_short_ones(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     thetas = []

@@ -205,9 +205,11 @@ def interruptible(call: Callable[[], int], cancel: np.ndarray) -> tuple[int, boo
     """
     results: list[int] = []
     errors: list[BaseException] = []
-    done = threading.Event()
+    begun, done = threading.Lock(), threading.Event()
 
     def work() -> None:
+        if not begun.acquire(blocking=False):
+            return
         try:
             results.append(call())
         except BaseException as error:  # raised again below, in the thread of the caller
@@ -216,7 +218,13 @@ def interruptible(call: Callable[[], int], cancel: np.ndarray) -> tuple[int, boo
             done.set()
 
     interrupted = False
-    threading.Thread(target=work, name="nanostep call").start()
+    try:
+        threading.Thread(target=work, name="nanostep call").start()
+    except KeyboardInterrupt:
+        if begun.acquire(blocking=False):
+            raise  # the call has not begun, and will not
+        interrupted = True
+        cancel[0] = 1
     # not Thread.join, which on Ctrl-C may take the thread for ended (CPython 3.11, Thread._wait_for_tstate_lock)
     while not done.is_set():
         try:
