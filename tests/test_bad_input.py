@@ -61,7 +61,7 @@ NETWORKS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: ns.SGD(lr=INF), ValueError, "lr=inf"),
     (lambda: ns.SGD(lr="fast"), TypeError, "lr must be a real number"),
     (lambda: ns.SGD(lr=True), TypeError, "lr must be a real number"),
-    (lambda: ns.SGD(lr=np.array([0.1])), TypeError, "lr must be a real number"),
+    (lambda: ns.SGD(lr=np.array([[0.1]])), TypeError, "lr must be a real number"),
     (lambda: ns.SGD(momentum=-1), ValueError, "momentum=-1"),
     (lambda: ns.SGD(nesterov=True), ValueError, "nesterov=True needs momentum > 0"),
     (lambda: ns.SGD(momentum=0.9, nesterov=1), TypeError, "nesterov must be True or False"),
