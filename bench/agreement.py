@@ -7,7 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from nanostep.benchmark.workload import Workload, make_data
+from nanostep.benchmark.workload import PopulationWorkload, Workload, make_data
+from nanostep.network import Network
+from nanostep.optimizers import Optimizer
 
 REFERENCE = "numpy"
 
@@ -32,9 +34,9 @@ class Evidence:
     ----------
     rows, epochs : int
         The run: `epochs` times the first `rows` rows, in order.
-    loss : float
-        Mean loss of the last epoch, taken as training went along.
-    theta : ndarray, shape (parameters,)
+    loss : float or ndarray, shape (networks,)
+        Mean loss of the last epoch, taken as training went along; of a population, of each network that is checked.
+    theta : ndarray, shape (parameters,) or (networks, parameters)
     loss_dtype : str
         Precision of the loss.
     timed : bool
@@ -43,7 +45,7 @@ class Evidence:
 
     rows: int
     epochs: int
-    loss: float
+    loss: float | np.ndarray
     theta: np.ndarray
     loss_dtype: str
     timed: bool
@@ -94,7 +96,7 @@ def judge(workload: Workload, evidence: Evidence) -> Agreement:
     if evidence.timed:
         loss_tolerances, theta_tolerances = TIMED_LOSS_TOLERANCES, TIMED_THETA_TOLERANCES
     return Agreement(
-        deviation(np.array([loss]), np.array([evidence.loss])),
+        deviation(np.atleast_1d(loss), np.atleast_1d(evidence.loss)),
         deviation(theta, evidence.theta),
         loss_tolerances[evidence.loss_dtype],
         theta_tolerances[workload.dtype],
@@ -103,12 +105,21 @@ def judge(workload: Workload, evidence: Evidence) -> Agreement:
 
 
 @lru_cache(maxsize=16)
-def reference_run(workload: Workload, rows: int, epochs: int) -> tuple[float, np.ndarray]:
-    """Return the last epoch's loss and the parameters of the reference."""
+def reference_run(workload: Workload, rows: int, epochs: int) -> tuple[float | np.ndarray, np.ndarray]:
+    """Return the last epoch's loss and the parameters of the reference.
+
+    Of a population, those of each network that is checked, trained as the ordinary network that it stands for.
+    """
     x, y = make_data(workload)
-    net = workload.make_network(REFERENCE)
-    history = net.train(x[:rows], y[:rows], epochs, workload.batch, workload.make_optimizer(), shuffle=False)
-    return history.loss[-1], net.theta.copy()
+
+    def train(net: Network, optimizer: Optimizer) -> tuple[float, np.ndarray]:
+        history = net.train(x[:rows], y[:rows], epochs, workload.batch, optimizer, shuffle=False)
+        return history.loss[-1], net.theta.copy()
+
+    if not isinstance(workload, PopulationWorkload):
+        return train(workload.make_network(REFERENCE), workload.make_optimizer())
+    runs = [train(*workload.make_member(i, REFERENCE)) for i in workload.checked]
+    return np.array([loss for loss, _ in runs]), np.stack([theta for _, theta in runs])
 
 
 def deviation(reference: np.ndarray, other: np.ndarray) -> float:

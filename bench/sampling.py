@@ -20,8 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from nanostep.benchmark import machine_code
+from nanostep.benchmark.contenders import CONTENDERS
 from nanostep.benchmark.lanes import choose_cores, environment, pinned
 from nanostep.benchmark.tasks import TASKS
+from nanostep.benchmark.tasks.calls import Call
+from nanostep.benchmark.tasks.training import Training
 from nanostep.benchmark.worker import die_with_parent
 from nanostep.benchmark.workload import make_data
 
@@ -66,25 +69,22 @@ def serve(task: str, backend: str, directory: Path) -> None:
 
 def _work(task: str, backend: str) -> Callable[[], object]:
     """Return what the task repeats, on one thread."""
-    workload = TASKS[task].workload
-    net, (x, y) = workload.make_network(backend), make_data(workload)
-    call = getattr(TASKS[task], "call", None)
-    if call is not None:
+    measured = TASKS[task]
+    workload = measured.workload
+    x, y = make_data(workload)
+    if isinstance(measured, Call):
+        net, call = workload.make_network(backend), measured.call
         rows = list(zip(x[:256], y[:256], strict=True))
         if call == "predict":
             return lambda: [net.predict(a) for a, _ in rows]
         return lambda: [net.step(a, b, workload.lr) for a, b in rows]
-    theta = net.theta.copy()
-
-    def train(epochs: int) -> float:
-        net.theta = theta
-        return net.train(x, y, epochs, workload.batch, workload.make_optimizer(), shuffle=False, threads=1).seconds
-
-    train(1)
+    assert isinstance(measured, Training)
+    trainer = measured.make_trainer(CONTENDERS[backend], x, y, 1)
+    trainer.run(1)
     epochs = 1
-    while train(epochs) < LENGTH and epochs < MOST_EPOCHS:
+    while trainer.run(epochs).seconds < LENGTH and epochs < MOST_EPOCHS:
         epochs *= 2
-    return lambda: train(epochs)
+    return lambda: trainer.run(epochs)
 
 
 def _numba_objects(directory: Path) -> list[dict[str, Any]]:

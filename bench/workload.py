@@ -1,4 +1,4 @@
-"""A workload: one training problem, the same for every contender, and its data."""
+"""A workload: one training problem, for one network or many, the same for every contender, and its data."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from nanostep.architecture import Architecture
 from nanostep.data import load_digits
 from nanostep.network import Network
 from nanostep.optimizers import OPTIMIZERS, Optimizer
+from nanostep.population import Population
 
 ROWS = 4096
 """Samples of a workload that does not say otherwise."""
+
+CHECKED = 16
+"""Networks of a population that are compared with the reference, evenly spread over it and over the lanes of vectors;
+and the last one is, too."""
+
+SLOWEST = 16
+"""How many times smaller the first network's rate is than the last one's."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +82,9 @@ class Workload:
         """True if targets are class numbers."""
         return self.loss == "cross_entropy"
 
-    def make_network(self, backend: str) -> Network:
+    def make_network(self, backend: str, seed: int = 0) -> Network:
         """Return the network on `backend`, with the same initial weights on every backend."""
-        return Network(self.sizes, self.activation, self.output, self.loss, self.dtype, backend, seed=0)
+        return Network(self.sizes, self.activation, self.output, self.loss, self.dtype, backend, seed)
 
     def initial_theta(self) -> np.ndarray:
         """Return the weights that every contender starts from."""
@@ -85,6 +93,51 @@ class Workload:
     def make_optimizer(self) -> Optimizer:
         """Return a new optimiser."""
         return OPTIMIZERS[self.optimizer](lr=self.lr)
+
+
+@dataclass(frozen=True)
+class PopulationWorkload(Workload):
+    """The training problem of `Workload` for each of many networks.
+
+    Attributes
+    ----------
+    networks : int
+        Network i has the initial weights of ``Network(..., seed=i)`` and the rate ``rates()[i]``, at most `lr`.
+    """
+
+    networks: int = 1024
+
+    @property
+    def title(self) -> str:
+        return f"{self.networks:,} networks {super().title}, a rate for each"
+
+    @property
+    def checked(self) -> tuple[int, ...]:
+        """Numbers of the networks that are compared with the reference."""
+        odd = self.networks // CHECKED | 1  # so that they are in all lanes, not again and again in the first
+        return tuple(sorted({*range(0, self.networks, odd), self.networks - 1}))
+
+    def rates(self) -> np.ndarray:
+        """Return the learning rates, shape (networks,), from `lr` / `SLOWEST` to `lr`, each the same factor apart."""
+        return np.geomspace(self.lr / SLOWEST, self.lr, self.networks)
+
+    def make_member(self, i: int, backend: str) -> tuple[Network, Optimizer]:
+        """Return the ordinary network that network `i` stands for, and its optimiser."""
+        return self.make_network(backend, seed=i), OPTIMIZERS[self.optimizer](lr=float(self.rates()[i]))
+
+    def make_population(self, backend: str) -> Population:
+        """Return the population on `backend`, with the same initial weights on every backend."""
+        return Population(
+            self.sizes, self.networks, self.activation, self.output, self.loss, self.dtype, backend, seed=0
+        )
+
+    def initial_thetas(self) -> np.ndarray:
+        """Return the weights that every contender starts from, shape (networks, parameters)."""
+        return self.make_population("numpy").theta.copy()
+
+    def make_optimizer(self) -> Optimizer:
+        """Return a new optimiser, with a rate for each network."""
+        return OPTIMIZERS[self.optimizer](lr=self.rates())
 
 
 @lru_cache(maxsize=1)

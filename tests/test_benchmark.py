@@ -64,6 +64,7 @@ def test_names_and_groups():
         assert set(names) <= TASKS.keys(), group
     assert {"G1/width=1024", "G1/batch=1", "G1/rows=10000000"} <= set(GROUPS["G1"])
     assert set(GROUPS["G1/width"]) < set(GROUPS["G1"])
+    assert {"P1-f32", "P1-f64-16k", "P1-f64-1M", "P2"} <= set(GROUPS["P"])
 
 
 # -- agreement --------------------------------------------------------------------------------------------------------

@@ -167,6 +167,14 @@ def test_floors_of_the_published_machine(task, microseconds):
     assert 1e6 * training_floor(WORKLOADS[task], floors()) == pytest.approx(microseconds, rel=0.04)
 
 
+@pytest.mark.parametrize(
+    ("task", "nanoseconds"), [("P1-f32", 0.95), ("P1-f64", 2.25), ("P1-f64-1M", 2.25), ("P2", 250)]
+)
+def test_floors_of_populations_on_the_published_machine(task, nanoseconds):
+    assert TASKS[task].floor(floors()) == pytest.approx(nanoseconds, rel=0.12)
+    assert TASKS[task].floor(floors(2)) == pytest.approx(TASKS[task].floor(floors()) / 2)
+
+
 def test_floors_scale():
     workload = WORKLOADS["W5"]
     assert flops_per_step(workload) == 32 * (4 * (784 * 128 + 1280) + 2 * 1280)
@@ -267,3 +275,7 @@ def test_weights_go_there_and_back():
     pairs = split(architecture, theta)
     assert [w.shape for w, _ in pairs] == [(64, 8), (64, 64), (4, 64)]
     np.testing.assert_array_equal(join(pairs), theta)
+    many = np.stack([theta, theta + 0.5])
+    pairs = split(architecture, many)
+    np.testing.assert_array_equal(pairs[1][0][1], split(architecture, many[1])[1][0])
+    np.testing.assert_array_equal(join(pairs), many)

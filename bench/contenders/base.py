@@ -12,10 +12,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nanostep.architecture import Architecture
-from nanostep.benchmark.workload import Workload
+from nanostep.benchmark.workload import PopulationWorkload, Workload
 
-USES = ("train", "step", "predict", "start", "many")
-"""What a task may want: a whole run; one call for one row; the first run of a process; many networks one by one."""
+USES = ("train", "step", "predict", "start", "many", "population")
+"""What a task may want: a whole run; one call for one row; the first run of a process; many networks one by one, and
+many side by side."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,15 @@ class Run:
     ----------
     seconds : float
         Wall time from the first step to the last, everything converted and compiled beforehand.
-    loss : float
-        Mean over the samples of the last epoch of the loss before the step that used the sample.
-    theta : ndarray, shape (parameters,)
+    loss : float or ndarray, shape (networks,)
+        Mean over the samples of the last epoch of the loss before the step that used the sample; of a population, for
+        each network.
+    theta : ndarray, shape (parameters,) or (networks, parameters)
         Laid out as `Network.theta`.
     """
 
     seconds: float
-    loss: float
+    loss: float | np.ndarray
     theta: np.ndarray
 
 
@@ -90,6 +92,8 @@ class Contender(ABC):
         False if it is left out of the points of series.
     quick : bool
         False if it is left out of ``--quick`` unless asked for by name.
+    most_networks : int
+        Largest population that it trains in reasonable time; 0 if it has no way to train networks side by side.
     """
 
     name: ClassVar[str]
@@ -101,6 +105,7 @@ class Contender(ABC):
     compiles: ClassVar[bool] = False
     series: ClassVar[bool] = True
     quick: ClassVar[bool] = True
+    most_networks: ClassVar[int] = 0
 
     def unavailable(self) -> str:
         """Return why it cannot run on this machine, or ""."""
@@ -121,6 +126,10 @@ class Contender(ABC):
     def trainer(self, workload: Workload, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
         """Make ready to train `workload` on the rows given with at most `cores` threads."""
 
+    def population(self, workload: PopulationWorkload, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
+        """Make ready to train all networks of a population, as `trainer` for one."""
+        raise NotImplementedError(self.name)
+
     def online(self, workload: Workload) -> Online:
         """Make ready to be handed single rows."""
         raise NotImplementedError(self.name)
@@ -130,16 +139,19 @@ class Contender(ABC):
 
 
 def split(architecture: Architecture, theta: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return views (W, b) into theta, W of shape (out, in), layer by layer."""
+    """Return views (W, b) into theta of shape (..., parameters), W of shape (..., out, in), layer by layer."""
     return [
-        (theta[layer.weights].reshape(layer.outputs, layer.inputs), theta[layer.biases])
+        (
+            theta[..., layer.weights].reshape(*theta.shape[:-1], layer.outputs, layer.inputs),
+            theta[..., layer.biases],
+        )
         for layer in architecture.layers
     ]
 
 
 def join(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Return theta from pairs (W, b), W of shape (out, in)."""
-    return np.concatenate([np.asarray(part).reshape(-1) for pair in pairs for part in pair])
+    """Return theta from pairs (W, b), W of shape (..., out, in), b of shape (..., out)."""
+    return np.concatenate([part.reshape(*b.shape[:-1], -1) for w, b in pairs for part in (w, b)], axis=-1)
 
 
 def supported(workload: Workload, activations: set[str], outputs: dict[str, set[str]], optimizers: set[str]) -> str:

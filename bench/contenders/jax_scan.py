@@ -1,4 +1,7 @@
-"""JAX as it is fastest here: one jitted program that scans over the batches of all epochs, data on the device."""
+"""JAX as it is fastest here: one jitted program that scans over the batches of all epochs, data on the device.
+
+Of a population, the step in that program is mapped over the networks (`vmap`).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nanostep.benchmark.contenders.base import Contender, Online, Run, Trainer, join, split, supported
-from nanostep.benchmark.workload import Workload
+from nanostep.benchmark.workload import PopulationWorkload, Workload
 
 OUTPUTS = {"sigmoid": {"half_squared_error"}, "identity": {"squared_error"}, "softmax": {"cross_entropy"}}
 
@@ -39,53 +42,73 @@ def _functions(workload: Workload) -> tuple[Any, Any]:
     return forward, loss
 
 
-def _parameters(workload: Workload) -> Any:
+def _parameters(workload: Workload, theta: np.ndarray) -> Any:
     import jax.numpy as jnp
 
     # W is kept as (in, out): x @ W is what XLA likes best
-    pairs = split(workload.architecture, workload.initial_theta())
-    return [(jnp.array(w.T.copy()), jnp.array(b)) for w, b in pairs]
+    pairs = split(workload.architecture, theta)
+    return [(jnp.array(w.swapaxes(-1, -2).copy()), jnp.array(b)) for w, b in pairs]
 
 
 def _theta(parameters: Any) -> np.ndarray:
-    return join([(np.asarray(w).T, np.asarray(b)) for w, b in parameters])
+    return join([(np.asarray(w).swapaxes(-1, -2), np.asarray(b)) for w, b in parameters])
 
 
-def _optimizer(workload: Workload) -> Any:
+def _optimizer(workload: Workload, lr: Any) -> Any:
     import optax
 
-    return {"sgd": optax.sgd, "adam": optax.adam}[workload.optimizer](workload.lr)
+    return {"sgd": optax.sgd, "adam": optax.adam}[workload.optimizer](lr)
+
+
+def _step(workload: Workload) -> Any:
+    """Return step(parameters, state, lr, x, y), which returns the new parameters and state, and the loss."""
+    import jax
+    import optax
+
+    _, loss_of = _functions(workload)
+
+    def step(parameters: Any, state: Any, lr: Any, x: Any, y: Any) -> Any:
+        loss, gradients = jax.value_and_grad(loss_of)(parameters, x, y)
+        updates, state = _optimizer(workload, lr).update(gradients, state, parameters)
+        return optax.apply_updates(parameters, updates), state, loss
+
+    return step
 
 
 class ScanTrainer(Trainer):
     def __init__(self, workload: Workload, x: np.ndarray, y: np.ndarray) -> None:
         import jax
         import jax.numpy as jnp
-        import optax
 
-        _, loss_of = _functions(workload)
-        optimizer = _optimizer(workload)
         self.jax = jax
-        self.parameters = _parameters(workload)
-        self.state = optimizer.init(self.parameters)
+        if isinstance(workload, PopulationWorkload):
+            lr = jnp.array(workload.rates(), workload.dtype)
+            step_of = jax.vmap(_step(workload), in_axes=(0, 0, 0, None, None))
+            self.parameters = _parameters(workload, workload.initial_thetas())
+            self.state = jax.vmap(_optimizer(workload, workload.lr).init)(self.parameters)
+        else:
+            lr = workload.lr
+            step_of = _step(workload)
+            self.parameters = _parameters(workload, workload.initial_theta())
+            self.state = _optimizer(workload, lr).init(self.parameters)
+        no_loss = jnp.zeros(np.shape(lr), workload.dtype)
         batches = len(x) // workload.batch
         self.x = jnp.array(x).reshape(batches, workload.batch, -1)
         self.y = jnp.array(y).reshape(batches, workload.batch, *y.shape[1:])
 
         def step(carry: Any, batch: Any) -> Any:
             parameters, state, total = carry
-            loss, gradients = jax.value_and_grad(loss_of)(parameters, *batch)
-            updates, state = optimizer.update(gradients, state, parameters)
-            return (optax.apply_updates(parameters, updates), state, total + loss), None
+            parameters, state, loss = step_of(parameters, state, lr, *batch)
+            return (parameters, state, total + loss), None
 
         def epoch(_: Any, carry: Any, x: Any, y: Any) -> Any:
             parameters, state, _ = carry
-            carry, _ = jax.lax.scan(step, (parameters, state, jnp.zeros((), x.dtype)), (x, y))
+            carry, _ = jax.lax.scan(step, (parameters, state, no_loss), (x, y))
             return carry
 
         # the number of epochs is an argument, so that one compilation serves all lengths
         def train(parameters: Any, state: Any, x: Any, y: Any, epochs: Any) -> Any:
-            carry = (parameters, state, jnp.zeros((), x.dtype))
+            carry = (parameters, state, no_loss)
             return jax.lax.fori_loop(0, epochs, lambda i, carry: epoch(i, carry, x, y), carry)
 
         self.train = jax.jit(train)
@@ -96,7 +119,7 @@ class ScanTrainer(Trainer):
             self.train(self.parameters, self.state, self.x, self.y, epochs)
         )
         seconds = time.perf_counter() - started
-        return Run(seconds, float(total) / len(self.x), _theta(parameters))
+        return Run(seconds, np.asarray(total, np.float64) / len(self.x), _theta(parameters))
 
     def about(self) -> dict[str, Any]:
         return {"device": str(self.jax.devices()[0])}
@@ -114,7 +137,7 @@ class JitOnline(Online):
 
         self.step_jitted = jax.jit(step)
         self.predict_jitted = jax.jit(lambda parameters, x: forward(parameters, x[None])[0])
-        self.start = self.parameters = _parameters(workload)
+        self.start = self.parameters = _parameters(workload, workload.initial_theta())
 
     def reset(self) -> None:
         self.parameters = self.start
@@ -133,6 +156,7 @@ class JitOnline(Online):
 class JaxScan(Contender):
     name, title = "jax", "JAX, jit + scan"
     compiles = True
+    most_networks: ClassVar[int] = 16_384
     modules: ClassVar[tuple[str, ...]] = ("jax", "optax")
     distributions: ClassVar[tuple[str, ...]] = ("jax", "jaxlib", "optax")
 
@@ -152,6 +176,9 @@ class JaxScan(Contender):
     def trainer(self, workload: Workload, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
         del cores  # XLA takes as many threads as there are processors in the worker's affinity mask
         return ScanTrainer(workload, x, y)
+
+    def population(self, workload: PopulationWorkload, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
+        return self.trainer(workload, x, y, cores)
 
     def online(self, workload: Workload) -> Online:
         return JitOnline(workload)

@@ -1,4 +1,4 @@
-"""nanostep itself: the backends c, numba and numpy, through the public `Network`."""
+"""nanostep itself: the backends c, numba and numpy, through the public `Network` and `Population`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import numpy as np
 
 from nanostep.backends import load
 from nanostep.benchmark.contenders.base import Contender, Online, Run, Trainer
-from nanostep.benchmark.workload import Workload
+from nanostep.benchmark.workload import PopulationWorkload, Workload
 from nanostep.errors import BackendUnavailable
+from nanostep.network import Network
+from nanostep.population import Population
 
 
-class NetworkTrainer(Trainer):
-    def __init__(self, workload: Workload, x: np.ndarray, y: np.ndarray, backend: str, cores: int) -> None:
-        self._workload, self._x, self._y = workload, x, y
-        self._net = workload.make_network(backend)
+class OurTrainer(Trainer):
+    def __init__(self, workload: Workload, net: Network | Population, x: np.ndarray, y: np.ndarray, cores: int) -> None:
+        self._workload, self._net, self._x, self._y = workload, net, x, y
         self._theta = self._net.theta.copy()
         # On several cores the engine is left to choose, as it is by default; its pool counts the processors it may use.
         self._threads = 1 if cores == 1 else None
@@ -28,7 +29,7 @@ class NetworkTrainer(Trainer):
             self._x, self._y, epochs, self._workload.batch, optimizer, shuffle=False, threads=self._threads
         )
         self._about = {"isa": history.isa, "threads": history.threads}
-        return Run(history.seconds, history.loss[-1], self._net.theta.copy())
+        return Run(history.seconds, np.asarray(history.loss)[..., -1], self._net.theta.copy())
 
     def about(self) -> dict[str, Any]:
         return self._about
@@ -57,6 +58,7 @@ class NetworkOnline(Online):
 class Backend(Contender):
     ours = True
     modules: ClassVar[tuple[str, ...]] = ("nanostep",)
+    most_networks: ClassVar[int] = 16_384
 
     def unavailable(self) -> str:
         try:
@@ -69,7 +71,10 @@ class Backend(Contender):
         load(self.name)
 
     def trainer(self, workload: Workload, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
-        return NetworkTrainer(workload, x, y, self.name, cores)
+        return OurTrainer(workload, workload.make_network(self.name), x, y, cores)
+
+    def population(self, workload: PopulationWorkload, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
+        return OurTrainer(workload, workload.make_population(self.name), x, y, cores)
 
     def online(self, workload: Workload) -> Online:
         return NetworkOnline(workload, self.name)
@@ -77,6 +82,7 @@ class Backend(Contender):
 
 class C(Backend):
     name, title = "c", "nanostep, C"
+    most_networks: ClassVar[int] = 1_000_000
 
 
 class Numba(Backend):
@@ -86,4 +92,5 @@ class Numba(Backend):
 
 class NumPy(Backend):
     name, title = "numpy", "nanostep, NumPy (reference)"
+    most_networks: ClassVar[int] = 1024
     distributions: ClassVar[tuple[str, ...]] = ("numpy",)

@@ -1,16 +1,17 @@
 """Tasks: what is measured, one file for each family of workloads."""
 
-from nanostep.benchmark.tasks import calls, datasets, memory, scaling, start, steps
+from nanostep.benchmark.tasks import calls, datasets, memory, populations, scaling, start, steps
 from nanostep.benchmark.tasks.base import Task
 
 TASKS: dict[str, Task] = {
-    task.name: task for family in (steps, datasets, calls, start, memory, scaling) for task in family.TASKS
+    task.name: task for family in (steps, datasets, populations, calls, start, memory, scaling) for task in family.TASKS
 }
 """All tasks by name, in the order in which they run."""
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "W": tuple(task.name for task in steps.TASKS),
     "data": tuple(task.name for task in datasets.TASKS),
+    "P": tuple(task.name for task in populations.TASKS),
     "K": tuple(task.name for task in calls.TASKS),
     "T": tuple(task.name for task in start.TASKS),
     "G1": tuple(task.name for task in scaling.TASKS),

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from nanostep.benchmark.agreement import Evidence, reference_run, short_run
 from nanostep.benchmark.contenders import Contender
 from nanostep.benchmark.contenders.base import Run, Trainer
@@ -36,8 +38,8 @@ class TrainingSession(Session):
         workload = self._task.workload
         rows, epochs = short_run(workload)
         x, y = make_data(workload)
-        run = self._contender.trainer(workload, x[:rows], y[:rows], self._cores).run(epochs)
-        return Evidence(rows, epochs, run.loss, run.theta, self._loss_dtype, timed=False)
+        run = self._task.make_trainer(self._contender, x[:rows], y[:rows], self._cores).run(epochs)
+        return self._evidence(run, rows, epochs, timed=False)
 
     def run(self) -> Sample:
         trainer = self._trainer or self._ready()
@@ -49,15 +51,19 @@ class TrainingSession(Session):
             seconds += run.seconds
             runs += 1
         steps = runs * self._epochs * workload.steps_per_epoch
-        evidence = Evidence(workload.rows, self._epochs, run.loss, run.theta, self._loss_dtype, timed=True)
+        evidence = self._evidence(run, workload.rows, self._epochs, timed=True)
         epochs_per_s = runs * self._epochs / seconds
         about = {"steps": steps, "epochs_in_a_row": self._epochs, "epochs_per_s": epochs_per_s, **trainer.about()}
         return Sample(self._task.per_step(seconds / steps), evidence, about)
 
+    def _evidence(self, run: Run, rows: int, epochs: int, *, timed: bool) -> Evidence:
+        loss, theta = self._task.outcome(run)
+        return Evidence(rows, epochs, loss, theta, self._loss_dtype, timed)
+
     def _ready(self) -> Trainer:
         """Compile, warm up, and choose the number of epochs in a row."""
-        workload = self._task.workload
-        self._trainer = trainer = self._contender.trainer(workload, *make_data(workload), self._cores)
+        x, y = make_data(self._task.workload)
+        self._trainer = trainer = self._task.make_trainer(self._contender, x, y, self._cores)
         if self._contender.compiles or self._task.workload.steps_per_epoch < 16:
             trainer.run(1)
         run = trainer.run(1)
@@ -81,6 +87,14 @@ class Training(Task):
         while GROWTH * limit * seconds <= REFERENCE_SECONDS and limit < 1024:
             limit *= GROWTH
         return limit
+
+    def make_trainer(self, contender: Contender, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
+        """Make the contender ready to train the workload on these rows."""
+        return contender.trainer(self.workload, x, y, cores)
+
+    def outcome(self, run: Run) -> tuple[float | np.ndarray, np.ndarray]:
+        """Return what is compared with the reference: loss and theta."""
+        return run.loss, run.theta
 
     def per_step(self, seconds: float) -> float:
         """Return the seconds of a step in the task's unit."""
