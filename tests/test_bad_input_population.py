@@ -41,6 +41,7 @@ CALLS: list[tuple[Callable[[ns.Population], Any], type[Exception], str]] = [
     (train(dropout=[0.1, 0.2, 1.0]), ValueError, "dropout has 1.0"),
     (train(dropout=-0.1), ValueError, "dropout=-0.1"),
     (train(epochs=-1), ValueError, "epochs=-1"),
+    (train(epochs=2**50), MemoryError, "losses of 3 networks"),
     (train(batch_size=0), ValueError, "batch_size=0"),
     (train(shuffle=1), TypeError, "shuffle"),
     (train(threads=0), ValueError, "threads=0"),

@@ -92,5 +92,5 @@ class Numba(Backend):
 
 class NumPy(Backend):
     name, title = "numpy", "nanostep, NumPy (reference)"
-    most_networks: ClassVar[int] = 1024
+    most_networks: ClassVar[int] = 256
     distributions: ClassVar[tuple[str, ...]] = ("numpy",)

@@ -58,17 +58,17 @@ def _workload(
 WORKLOADS = {
     workload.name: workload
     for workload in (
-        _workload("P1-f32", (2, 2, 1), 1, "float32", 1024, 256),
-        _workload("P1-f64", (2, 2, 1), 1, "float64", 1024, 256),
-        _workload("P1-f32-16k", (2, 2, 1), 1, "float32", 16_384, 256),
-        _workload("P1-f64-16k", (2, 2, 1), 1, "float64", 16_384, 256),
+        _workload("P1-f32", (2, 2, 1), 1, "float32", 1024, 2048),
+        _workload("P1-f64", (2, 2, 1), 1, "float64", 1024, 2048),
+        _workload("P1-f32-16k", (2, 2, 1), 1, "float32", 16_384, 512),
+        _workload("P1-f64-16k", (2, 2, 1), 1, "float64", 16_384, 512),
         # few steps, so that a repeat is a matter of a second
         _workload("P1-f32-1M", (2, 2, 1), 1, "float32", 1_000_000, 128),
         _workload("P1-f64-1M", (2, 2, 1), 1, "float64", 1_000_000, 128),
-        _workload("P2", (4, 16, 3), 32, "float32", 1024, 1024),
+        _workload("P2", (4, 16, 3), 32, "float32", 1024, 4096),
     )
 }
 """The workloads by name."""
 
-# The reference takes networks one by one: its seconds for each repeat are too many for --quick.
+# A peer that is slow takes half a minute for its repeats: too much for --quick.
 TASKS = tuple(Populations(name, workload, "ns/network/step", in_quick=False) for name, workload in WORKLOADS.items())

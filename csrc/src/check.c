@@ -57,28 +57,56 @@ nst_status nst_check_architecture(const nst_architecture *net)
     return nst_check_output(net->loss, net->activations[net->layers - 1]);
 }
 
+/* The number of slots that an optimiser keeps. */
+static nst_status slots_of(const nst_optimizer *o, size_t *slots)
+{
+    if (o->clip_norm != 0 && o->clip_value != 0)
+        return NST_E_VALUE;
+    switch (o->kind) {
+    case NST_OPTIMIZER_SGD:
+        *slots = o->momentum != 0;
+        return NST_OK;
+    case NST_OPTIMIZER_RMSPROP:
+        *slots = 1 + (size_t)(o->momentum != 0) + (size_t)(o->centered != 0);
+        return NST_OK;
+    case NST_OPTIMIZER_ADAM:
+    case NST_OPTIMIZER_ADAMW:
+        *slots = 2 + (size_t)(o->amsgrad != 0);
+        return NST_OK;
+    default:
+        return NST_E_OPTIMIZER;
+    }
+}
+
 nst_status nst_check_optimizer(const nst_optimizer *o, size_t slot_count)
 {
     size_t expected;
     if (o == NULL)
         return NST_E_NULL;
-    if (o->clip_norm != 0 && o->clip_value != 0)
-        return NST_E_VALUE;
-    switch (o->kind) {
-    case NST_OPTIMIZER_SGD:
-        expected = o->momentum != 0;
-        break;
-    case NST_OPTIMIZER_RMSPROP:
-        expected = 1 + (size_t)(o->momentum != 0) + (size_t)(o->centered != 0);
-        break;
-    case NST_OPTIMIZER_ADAM:
-    case NST_OPTIMIZER_ADAMW:
-        expected = 2 + (size_t)(o->amsgrad != 0);
-        break;
-    default:
-        return NST_E_OPTIMIZER;
-    }
+    const nst_status status = slots_of(o, &expected);
+    if (status != NST_OK)
+        return status;
     return slot_count == expected ? NST_OK : NST_E_OPTIMIZER;
+}
+
+nst_status nst_check_optimizers(const nst_optimizer *optimizers, size_t count, size_t slot_count, int plain)
+{
+    const nst_optimizer *const first = optimizers;
+    if (plain && slot_count > 0)
+        return NST_E_OPTIMIZER;
+    for (const nst_optimizer *o = first; o < first + count; o++) {
+        size_t needed;
+        const nst_status status = slots_of(o, &needed);
+        if (status != NST_OK)
+            return status;
+        /* a network without momentum has a slot among those with it */
+        const int fits = needed == slot_count || (o->momentum == 0 && needed + 1 == slot_count);
+        if (!fits || o->kind != first->kind || (o->nesterov != 0) != (first->nesterov != 0) ||
+            (o->centered != 0) != (first->centered != 0) || (o->amsgrad != 0) != (first->amsgrad != 0) ||
+            (o->velocity_with_rate != 0) != (first->velocity_with_rate != 0) || (plain && !nst_is_plain(o)))
+            return NST_E_OPTIMIZER;
+    }
+    return NST_OK;
 }
 
 /* 1 if a number is finite and >= 0. */

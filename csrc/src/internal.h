@@ -115,6 +115,9 @@ static inline size_t nst_block_rows(size_t tile, size_t rows)
 nst_status nst_check_architecture(const nst_architecture *net);
 nst_status nst_check_output(int32_t loss, int32_t output);
 nst_status nst_check_optimizer(const nst_optimizer *optimizer, size_t slot_count);
+
+/* Of the networks of a population: alike in what decides about their slots, and plain if that is said. */
+nst_status nst_check_optimizers(const nst_optimizer *optimizers, size_t count, size_t slot_count, int plain);
 nst_status nst_check_plan(const nst_architecture *net, const nst_plan *plan, const nst_cursor *cursor, size_t n);
 
 /* -- Rows ---------------------------------------------------------------------------------------------------------- */

@@ -15,7 +15,7 @@
 #include <math.h>
 #include <stdint.h>
 
-enum { ACTIVATION, EXP, LOG };
+enum { ACTIVATION, EXP, LOG, QUICK_SIGMOID };
 
 /* What stands in a row of the table. `drop`: how far, in ulp, a result may lie below that of a smaller argument. */
 static const struct function {
@@ -26,6 +26,7 @@ static const struct function {
 } functions[] = {
     {"exp", EXP, 0, 2, 1},
     {"log", LOG, 0, 2, 1},
+    {"quick_sigmoid", QUICK_SIGMOID, 0, 3, 2},
     {"sigmoid", ACTIVATION, NST_ACTIVATION_SIGMOID, 4, 2},
     {"tanh", ACTIVATION, NST_ACTIVATION_TANH, 4, 3},
     {"softplus", ACTIVATION, NST_ACTIVATION_SOFTPLUS, 2, 2},

@@ -11,11 +11,11 @@ typedef void f32_function(size_t count, const float *x, float *y);
 typedef void f64_function(size_t count, const double *x, double *y);
 
 typedef struct {
-    f32_function *exp, *log;
+    f32_function *exp, *log, *quick_sigmoid;
 } f32_functions;
 
 typedef struct {
-    f64_function *exp, *log;
+    f64_function *exp, *log, *quick_sigmoid;
 } f64_functions;
 
 extern const f32_functions f32_functions_baseline, f32_functions_avx2, f32_functions_avx512;

@@ -19,7 +19,7 @@ typedef struct call {
     uint8_t done[NETWORKS];
     nst_plan plan;
     size_t slot_count, count;
-    int with_rows;
+    int with_rows, plain;
 } call;
 
 static call *make_call(nst_optimizer_kind kind, size_t batch, int with_rows)
@@ -42,6 +42,7 @@ static call *make_call(nst_optimizer_kind kind, size_t batch, int with_rows)
     c->slot_count = kind == NST_OPTIMIZER_ADAM ? SLOTS : 0;
     c->count = NETWORKS;
     c->with_rows = with_rows;
+    c->plain = kind == NST_OPTIMIZER_SGD;
     return c;
 }
 
@@ -54,8 +55,8 @@ static nst_status run(call *c)
         return status;
     void *const workspace = malloc(bytes);
     status = nst_f64_population_train(&net, NETWORKS, c->count, c->who, c->theta, c->slot_count, c->slots, ROWS, ROWS,
-                                      c->x, NULL, c->labels, c->with_rows ? c->rows : NULL, c->optimizers, &c->plan, 0,
-                                      0, EPOCHS, c->loss, c->done, &isa, &threads, workspace, bytes);
+                                      c->x, NULL, c->labels, c->with_rows ? c->rows : NULL, c->optimizers, c->plain,
+                                      &c->plan, 0, 0, EPOCHS, c->loss, c->done, &isa, &threads, workspace, bytes);
     free(workspace);
     return status;
 }
@@ -137,6 +138,26 @@ static void test_errors(void)
     c = make_call(NST_OPTIMIZER_SGD, 1, 0);
     c->optimizers[1].kind = NST_OPTIMIZER_ADAM;
     expect(c, NST_E_OPTIMIZER);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->slot_count = 1; /* which plain updates have no memory for */
+    expect(c, NST_E_OPTIMIZER);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->optimizers[1].weight_decay = 0.1; /* not plain */
+    expect(c, NST_E_OPTIMIZER);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->optimizers[1].momentum = 0.9; /* needs a slot */
+    c->plain = 0;
+    expect(c, NST_E_OPTIMIZER);
+    c = make_call(NST_OPTIMIZER_ADAM, 8, 0);
+    c->slot_count = 1;
+    expect(c, NST_E_OPTIMIZER);
+    c = make_call(NST_OPTIMIZER_ADAM, 8, 0);
+    c->optimizers[1].amsgrad = 1;
+    expect(c, NST_E_OPTIMIZER);
+    c = make_call(NST_OPTIMIZER_SGD, 4, 1);
+    for (int r = 0; r < ROWS; r++)
+        c->labels[r] = OUTPUTS;
+    expect(c, NST_E_LABEL);
     c = make_call(NST_OPTIMIZER_SGD, 1, 0);
     c->plan.rates = rates;
     expect(c, NST_E_VALUE);

@@ -19,8 +19,6 @@ from nanostep.errors import BackendUnavailable, FileFormatError, NanostepError, 
 from nanostep.history import History
 from nanostep.network import Network
 from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
-from nanostep.population import Population
-from nanostep.population_history import PopulationHistory
 from nanostep.solvers import LBFGS, LevenbergMarquardt, Solver
 
 if TYPE_CHECKING:
@@ -28,9 +26,13 @@ if TYPE_CHECKING:
     from nanostep.embedding import get_include
     from nanostep.io.models import load
     from nanostep.plots import plot_decision_boundary
+    from nanostep.population import Population
+    from nanostep.population_history import PopulationHistory
     from nanostep.worksheet import Worksheet
 
 _LAZY = {
+    "Population": "nanostep.population",
+    "PopulationHistory": "nanostep.population_history",
     "Worksheet": "nanostep.worksheet",
     "get_include": "nanostep.embedding",
     "load": "nanostep.io.models",

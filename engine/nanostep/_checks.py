@@ -45,30 +45,18 @@ def check_real(
     return number
 
 
-def check_reals(
-    argument: str,
-    value: object,
-    low: float = -math.inf,
-    high: float = math.inf,
-    *,
-    open_low: bool = False,
-    open_high: bool = False,
-) -> None:
+def check_reals(argument: str, value: object, low: float = -math.inf, high: float = math.inf, **ends: bool) -> None:
     """Check a number as `check_real`, or each of a 1-D array of them, one for each network of a population."""
     if not isinstance(value, np.ndarray):
-        check_real(argument, value, low, high, open_low=open_low, open_high=open_high)
+        check_real(argument, value, low, high, **ends)
         return
-    array = value
-    if array.ndim != 1 or array.size == 0 or array.dtype.kind not in "iuf":
+    if value.ndim != 1 or value.size == 0 or value.dtype.kind not in "iuf":
         raise TypeError(
             f"{argument} must be a real number, or a 1-D array of them for the networks of a population; "
-            f"got an array of shape {array.shape} and dtype {array.dtype}"
+            f"got an array of shape {value.shape} and dtype {value.dtype}"
         )
-    above = array > low if open_low else array >= low
-    inside = above & (array < high if open_high else array <= high) & np.isfinite(array)
-    if not inside.all():
-        i = int(np.argmin(inside))
-        check_real(f"{argument}[{i}]", array[i].item(), low, high, open_low=open_low, open_high=open_high)
+    for i in (int(value.argmin()), int(value.argmax())):  # NaN counts as both
+        check_real(f"{argument}[{i}]", value[i].item(), low, high, **ends)
 
 
 def check_bool(argument: str, value: object) -> bool:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nanostep._arrays import Samples, check_inputs, check_samples, convert
+from nanostep._arrays import Samples, check_inputs, check_samples
 from nanostep._checks import check_seed, physical_memory
+from nanostep._model import Model
 from nanostep._online import Online
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import load, resolve
 from nanostep.history import History
 from nanostep.initialization import initialize
-from nanostep.optimizer_state import fresh_state
+from nanostep.optimizer_state import OptimizerState, fresh_state
 from nanostep.optimizers import SGD, Optimizer, check_optimizer
 from nanostep.weighting import check_weight, weighted
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float64")
 
 
-class Network(Online):
+class Network(Online, Model):
     """A dense feed-forward network that is trained by repeated SGD steps.
 
     Layer l computes ``z = W a + b`` and ``a = f(z)``.
@@ -106,52 +107,23 @@ class Network(Online):
         # of `nanostep.calls`: which number of threads was fastest, by what a run is like
         self._thread_trials = {}
 
+    @classmethod
+    def _restored(
+        cls, architecture: Architecture, dtype: np.dtype, backend: str, theta: np.ndarray, state: OptimizerState
+    ) -> Self:
+        """Return a network with a copy of these parameters, which may be NaN, and this state."""
+        net = cls.__new__(cls)
+        net._set_up(architecture, dtype, backend)
+        net._theta[...] = theta
+        net._state = state
+        return net
+
     # -- what it is ---------------------------------------------------------------------------------------------------
-
-    @property
-    def architecture(self) -> Architecture:
-        """Sizes, activations, loss, and where each parameter stands in theta."""
-        return self._architecture
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Widths of all layers, inputs first."""
-        return self._architecture.sizes
-
-    @property
-    def loss_name(self) -> str:
-        """Name of the loss."""
-        return self._architecture.loss
-
-    @property
-    def dtype(self) -> np.dtype:
-        """float32 or float64."""
-        return self._dtype
-
-    @property
-    def backend(self) -> str:
-        """Name of the backend that runs: "c", "numba" or "numpy"."""
-        return self._backend
 
     @property
     def isa(self) -> str:
         """Instruction set the last call ran with, as its kernel reported it; "" if the backend does not say."""
         return self._engine.isa
-
-    @property
-    def theta(self) -> np.ndarray:
-        """All parameters as one flat, writable array; for each layer W (out x in, row-major), then b.
-
-        Assigning to it copies the values in.
-        """
-        return self._theta[:]
-
-    @theta.setter
-    def theta(self, values: ArrayLike) -> None:
-        array = convert("theta", values, self._dtype)
-        if array.shape != self._theta.shape:
-            raise ValueError(f"theta must have shape {self._theta.shape}; got {array.shape}")
-        self._theta[...] = array
 
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
@@ -174,13 +146,7 @@ class Network(Online):
         return self._history
 
     def __repr__(self) -> str:
-        hidden = self._architecture.activations[:-1]
-        activation: object = hidden[0] if len(set(hidden)) == 1 else list(hidden)
-        parts = [f"{list(self.sizes)}"]
-        if hidden:
-            parts.append(f"activation={activation!r}")
-        parts += [f"output={self._architecture.output!r}", f"loss={self.loss_name!r}", f"dtype={self._dtype.name!r}"]
-        return f"Network({', '.join(parts)}, backend={self._backend!r})"
+        return self._described()
 
     # -- one call -----------------------------------------------------------------------------------------------------
 

@@ -27,6 +27,11 @@ Hyper = float | Any
 """A number, or for a population a 1-D array; networks, which refuse arrays, use it as the number that it is to them."""
 
 
+def _on(value: Hyper | None) -> bool:
+    """True if a hyper-parameter is not 0, or not for all networks."""
+    return bool(value.any()) if isinstance(value, np.ndarray) else bool(value)
+
+
 @dataclass(eq=False)
 class Optimizer:
     """Base class: what the training loop needs to know of an optimiser, and what all of them take by keyword.
@@ -67,13 +72,12 @@ class Optimizer:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return, by the names of `HYPERPARAMETERS`, those that are arrays with an entry for each network."""
-        return {name: np.asarray(v, float) for name, v in self._values().items() if isinstance(v, np.ndarray)}
+        values = {**vars(self), **self._betas()}
+        return {name: np.asarray(value, float) for name, value in values.items() if isinstance(value, np.ndarray)}
 
-    def _values(self) -> dict[str, Any]:
-        """Return every field, and each of the betas under a name of its own."""
-        values = dict(vars(self))
-        betas = values.pop("betas", ())
-        return values | {f"beta{i + 1}": beta for i, beta in enumerate(betas)}
+    def _betas(self) -> dict[str, Any]:
+        """Return fields that are pairs, each of the two under a name of its own."""
+        return {}
 
     @property
     def size(self) -> int | None:
@@ -100,11 +104,15 @@ class Optimizer:
                 other.__dict__[name] = float(value[network])
         return other
 
+    def slot_rows(self, alone: Optimizer) -> list[int]:
+        """Return the rows of the slots that `alone`, the optimiser of one network, has: without momentum fewer."""
+        return [self.slots.index(name) for name in alone.slots]
+
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
             return NotImplemented
-        theirs = other._values()
-        return all(np.array_equal(value, theirs[name]) for name, value in self._values().items())
+        ours, theirs = ({**vars(o), "betas": None, **o._betas()} for o in (self, other))
+        return all(np.array_equal(value, theirs[name]) for name, value in ours.items())
 
     __hash__ = None  # type: ignore[assignment]  # hyper-parameters may be changed
 
@@ -199,13 +207,12 @@ class SGD(Optimizer):
 
     @property
     def is_plain(self) -> bool:
-        """True if an update is ``theta - lr * grad`` and nothing else."""
-        penalty = self.weight_decay or self.l1
-        return not (self.momentum or penalty or self.clip_norm or self.clip_value)
+        """True if an update is ``theta - lr * grad`` and nothing else, of all networks if there are many."""
+        return not any(map(_on, (self.momentum, self.weight_decay, self.l1, self.clip_norm, self.clip_value)))
 
     @property
     def slots(self) -> tuple[str, ...]:
-        return ("momentum_buffer",) if np.any(self.momentum) else ()
+        return ("momentum_buffer",) if _on(self.momentum) else ()
 
     def hyperparameters(self) -> dict[str, float]:
         return {
@@ -262,7 +269,7 @@ class RMSprop(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        momentum = ("momentum_buffer",) if np.any(self.momentum) else ()
+        momentum = ("momentum_buffer",) if _on(self.momentum) else ()
         return ("square_avg", *momentum, *(("grad_avg",) if self.centered else ()))
 
     def hyperparameters(self) -> dict[str, float]:
@@ -312,6 +319,9 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         self.check()
+
+    def _betas(self) -> dict[str, Any]:
+        return {"beta1": self.betas[0], "beta2": self.betas[1]}
 
     def check(self) -> None:
         if not isinstance(self.betas, (tuple, list)) or len(self.betas) != 2:

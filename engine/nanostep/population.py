@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from nanostep._arrays import check_inputs, convert
 from nanostep._checks import check_integer
+from nanostep._model import Model
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import resolve
 from nanostep.early_stopping import EarlyStopping
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-class Population:
+class Population(Model):
     """K dense networks of one architecture that are trained at once, each as if it were alone.
 
     For sweeps over seeds and hyper-parameters, ensembles, models per sensor or user, and evolution. The C backend puts
@@ -95,6 +96,8 @@ class Population:
         self._theta = np.zeros((size, architecture.parameter_count), dtype)[:]
         self._reset(SGD(lr=0.1))
         self._history: PopulationHistory | None = None
+        # of `population_training`: the speed of the last call, by which the next run sizes its first
+        self._seconds_per_flop: float | None = None
 
     def _reset(self, optimizer: Optimizer) -> None:
         """Start the state of an optimiser afresh."""
@@ -129,47 +132,12 @@ class Population:
     # -- what it is ---------------------------------------------------------------------------------------------------
 
     @property
-    def architecture(self) -> Architecture:
-        """Sizes, activations, loss, and where each parameter stands in a row of theta."""
-        return self._architecture
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Widths of all layers, inputs first."""
-        return self._architecture.sizes
-
-    @property
     def size(self) -> int:
         """K, the number of networks."""
         return len(self._theta)
 
     def __len__(self) -> int:
         return len(self._theta)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """float32 or float64."""
-        return self._dtype
-
-    @property
-    def backend(self) -> str:
-        """Name of the backend that runs: "c", "numba" or "numpy"."""
-        return self._backend
-
-    @property
-    def theta(self) -> np.ndarray:
-        """All parameters, shape (K, parameters), writable; each row is laid out as `Network.theta`.
-
-        Assigning to it copies the values in.
-        """
-        return self._theta[:]
-
-    @theta.setter
-    def theta(self, values: ArrayLike) -> None:
-        array = convert("theta", values, self._dtype)
-        if array.shape != self._theta.shape:
-            raise ValueError(f"theta must have shape {self._theta.shape}; got {array.shape}")
-        self._theta[...] = array
 
     @property
     def weights(self) -> tuple[np.ndarray, ...]:
@@ -193,7 +161,7 @@ class Population:
         return self._history
 
     def __repr__(self) -> str:
-        return f"Population of {len(self)} x {self[0]!r}"
+        return self._described(f"size={len(self)}")
 
     # -- one call -----------------------------------------------------------------------------------------------------
 
@@ -290,15 +258,10 @@ class Population:
     def __getitem__(self, i: int) -> Network:
         """Return a copy of network `i`, with the state of its optimiser."""
         number = range(len(self))[check_integer("network", i, -len(self), len(self) - 1)]
-        *hidden, output = self._architecture.activations
-        net = Network(self.sizes, hidden, output, self._architecture.loss, self._dtype, self._requested_backend)
-        net._theta[...] = self._theta[number]
         alone = self._optimizer.of(number)
-        kept = [self._optimizer.slots.index(name) for name in alone.slots]
-        net._state = OptimizerState(
-            alone, self._slots[number][kept], int(self._updates[number]), int(self._epochs[number])
-        )
-        return net
+        slots = self._slots[number][self._optimizer.slot_rows(alone)]
+        state = OptimizerState(alone, slots, int(self._updates[number]), int(self._epochs[number]))
+        return Network._restored(self._architecture, self._dtype, self._requested_backend, self._theta[number], state)
 
     def __iter__(self) -> Iterator[Network]:
         return (self[i] for i in range(len(self)))

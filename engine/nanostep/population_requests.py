@@ -21,13 +21,16 @@ if TYPE_CHECKING:
 
 def check_memory(architecture: Architecture, dtype: np.dtype, size: int, slots: int) -> None:
     """Raise MemoryError if parameters and slots of so many networks do not fit into this machine's memory."""
-    needed = size * architecture.parameter_count * dtype.itemsize * (1 + slots)
+    what = f"size={size} networks of {architecture.parameter_count} parameters with {slots} optimiser slots each"
+    _check_fits(what, size * architecture.parameter_count * dtype.itemsize * (1 + slots))
+
+
+def _check_fits(what: str, needed: int) -> None:
     memory = physical_memory()
     if memory is not None and needed > memory:
         raise MemoryError(
-            f"size={size} networks of {architecture.parameter_count} parameters, {slots} slots for each, take "
-            f"{needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB"
-        )
+            f"{what} take {needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB"
+        )  # fmt: skip
 
 
 def check_seeds(argument: str, seed: Any, size: int, *, consecutive: bool) -> np.ndarray:
@@ -157,4 +160,6 @@ def check_population_request(
     )
     if plan.shuffle and len(data) >= 2**32:
         raise ValueError(f"X has {len(data)} samples; shuffling takes less than {2**32}: use shuffle=False")
-    return PopulationRequest(data, held_out, plan, check_integer("epochs", epochs, 0), early_stopping)
+    count = check_integer("epochs", epochs, 0)
+    _check_fits(f"losses of {size} networks in epochs={count} epochs", size * count * 8 * (1 + (held_out is not None)))
+    return PopulationRequest(data, held_out, plan, count, early_stopping)

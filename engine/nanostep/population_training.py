@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nanostep.backends.populations import PopulationPlan, PopulationSamples
-from nanostep.calls import LONG_CALL_SECONDS, interruptible
+from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
+from nanostep.calls import FIRST_CALL_FLOPS, LONG_CALL_SECONDS, SLOWEST_FLOPS_PER_SECOND, interruptible
 from nanostep.early_stopping import EarlyStopping
 from nanostep.population_history import PopulationHistory
 
@@ -23,8 +23,8 @@ CALL_SECONDS = 0.25
 ROWS_ORDERED = 1 << 22
 """Sample orders that a call may keep in memory, in entries: they are drawn once for all networks."""
 
-FIRST_UPDATES = 1000
-"""Updates of the first call, before the speed is known."""
+FEWEST = 256
+"""Networks of a call, if there are as many: they fill the lanes of two threads."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,11 @@ class PopulationRun:
         size, epochs = len(population), request.epochs
         self._population, self._request = population, request
         self._start = population._epochs.copy()
-        self._seconds_per_epoch: float | None = None  # of one network
+        self._flops = 6.0 * population.architecture.parameter_count * len(request.data)  # of a network and epoch
+        pace = population._seconds_per_flop
+        self._seconds_per_epoch = self._flops * (pace or 1 / SLOWEST_FLOPS_PER_SECOND)  # of a network
+        # networks times epochs of a call
+        self._most = int(CALL_SECONDS / self._seconds_per_epoch if pace else FIRST_CALL_FLOPS / self._flops)
         validated = epochs if request.validation is not None else 0
         self.history = PopulationHistory(
             np.full((size, epochs), np.nan),
@@ -77,10 +81,7 @@ class PopulationRun:
         best = _Best(self._population, request.stopping) if request.stopping is not None else None
         done = 0
         while done < request.epochs and len(active):
-            # one at first, then as many as a call has time for
-            round_seconds = (self._seconds_per_epoch or CALL_SECONDS) * len(active)
-            fitting = int(CALL_SECONDS / round_seconds)
-            epochs = min(max(1, fitting), most, request.epochs - done)
+            epochs = min(max(1, self._most // len(active)), most, request.epochs - done)
             for who in self._alike(active):
                 self._train(who, done, epochs)
             done += epochs
@@ -110,50 +111,36 @@ class PopulationRun:
         steps = -(-len(self._request.data) // self._request.plan.batch)
         at = 0
         while at < len(who):
-            if self._seconds_per_epoch is None:
-                count = max(256, FIRST_UPDATES // (steps * epochs))
-            else:
-                count = max(256, int(CALL_SECONDS / (self._seconds_per_epoch * epochs)))
+            count = max(FEWEST, self._most // epochs)
             self._call(who[at : at + count], column, epochs, steps)
             at += count
 
     def _call(self, who: np.ndarray, column: int, epochs: int, steps: int) -> None:
-        population, request = self._population, self._request
-        first = int(who[0])
-        losses, done = np.empty((len(who), epochs)), np.zeros(len(who), bool)
+        population, request, first = self._population, self._request, int(who[0])
+        task = PopulationCall(who, int(population._epochs[first]), int(population._updates[first]), epochs)
+        state = (population._theta, population._slots, request.data, population._optimizer)
 
         def call(plan: PopulationPlan) -> int:
-            population._engine.train(
-                population._theta,
-                population._slots,
-                who,
-                request.data,
-                population._optimizer,
-                plan,
-                int(population._epochs[first]),
-                int(population._updates[first]),
-                epochs,
-                losses,
-                done,
-            )
+            population._engine.train(*state, plan, task)
             return 0
 
         started, interrupted = time.perf_counter(), False
-        expected = (self._seconds_per_epoch or 1.0) * len(who) * epochs
         try:
-            if expected < LONG_CALL_SECONDS:
+            if self._seconds_per_epoch * len(who) * epochs < LONG_CALL_SECONDS:
                 call(request.plan)
             else:
                 cancel = np.zeros(1, np.int32)
                 _, interrupted = interruptible(lambda: call(replace(request.plan, cancel=cancel)), cancel)
         finally:
-            made = who[done]
-            self.history.loss[made, column : column + epochs] = losses[done]
+            made = who[task.done]
+            self.history.loss[made, column : column + epochs] = task.loss[task.done]
             population._epochs[made] += epochs
             population._updates[made] += epochs * steps
         if interrupted:
             raise KeyboardInterrupt
         self._seconds_per_epoch = (time.perf_counter() - started) / (len(who) * epochs)
+        self._most = int(CALL_SECONDS / self._seconds_per_epoch)
+        population._seconds_per_flop = self._seconds_per_epoch / self._flops
 
     def _validate(self, active: np.ndarray, done: int) -> None:
         population, data = self._population, self._request.validation

@@ -65,6 +65,47 @@ class PopulationPlan:
     dropout: Array | None = None
     smoothing: float = 0.0
 
+    def of(self, network: int) -> Plan:
+        """Return the plan of one network."""
+        return Plan(
+            self.batch,
+            self.shuffle,
+            int(self.seeds[network]),
+            self.threads,
+            self.cancel,
+            dropout=() if self.dropout is None else tuple(self.dropout[network].tolist()),
+            smoothing=self.smoothing,
+        )
+
+
+@dataclass
+class PopulationCall:
+    """Which networks a call of `PopulationEngine.train` is for, where they stand, and what comes out.
+
+    Attributes
+    ----------
+    who : ndarray of int64, shape (k,)
+        Their numbers, each once.
+    epoch, updates : int
+        They stand at the start of this epoch, after so many updates.
+    epochs : int
+        Whole epochs to make, >= 1.
+    loss : ndarray of float64, shape (k, epochs)
+        Out: the mean loss of each epoch.
+    done : ndarray of bool, shape (k,)
+        Out: True for every network that has made all of them. Where `PopulationPlan.cancel` has ended the call early,
+        the others are as they were.
+    """
+
+    who: Array
+    epoch: int
+    updates: int
+    epochs: int
+
+    def __post_init__(self) -> None:
+        self.loss = np.full((len(self.who), self.epochs), np.nan)
+        self.done = np.zeros(len(self.who), bool)
+
 
 class PopulationEngine(Protocol):
     """Class ``Engine(architecture, dtype)`` of a backend's ``populations``; all arguments have passed the gate."""
@@ -93,22 +134,12 @@ class PopulationEngine(Protocol):
         self,
         theta__mp: Array,
         slots__msp: Array,
-        who__k: Array,
         data: PopulationSamples,
         optimizer: Optimizer,
         plan: PopulationPlan,
-        epoch: int,
-        updates: int,
-        epochs: int,
-        loss__ke: Array,
-        done__k: Array,
+        call: PopulationCall,
     ) -> None:
-        """Train the networks `who` (int64, each once), which stand at the start of epoch `epoch` after `updates`
-        updates, for `epochs` whole epochs.
-
-        The mean loss of each epoch goes into `loss` (float64). `done` (bool) becomes True for every network that has
-        made all of them; where `plan.cancel` has ended the call early, the others are as they were.
-        """
+        """Train some networks. What a network gets does not depend, to the bit, on who else the call is for."""
         ...
 
 
@@ -138,37 +169,23 @@ class OneByOne:
         self,
         theta__mp: Array,
         slots__msp: Array,
-        who__k: Array,
         data: PopulationSamples,
         optimizer: Optimizer,
         plan: PopulationPlan,
-        epoch: int,
-        updates: int,
-        epochs: int,
-        loss__ke: Array,
-        done__k: Array,
+        call: PopulationCall,
     ) -> None:
         n = len(data)
-        steps = epochs * -(-n // plan.batch)
-        for k, m in enumerate(who__k.tolist()):
+        steps = call.epochs * -(-n // plan.batch)
+        for k, m in enumerate(call.who.tolist()):
             alone = optimizer.of(m)
-            kept = [optimizer.slots.index(name) for name in alone.slots]  # without momentum a network has fewer
+            kept = optimizer.slot_rows(alone)
             theta__p, slots__sp = theta__mp[m].copy(), slots__msp[m][kept]
-            cursor = Cursor(np.empty(n if plan.shuffle else 0, np.int64), epoch, 0, updates)
-            losses = np.empty(epochs + 1)
-            one = Plan(
-                plan.batch,
-                plan.shuffle,
-                int(plan.seeds[m]),
-                plan.threads,
-                plan.cancel,
-                dropout=() if plan.dropout is None else tuple(plan.dropout[m].tolist()),
-                smoothing=plan.smoothing,
-            )
-            self._engine.train(theta__p, slots__sp, data.of(m), alone, one, cursor, steps, losses)
-            if cursor.updates < updates + steps:
+            cursor = Cursor(np.empty(n if plan.shuffle else 0, np.int64), call.epoch, 0, call.updates)
+            losses = np.empty(call.epochs + 1)
+            self._engine.train(theta__p, slots__sp, data.of(m), alone, plan.of(m), cursor, steps, losses)
+            if cursor.updates < call.updates + steps:
                 return  # cancelled: this network stays as it was
             theta__mp[m], slots__msp[m, kept] = theta__p, slots__sp
-            loss__ke[k], done__k[k] = losses[:epochs], True
+            call.loss[k], call.done[k] = losses[: call.epochs], True
             if plan.cancel is not None and plan.cancel[0]:
                 return

@@ -12,7 +12,7 @@ from nanostep.cli._options import EXISTING_FILE, NEW_FILE, NameList
 @click.group("bench", invoke_without_command=True)
 @click.option("--quick", is_flag=True, help="Shorter repeats, fewer tasks, at most two minutes.")
 @click.option(
-    "--tasks", type=NameList(), help="Tasks or groups (W, data, K, T, M1, G1), such as W1,W4,G1.  [default: all]"
+    "--tasks", type=NameList(), help="Tasks or groups (W, data, P, K, T, M1, G1), such as W1,W4,G1.  [default: all]"
 )
 @click.option("--contenders", type=NameList(), help="Libraries, such as c,numba,jax.  [default: all]")
 @click.option("--backends", is_flag=True, help="Our backends alone, with a look at their machine code and source.")

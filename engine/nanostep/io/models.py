@@ -105,13 +105,8 @@ def load(path: str | PathLike[str], backend: str = "auto") -> Network:
         raise FileFormatError(f"{path} holds a population: ns.Population.load reads it")
     with usable(path):
         architecture, state = decode(header, tensors)
-    *hidden, output = architecture.activations
     theta = tensors["theta"]
-    net = Network(architecture.sizes, hidden, output, architecture.loss, theta.dtype, backend)
-    # past the setter, which refuses NaN: what was saved is what comes back
-    net._theta[...] = theta
-    net._state = state
-    return net
+    return Network._restored(architecture, theta.dtype, backend, theta, state)
 
 
 def read_metadata(path: str | PathLike[str]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,8 +11,8 @@ from nanostep.architecture import Architecture
 from nanostep.backends.native import networks
 from nanostep.backends.native._library import check_status, ffi, function, identifier, isa_name, lib, pointer
 from nanostep.backends.native._pool import most_threads, pool_for
-from nanostep.backends.populations import OneByOne, PopulationPlan, PopulationSamples
-from nanostep.optimizers import Optimizer
+from nanostep.backends.populations import OneByOne, PopulationCall, PopulationPlan, PopulationSamples
+from nanostep.optimizers import SGD, Optimizer
 
 Array = np.ndarray
 INT64, FLOAT64, BOOL = np.dtype(np.int64), np.dtype(np.float64), np.dtype(bool)
@@ -44,64 +45,69 @@ class Engine(OneByOne):
     def threads(self) -> int:
         return self._ran[1] if self._ran is not None else self._single.threads
 
-    def lanes_pay(self, count: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
-        """Return True if so many networks are trained in lanes: small ones that agree in what lanes share, the order of
-        samples, and ask for nothing that lanes do not do, dropout."""
-        architecture, itemsize = self._architecture, self._dtype.itemsize
+    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+        """Return True if a population of so many networks is trained in lanes: small ones that agree in what lanes
+        share, the order of samples, and ask for nothing that lanes do not do, dropout.
+
+        It is asked of the population, not of the networks that a call is for: whichever way gives other bits.
+        """
+        architecture = self._architecture
         joined = architecture.loss != "binary_cross_entropy" or architecture.output == "sigmoid"
         seeds_agree = bool((plan.seeds == plan.seeds[0]).all())
         held = (2 + len(optimizer.slots)) * architecture.parameter_count * LANE_BYTES
         fits = held <= CACHE_BYTES and max(architecture.sizes) <= WIDEST
-        enough = count * itemsize * 4 >= LANE_BYTES
+        enough = networks * self._dtype.itemsize * 4 >= LANE_BYTES
         return plan.dropout is None and joined and seeds_agree and fits and enough
 
     def train(
         self,
         theta__mp: Array,
         slots__msp: Array,
-        who__k: Array,
         data: PopulationSamples,
         optimizer: Optimizer,
         plan: PopulationPlan,
-        epoch: int,
-        updates: int,
-        epochs: int,
-        loss__ke: Array,
-        done__k: Array,
+        call: PopulationCall,
     ) -> None:
-        if not self.lanes_pay(len(who__k), optimizer, plan):
+        if self.lanes_pay(len(theta__mp), optimizer, plan):
+            self._train_lanes(theta__mp, slots__msp, data, optimizer, plan, call)
+        else:
             self._ran = None
-            arrays = (theta__mp, slots__msp, who__k, data, optimizer, plan, epoch, updates, epochs, loss__ke, done__k)
-            super().train(*arrays)
-            return
-        dtype, count, slots = self._dtype, len(who__k), len(optimizer.slots)
-        shape, n, samples = theta__mp.shape, len(data), data.samples
-        threads = most_threads() if plan.threads is None else plan.threads
-        pool = pool_for(threads)
-        c_plan = ffi.new("nst_plan *")
-        c_plan.batch, c_plan.shuffle, c_plan.seed = min(plan.batch, n), plan.shuffle, int(plan.seeds[0])
-        c_plan.threads, c_plan.pool, c_plan.smoothing = threads, pool, plan.smoothing
-        if plan.cancel is not None:
-            c_plan.cancel = pointer(plan.cancel, (1,), np.dtype(np.int32))
+            super().train(theta__mp, slots__msp, data, optimizer, plan, call)
+
+    def _train_lanes(
+        self,
+        theta__mp: Array,
+        slots__msp: Array,
+        data: PopulationSamples,
+        optimizer: Optimizer,
+        plan: PopulationPlan,
+        call: PopulationCall,
+    ) -> None:
+        net, dtype, n, (networks, parameters) = self._single._net, self._dtype, len(data), theta__mp.shape
+        slots, count = len(optimizer.slots), len(call.who)
+        one = replace(plan.of(0), threads=most_threads() if plan.threads is None else plan.threads)
+        pool = pool_for(one.threads)
+        c_plan = self._single._plan(one, pool)
         size = ffi.new("size_t *")
-        check_status(function(dtype, "population_workspace_size")(self._single._net, slots, c_plan, n, epochs, size))
+        check_status(function(dtype, "population_workspace_size")(net, slots, c_plan, n, call.epochs, size))
         workspace = np.empty(size[0], np.uint8)
-        rows = ffi.NULL if data.rows is None else pointer(data.rows, (len(theta__mp), n), INT64)
-        all_rows, x, y, labels, _ = self._single._samples(samples)
-        isa, ran = ffi.new("int32_t *"), ffi.new("int32_t *")
-        optimizers = optimizer_table(optimizer, who__k)
+        rows = ffi.NULL if data.rows is None else pointer(data.rows, (networks, n), INT64)
+        all_rows, x, y, labels, _ = self._single._samples(data.samples)
+        optimizers = ffi.from_buffer("nst_optimizer[]", optimizer_table(optimizer, call.who))
+        plain = isinstance(optimizer, SGD) and optimizer.is_plain
+        isa, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
         status = function(dtype, "population_train")(
-            self._single._net, len(theta__mp), count, pointer(who__k, (count,), INT64),
-            pointer(theta__mp, shape, dtype, writable=True), slots,
-            pointer(slots__msp, (shape[0], slots, shape[1]), dtype, writable=True), n, all_rows, x, y, labels, rows,
-            ffi.from_buffer("nst_optimizer[]", optimizers), c_plan, epoch, updates, epochs,
-            pointer(loss__ke, (count, epochs), FLOAT64, writable=True),
-            pointer(done__k, (count,), BOOL, writable=True), isa, ran,
+            net, networks, count, pointer(call.who, (count,), INT64),
+            pointer(theta__mp, (networks, parameters), dtype, writable=True), slots,
+            pointer(slots__msp, (networks, slots, parameters), dtype, writable=True),
+            n, all_rows, x, y, labels, rows, optimizers, plain, c_plan, call.epoch, call.updates, call.epochs,
+            pointer(call.loss, (count, call.epochs), FLOAT64, writable=True),
+            pointer(call.done, (count,), BOOL, writable=True), isa, threads,
             ffi.from_buffer("char[]", workspace, require_writable=True), len(workspace),
         )  # fmt: skip
         if status != lib.NST_E_CANCELLED:
             check_status(status)
-        self._ran = isa_name(isa[0]), ran[0]
+        self._ran = isa_name(isa[0]), threads[0]
 
 
 @cache
