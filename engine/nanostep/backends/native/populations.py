@@ -68,21 +68,10 @@ class Engine(OneByOne):
         plan: PopulationPlan,
         call: PopulationCall,
     ) -> None:
-        if self.lanes_pay(len(theta__mp), optimizer, plan):
-            self._train_lanes(theta__mp, slots__msp, data, optimizer, plan, call)
-        else:
+        if not self.lanes_pay(len(theta__mp), optimizer, plan):
             self._ran = None
             super().train(theta__mp, slots__msp, data, optimizer, plan, call)
-
-    def _train_lanes(
-        self,
-        theta__mp: Array,
-        slots__msp: Array,
-        data: PopulationSamples,
-        optimizer: Optimizer,
-        plan: PopulationPlan,
-        call: PopulationCall,
-    ) -> None:
+            return
         net, dtype, n, (networks, parameters) = self._single._net, self._dtype, len(data), theta__mp.shape
         slots, count = len(optimizer.slots), len(call.who)
         one = replace(plan.of(0), threads=most_threads() if plan.threads is None else plan.threads)
