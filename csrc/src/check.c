@@ -109,8 +109,7 @@ nst_status nst_check_optimizers(const nst_optimizer *optimizers, size_t count, s
     return NST_OK;
 }
 
-/* 1 if a number is finite and >= 0. */
-static int is_amount(double value)
+int nst_is_amount(double value)
 {
     return value >= 0 && value <= DBL_MAX;
 }
@@ -119,7 +118,7 @@ nst_status nst_check_plan(const nst_architecture *net, const nst_plan *plan, con
 {
     if (plan == NULL || cursor == NULL || ((plan->shuffle || plan->own_order) && cursor->order == NULL))
         return NST_E_NULL;
-    if (!is_amount(plan->alpha) || !is_amount(plan->scale) || !(plan->smoothing >= 0 && plan->smoothing < 1) ||
+    if (!nst_is_amount(plan->alpha) || !nst_is_amount(plan->scale) || !(plan->smoothing >= 0 && plan->smoothing < 1) ||
         !(plan->lowest_log <= 0) || (plan->shuffle && plan->own_order))
         return NST_E_VALUE;
     for (size_t l = 0; plan->dropout != NULL && l + 1 < net->layers; l++)

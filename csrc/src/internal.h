@@ -112,6 +112,9 @@ static inline size_t nst_block_rows(size_t tile, size_t rows)
 
 /* -- Checks that do not depend on the precision -------------------------------------------------------------------- */
 
+/* 1 if a number is finite and >= 0. */
+int nst_is_amount(double value);
+
 nst_status nst_check_architecture(const nst_architecture *net);
 nst_status nst_check_output(int32_t loss, int32_t output);
 nst_status nst_check_optimizer(const nst_optimizer *optimizer, size_t slot_count);

@@ -13,13 +13,13 @@ static const nst_architecture net = {2, sizes, activations, NST_LOSS_CROSS_ENTRO
 /* All that a call takes. */
 typedef struct call {
     double theta[NETWORKS * PARAMETERS], slots[NETWORKS * SLOTS * PARAMETERS], x[ROWS * INPUTS];
-    double loss[NETWORKS * EPOCHS];
-    int64_t who[NETWORKS], labels[ROWS], rows[NETWORKS * ROWS];
+    double loss[NETWORKS * EPOCHS], penalty[NETWORKS * EPOCHS], weight[NETWORKS * ROWS], alpha[NETWORKS];
+    int64_t order[EPOCHS * ROWS], who[NETWORKS], labels[ROWS], rows[NETWORKS * ROWS];
     nst_optimizer optimizers[NETWORKS];
     uint8_t done[NETWORKS];
     nst_plan plan;
     size_t slot_count, count;
-    int with_rows, plain;
+    int with_rows, plain, with_more; /* more: weights, penalties, scale, and an order of the caller's */
 } call;
 
 static call *make_call(nst_optimizer_kind kind, size_t batch, int with_rows)
@@ -37,7 +37,12 @@ static call *make_call(nst_optimizer_kind kind, size_t batch, int with_rows)
             (nst_optimizer){.kind = (int32_t)kind, .lr = 0.01 * (m + 1), .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-6};
         for (int n = 0; n < ROWS; n++)
             c->rows[m * ROWS + n] = (n * 7 + m) % ROWS;
+        for (int n = 0; n < ROWS; n++)
+            c->weight[m * ROWS + n] = (n + m) % 4 * 0.5;
+        c->alpha[m] = 0.01 * m;
     }
+    for (int n = 0; n < EPOCHS * ROWS; n++)
+        c->order[n] = n % ROWS * 11 % ROWS;
     c->plan = (nst_plan){.batch = batch, .shuffle = 1, .seed = 5};
     c->slot_count = kind == NST_OPTIMIZER_ADAM ? SLOTS : 0;
     c->count = NETWORKS;
@@ -54,19 +59,24 @@ static nst_status run(call *c)
     if (status != NST_OK)
         return status;
     void *const workspace = malloc(bytes);
-    status = nst_f64_population_train(&net, NETWORKS, c->count, c->who, c->theta, c->slot_count, c->slots, ROWS, ROWS,
-                                      c->x, NULL, c->labels, c->with_rows ? c->rows : NULL, c->optimizers, c->plain,
-                                      &c->plan, 0, 0, EPOCHS, c->loss, c->done, &isa, &threads, workspace, bytes);
+    status =
+        nst_f64_population_train(&net, NETWORKS, c->count, c->who, c->theta, c->slot_count, c->slots, ROWS, ROWS, c->x,
+                                 NULL, c->labels, c->with_rows ? c->rows : NULL, c->with_more ? c->weight : NULL,
+                                 c->order, c->optimizers, c->with_more ? c->alpha : NULL, c->plain, &c->plan, 0, 0,
+                                 EPOCHS, c->loss, c->penalty, c->done, &isa, &threads, workspace, bytes);
     free(workspace);
     return status;
 }
 
-/* Network m of a fresh call, by itself; its parameters go to theta. */
-static void run_alone(const call *c, int m, double *theta)
+/* Network m of a fresh call, by itself; its parameters go to theta, the last means to loss and penalty. */
+static void run_alone(const call *c, int m, double *theta, double *loss, double *penalty)
 {
-    double slots[SLOTS * PARAMETERS] = {0}, x[ROWS * INPUTS], losses[EPOCHS + 1];
+    double slots[SLOTS * PARAMETERS] = {0}, x[ROWS * INPUTS], losses[EPOCHS + 1], penalties[EPOCHS + 1];
     int64_t labels[ROWS], order[ROWS];
     nst_cursor cursor = {.order = order};
+    nst_plan plan = c->plan;
+    plan.alpha = c->with_more ? c->alpha[m] : 0;
+    memcpy(order, c->order, sizeof order);
     size_t bytes, ended;
     for (int n = 0; n < ROWS; n++) {
         const int64_t row = c->with_rows ? c->rows[m * ROWS + n] : n;
@@ -77,9 +87,23 @@ static void run_alone(const call *c, int m, double *theta)
     CHECK(nst_f64_workspace_size(&net, c->slot_count, &bytes) == NST_OK);
     void *const workspace = malloc(bytes);
     const size_t steps = EPOCHS * ((ROWS + c->plan.batch - 1) / c->plan.batch);
-    CHECK(nst_f64_train(&net, theta, c->slot_count, slots, ROWS, x, NULL, labels, NULL, &c->optimizers[m], &c->plan,
-                        &cursor, steps, losses, NULL, &ended, workspace, bytes) == NST_OK);
+    CHECK(nst_f64_train(&net, theta, c->slot_count, slots, ROWS, x, NULL, labels,
+                        c->with_more ? c->weight + m * ROWS : NULL, &c->optimizers[m], &plan, &cursor, steps, losses,
+                        penalties, &ended, workspace, bytes) == NST_OK);
     free(workspace);
+    *loss = losses[EPOCHS - 1];
+    *penalty = penalties[EPOCHS - 1];
+}
+
+/* What weights, penalties and the rest change. */
+static void ask_for_more(call *c)
+{
+    c->with_more = 1;
+    c->plain = 0;
+    c->plan.shuffle = 0;
+    c->plan.own_order = c->plan.batch_mean = 1;
+    c->plan.scale = 2;
+    c->plan.lowest_log = -1.5;
 }
 
 static void test_networks_are_those_trained_alone(void)
@@ -88,17 +112,22 @@ static void test_networks_are_those_trained_alone(void)
     const size_t batches[] = {1, 8, 12};
     for (int kind = 0; kind < 2; kind++)
         for (int b = 0; b < 3; b++)
-            for (int with_rows = 0; with_rows < 2; with_rows++) {
-                call *const c = make_call(kinds[kind], batches[b], with_rows);
-                call *const before = make_call(kinds[kind], batches[b], with_rows);
+            for (int variant = 0; variant < 4; variant++) {
+                call *const c = make_call(kinds[kind], batches[b], variant % 2);
+                call *const before = make_call(kinds[kind], batches[b], variant % 2);
+                if (variant / 2) {
+                    ask_for_more(c);
+                    ask_for_more(before);
+                }
                 CHECK(run(c) == NST_OK);
                 for (int m = 0; m < NETWORKS; m++) {
-                    double theta[PARAMETERS], most = 0;
-                    run_alone(before, m, theta);
+                    double theta[PARAMETERS], loss, penalty, most = 0;
+                    run_alone(before, m, theta, &loss, &penalty);
                     for (int p = 0; p < PARAMETERS; p++)
                         most = fmax(most, fabs(theta[p] - c->theta[m * PARAMETERS + p]));
                     CHECK(most < 1e-12);
-                    CHECK(c->done[m] == 1 && isfinite(c->loss[m * EPOCHS + 1]));
+                    CHECK(c->done[m] == 1 && fabs(c->loss[m * EPOCHS + EPOCHS - 1] - loss) < 1e-12);
+                    CHECK(!c->with_more || fabs(c->penalty[m * EPOCHS + EPOCHS - 1] - penalty) < 1e-12);
                 }
                 free(before);
                 free(c);
@@ -166,6 +195,18 @@ static void test_errors(void)
     expect(c, NST_E_VALUE);
     c = make_call(NST_OPTIMIZER_SGD, 0, 0);
     expect(c, NST_E_SIZE);
+    c = make_call(NST_OPTIMIZER_SGD, 4, 0);
+    ask_for_more(c);
+    c->alpha[2] = -1;
+    expect(c, NST_E_VALUE);
+    c = make_call(NST_OPTIMIZER_SGD, 4, 0);
+    ask_for_more(c);
+    c->plain = 1; /* which penalties are not */
+    expect(c, NST_E_VALUE);
+    c = make_call(NST_OPTIMIZER_SGD, 4, 0);
+    ask_for_more(c);
+    c->order[EPOCHS * ROWS - 1] = ROWS;
+    expect(c, NST_E_CURSOR);
     c = make_call(NST_OPTIMIZER_ADAM, 8, 0);
     c->plan.cancel = &cancel;
     expect(c, NST_E_CANCELLED);

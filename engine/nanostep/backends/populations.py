@@ -7,7 +7,8 @@ k over those that a call is for, r over all rows of the data and n over those th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -30,17 +31,21 @@ class PopulationSamples:
         Rows r, without weights.
     rows : ndarray of int64, shape (m, n), or None
         The rows that each network uses, in this order; None: all networks use all rows.
+    weight : ndarray, shape (m, n), or None
+        What each of them counts to the network, >= 0; None for 1.
     """
 
     samples: Samples
     rows: Array | None = None
+    weight: Array | None = None
 
     def __len__(self) -> int:
         return len(self.samples) if self.rows is None else self.rows.shape[1]
 
     def of(self, network: int) -> Samples:
         """Return what one network uses."""
-        return self.samples if self.rows is None else self.samples.take(self.rows[network])
+        samples = self.samples if self.rows is None else self.samples.take(self.rows[network])
+        return samples if self.weight is None else replace(samples, weight=self.weight[network])
 
 
 @dataclass(frozen=True)
@@ -49,12 +54,14 @@ class PopulationPlan:
 
     Attributes
     ----------
-    batch, shuffle, threads, cancel, smoothing
-        See `nanostep.backends.contract.Plan`.
+    batch, shuffle, threads, cancel, own_order, smoothing, scale, batch_mean, lowest_log
+        See `nanostep.backends.contract.Plan`; own orders are those of `PopulationCall.order`.
     seeds : ndarray of uint64, shape (m,)
         Of each network's order of samples and dropout.
     dropout : ndarray of float64, shape (m, hidden layers), or None
         For each network and hidden layer the probability that a unit is dropped.
+    alpha : ndarray of float64, shape (m,), or None
+        L2 penalty of each network.
     """
 
     batch: int
@@ -64,6 +71,16 @@ class PopulationPlan:
     cancel: Array | None = None
     dropout: Array | None = None
     smoothing: float = 0.0
+    own_order: bool = False
+    alpha: Array | None = None
+    scale: float = 1.0
+    batch_mean: bool = False
+    lowest_log: float = -math.inf
+
+    @property
+    def is_simple(self) -> bool:
+        """True if an update is the optimiser's with the gradient of the mean loss, and that loss is what is reported."""
+        return self.alpha is None and self.scale == 1 and self.lowest_log == -math.inf
 
     def of(self, network: int) -> Plan:
         """Return the plan of one network."""
@@ -75,6 +92,11 @@ class PopulationPlan:
             self.cancel,
             dropout=() if self.dropout is None else tuple(self.dropout[network].tolist()),
             smoothing=self.smoothing,
+            own_order=self.own_order,
+            alpha=0.0 if self.alpha is None else float(self.alpha[network]),
+            scale=self.scale,
+            batch_mean=self.batch_mean,
+            lowest_log=self.lowest_log,
         )
 
 
@@ -90,8 +112,10 @@ class PopulationCall:
         They stand at the start of this epoch, after so many updates.
     epochs : int
         Whole epochs to make, >= 1.
-    loss : ndarray of float64, shape (k, epochs)
-        Out: the mean loss of each epoch.
+    order : ndarray of int64, shape (epochs, n), or None
+        The order of the samples in each epoch, for all networks, of plans with own orders.
+    loss, penalty : ndarray of float64, shape (k, epochs)
+        Out: the mean loss of each epoch, and the mean penalty.
     done : ndarray of bool, shape (k,)
         Out: True for every network that has made all of them. Where `PopulationPlan.cancel` has ended the call early,
         the others are as they were.
@@ -101,9 +125,11 @@ class PopulationCall:
     epoch: int
     updates: int
     epochs: int
+    order: Array | None = None
 
     def __post_init__(self) -> None:
         self.loss = np.full((len(self.who), self.epochs), np.nan)
+        self.penalty = np.zeros((len(self.who), self.epochs))
         self.done = np.zeros(len(self.who), bool)
 
 
@@ -174,18 +200,24 @@ class OneByOne:
         plan: PopulationPlan,
         call: PopulationCall,
     ) -> None:
-        n = len(data)
-        steps = call.epochs * -(-n // plan.batch)
+        # with orders of the caller's an engine makes one epoch a call
+        parts, epochs = (1, call.epochs) if call.order is None else (call.epochs, 1)
+        steps = epochs * -(-len(data) // plan.batch)
         for k, m in enumerate(call.who.tolist()):
-            alone = optimizer.of(m)
+            alone, samples, its_plan = optimizer.of(m), data.of(m), plan.of(m)
             kept = optimizer.slot_rows(alone)
             theta__p, slots__sp = theta__mp[m].copy(), slots__msp[m][kept]
-            cursor = Cursor(np.empty(n if plan.shuffle else 0, np.int64), call.epoch, 0, call.updates)
-            losses = np.empty(call.epochs + 1)
-            self._engine.train(theta__p, slots__sp, data.of(m), alone, plan.of(m), cursor, steps, losses)
-            if cursor.updates < call.updates + steps:
-                return  # cancelled: this network stays as it was
+            cursor = Cursor(np.empty(len(data) if plan.shuffle else 0, np.int64), call.epoch, 0, call.updates)
+            losses, penalties = np.zeros(epochs + 1), np.zeros(epochs + 1)
+            for part in range(parts):
+                if call.order is not None:
+                    cursor.order = call.order[part]
+                self._engine.train(theta__p, slots__sp, samples, alone, its_plan, cursor, steps, losses, penalties)
+                if cursor.updates < call.updates + (part + 1) * steps:
+                    return  # cancelled: this network stays as it was
+                at = slice(part * epochs, (part + 1) * epochs)
+                call.loss[k, at], call.penalty[k, at] = losses[:epochs], penalties[:epochs]
             theta__mp[m], slots__msp[m, kept] = theta__p, slots__sp
-            call.loss[k], call.done[k] = losses[: call.epochs], True
+            call.done[k] = True
             if plan.cancel is not None and plan.cancel[0]:
                 return

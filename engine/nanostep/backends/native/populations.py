@@ -53,7 +53,7 @@ class Engine(OneByOne):
         """
         architecture = self._architecture
         joined = architecture.loss != "binary_cross_entropy" or architecture.output == "sigmoid"
-        seeds_agree = bool((plan.seeds == plan.seeds[0]).all())
+        seeds_agree = not plan.shuffle or bool((plan.seeds == plan.seeds[0]).all())
         held = (2 + len(optimizer.slots)) * architecture.parameter_count * LANE_BYTES
         fits = held <= CACHE_BYTES and max(architecture.sizes) <= WIDEST
         enough = networks * self._dtype.itemsize * 4 >= LANE_BYTES
@@ -74,23 +74,29 @@ class Engine(OneByOne):
             return
         net, dtype, n, (networks, parameters) = self._single._net, self._dtype, len(data), theta__mp.shape
         slots, count = len(optimizer.slots), len(call.who)
-        one = replace(plan.of(0), threads=most_threads() if plan.threads is None else plan.threads)
+        one = replace(plan.of(0), alpha=0.0, threads=most_threads() if plan.threads is None else plan.threads)
         pool = pool_for(one.threads)
         c_plan = self._single._plan(one, pool)
         size = ffi.new("size_t *")
         check_status(function(dtype, "population_workspace_size")(net, slots, c_plan, n, call.epochs, size))
         workspace = np.empty(size[0], np.uint8)
         rows = ffi.NULL if data.rows is None else pointer(data.rows, (networks, n), INT64)
+        weight = ffi.NULL if data.weight is None else pointer(data.weight, (networks, n), dtype)
+        order = ffi.NULL if call.order is None else pointer(call.order, (call.epochs, n), INT64)
+        alpha__k = None if plan.alpha is None else np.ascontiguousarray(plan.alpha[call.who], FLOAT64)
+        alpha = ffi.NULL if alpha__k is None else pointer(alpha__k, (count,), FLOAT64)
         all_rows, x, y, labels, _ = self._single._samples(data.samples)
         optimizers = ffi.from_buffer("nst_optimizer[]", optimizer_table(optimizer, call.who))
-        plain = isinstance(optimizer, SGD) and optimizer.is_plain
+        plain = isinstance(optimizer, SGD) and optimizer.is_plain and plan.is_simple and data.weight is None
         isa, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
         status = function(dtype, "population_train")(
             net, networks, count, pointer(call.who, (count,), INT64),
             pointer(theta__mp, (networks, parameters), dtype, writable=True), slots,
             pointer(slots__msp, (networks, slots, parameters), dtype, writable=True),
-            n, all_rows, x, y, labels, rows, optimizers, plain, c_plan, call.epoch, call.updates, call.epochs,
+            n, all_rows, x, y, labels, rows, weight, order, optimizers, alpha, plain, c_plan,
+            call.epoch, call.updates, call.epochs,
             pointer(call.loss, (count, call.epochs), FLOAT64, writable=True),
+            pointer(call.penalty, (count, call.epochs), FLOAT64, writable=True),
             pointer(call.done, (count,), BOOL, writable=True), isa, threads,
             ffi.from_buffer("char[]", workspace, require_writable=True), len(workspace),
         )  # fmt: skip
