@@ -148,6 +148,10 @@ class PopulationEngine(Protocol):
         """Threads the last call of `train` ran on."""
         ...
 
+    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+        """Return True if a population of so many networks is trained side by side, not one after another."""
+        ...
+
     def predict(self, theta__mp: Array, x: Array, a__mno: Array) -> None:
         """Write the outputs of every network for the rows of x, (n, i) for all or (m, n, i), into a."""
         ...
@@ -182,6 +186,9 @@ class OneByOne:
     @property
     def threads(self) -> int:
         return self._engine.threads
+
+    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+        return False
 
     def predict(self, theta__mp: Array, x: Array, a__mno: Array) -> None:
         for m, theta__p in enumerate(theta__mp):

@@ -10,5 +10,6 @@ except ImportError as error:
 
 from nanostep.sklearn._classifier import MLPClassifier
 from nanostep.sklearn._regressor import MLPRegressor
+from nanostep.sklearn._search import PopulationSearchCV
 
-__all__ = ["MLPClassifier", "MLPRegressor"]
+__all__ = ["MLPClassifier", "MLPRegressor", "PopulationSearchCV"]

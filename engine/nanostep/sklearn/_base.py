@@ -30,6 +30,7 @@ from nanostep.sklearn._parameters import (
     make_optimizer,
 )
 from nanostep.sklearn._predictions import Predictions
+from nanostep.sklearn._ready import ReadyFit, find_ready
 from nanostep.sklearn._stochastic import fit_stochastic
 
 
@@ -84,6 +85,22 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
     # -- fit ----------------------------------------------------------------------------------------------------------
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Validation, *, incremental: bool) -> BaseMLP:
+        if not incremental and sample_weight is None and validation == Validation():
+            ready = find_ready(self, X, y)
+            if ready is not None:
+                return self._become(ready)
+        data, generator, task = self._begin(X, y, sample_weight, validation, incremental=incremental)
+        if self.solver in STOCHASTIC_SOLVERS:
+            self._fit_stochastic(data, validation, generator, task, incremental)
+        else:
+            self._fit_full_batch(data, task)
+        self._end(task)
+        return self
+
+    def _begin(
+        self, X: Any, y: Any, sample_weight: Any, validation: Validation, *, incremental: bool
+    ) -> tuple[Dataset, np.random.RandomState, FitTask]:
+        """Check everything and make ready to learn: network, data, the generator of what is random, and the task."""
         first_pass = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
         widths = hidden_widths(self.hidden_layer_sizes)
         self._check_combinations(widths, validation, incremental)
@@ -100,16 +117,24 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
             weight = convert("sample_weight", weight, dtype)
         data = Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
         task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter, self._fitted_attributes)
-        if self.solver in STOCHASTIC_SOLVERS:
-            self._fit_stochastic(data, validation, generator, task, incremental)
-        else:
-            self._fit_full_batch(data, task)
+        return data, generator, task
+
+    def _become(self, ready: ReadyFit) -> BaseMLP:
+        """Take over a fit that has been made ahead."""
+        for message in ready.messages:
+            warnings.warn(message, stacklevel=5)
+        if ready.error is not None:
+            raise ready.error
+        parameters = self.get_params(deep=False)
+        vars(self).update({name: value for name, value in vars(ready.estimator).items() if name not in parameters})
+        return self
+
+    def _end(self, task: FitTask) -> None:
         if not np.isfinite(self._network.theta).all():
             raise ValueError(
                 "The fit has produced weights that are not finite; scale the data or use a smaller learning rate"
             )
         task.end()
-        return self
 
     def _check_combinations(self, widths: tuple[int, ...], validation: Validation, incremental: bool) -> None:
         """Raise ValueError for parameters that do not go together."""
@@ -214,11 +239,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         if self.early_stopping:
             self._network.theta = self._best_theta
         if used_up and not incremental:
-            warnings.warn(
-                f"max_iter={epochs} epochs were made and the loss has not settled (see tol and n_iter_no_change)",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            warnings.warn(no_convergence(epochs), stacklevel=4)
 
     def _hold_out(
         self, data: Dataset, validation: Validation, generator: np.random.RandomState
@@ -268,6 +289,13 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def no_convergence(epochs: int) -> ConvergenceWarning:
+    """Return the warning that a fit has used up its epochs."""
+    return ConvergenceWarning(
+        f"max_iter={epochs} epochs were made and the loss has not settled (see tol and n_iter_no_change)"
+    )
 
 
 def _draw_parameters(network: Network, activation: str, generator: np.random.RandomState) -> None:

@@ -55,7 +55,7 @@ def fit_stochastic(
     """
     n = len(data)
     network, optimizer = estimator._network, estimator._network.optimizer
-    plan = _make_plan(estimator, data, generator)
+    plan = make_plan(estimator, data, generator)
     runner = EpochRunner(network, network._state, data, plan)
     reported = ReportedLoss(estimator._objective, data, plan.batch)
     order = np.arange(n) if plan.own_order else None
@@ -95,7 +95,8 @@ def _epochs_before_a_stop(estimator: Any) -> int:
     return EPOCHS_AT_ONCE if left > EPOCHS_AT_ONCE else max(1, math.floor(left) + 1)
 
 
-def _make_plan(estimator: Any, data: Dataset, generator: np.random.RandomState) -> Plan:
+def make_plan(estimator: Any, data: Dataset, generator: np.random.RandomState) -> Plan:
+    """Return what stays the same through a fit."""
     n = len(data)
     batch = AUTO_BATCH if estimator.batch_size == "auto" else int(estimator.batch_size)
     if batch > n and estimator.batch_size != "auto":
