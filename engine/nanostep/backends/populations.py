@@ -79,7 +79,7 @@ class PopulationPlan:
 
     @property
     def is_simple(self) -> bool:
-        """True if an update is the optimiser's with the gradient of the mean loss, and that loss is what is reported."""
+        """True if updates are made with the gradient of the mean loss, and that loss is what is reported."""
         return self.alpha is None and self.scale == 1 and self.lowest_log == -math.inf
 
     def of(self, network: int) -> Plan:

@@ -49,6 +49,9 @@ class Validation(NamedTuple):
     sample_weight: Any = None
 
 
+NO_VALIDATION = Validation()
+
+
 class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
     """Base of `MLPClassifier` and `MLPRegressor`."""
 
@@ -85,11 +88,11 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
     # -- fit ----------------------------------------------------------------------------------------------------------
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Validation, *, incremental: bool) -> BaseMLP:
-        if not incremental and sample_weight is None and validation == Validation():
+        if not incremental and sample_weight is None and validation.X is None:
             ready = find_ready(self, X, y)
             if ready is not None:
                 return self._become(ready)
-        data, generator, task = self._begin(X, y, sample_weight, validation, incremental=incremental)
+        data, generator, task = self._begin(X, y, sample_weight, validation, incremental=incremental, is_fit=True)
         if self.solver in STOCHASTIC_SOLVERS:
             self._fit_stochastic(data, validation, generator, task, incremental)
         else:
@@ -98,9 +101,19 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         return self
 
     def _begin(
-        self, X: Any, y: Any, sample_weight: Any, validation: Validation, *, incremental: bool
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        validation: Validation = NO_VALIDATION,
+        *,
+        incremental: bool = False,
+        is_fit: bool = False,
     ) -> tuple[Dataset, np.random.RandomState, FitTask]:
-        """Check everything and make ready to learn: network, data, the generator of what is random, and the task."""
+        """Check everything and make ready to learn: network, data, the generator of what is random, and the task.
+
+        `is_fit` is True within `fit` and `partial_fit`, where scikit-learn's callbacks listen.
+        """
         first_pass = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
         widths = hidden_widths(self.hidden_layer_sizes)
         self._check_combinations(widths, validation, incremental)
@@ -116,7 +129,8 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         if weight is not None:
             weight = convert("sample_weight", weight, dtype)
         data = Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
-        task = FitTask(self, X, y, sample_weight, 1 if incremental else self.max_iter, self._fitted_attributes)
+        most = 1 if incremental else self.max_iter
+        task = FitTask(self, X, y, sample_weight, most, self._fitted_attributes, is_fit=is_fit)
         return data, generator, task
 
     def _become(self, ready: ReadyFit) -> BaseMLP:
@@ -126,7 +140,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         if ready.error is not None:
             raise ready.error
         parameters = self.get_params(deep=False)
-        vars(self).update({name: value for name, value in vars(ready.estimator).items() if name not in parameters})
+        self.__dict__ |= {name: value for name, value in vars(ready.estimator).items() if name not in parameters}
         return self
 
     def _end(self, task: FitTask) -> None:

@@ -29,6 +29,9 @@ class FitTask:
     fitted : callable
         Returns the attributes that a copy of the estimator needs to predict as if the fit had ended here.
 
+    is_fit : bool, default=True
+        Within `fit` of the estimator; otherwise there are no callbacks.
+
     Attributes
     ----------
     is_heard : bool
@@ -36,14 +39,22 @@ class FitTask:
     """
 
     def __init__(
-        self, estimator: Any, X: Any, y: Any, sample_weight: Any, most: int, fitted: Callable[[], dict[str, Any]]
+        self,
+        estimator: Any,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        most: int,
+        fitted: Callable[[], dict[str, Any]],
+        *,
+        is_fit: bool = True,
     ) -> None:
         metadata = {} if sample_weight is None else {"sample_weight": sample_weight}
         self._data = {"estimator": estimator, "X": X, "y": y, "metadata": metadata}
         self._fitted = fitted
         self._subtask: Any = None
         self._task: Any = None
-        if hasattr(estimator, "_init_callback_context"):
+        if is_fit and hasattr(estimator, "_init_callback_context"):
             # also without callbacks: a meta-estimator joins its tree of tasks with this one
             self._task = estimator._init_callback_context(max_subtasks=most)
             self._task.call_on_fit_task_begin(**self._data)

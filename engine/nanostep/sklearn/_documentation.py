@@ -109,6 +109,25 @@ SHARED_NOTES = """
 """
 
 
+ENSEMBLE_PARAMETERS = """
+    estimator : {member}, optional
+        What each member is like, but for its `random_state`. Defaults to ``{member}()``.
+    n_estimators : int, default=10
+    bootstrap : bool, default=True
+        Each member draws as many samples as there are, with replacement, and weighs each sample by how often it has
+        drawn it (Breiman, 1996, "Bagging predictors"). False: members differ in their initial weights only, as in a
+        deep ensemble (Lakshminarayanan, Pritzel & Blundell, 2017, "Simple and scalable predictive uncertainty
+        estimation using deep ensembles").
+    oob_score : bool, default=False
+        Score every sample by the members that have not drawn it.
+    random_state : int, RandomState or None, default=None
+        Of initial weights, draws, and the order of samples, which is one for all members.
+    n_jobs : int, optional
+        Members fitted at a time where they are not trained as one population: solvers other than "sgd" and "adam",
+        `early_stopping`, `dropout`, large sparse X.
+"""
+
+
 def documented(**parts: str) -> Callable[[Class], Class]:
     """Return a class decorator that puts the shared parts, and `parts`, into the docstring."""
 
@@ -122,6 +141,18 @@ def documented(**parts: str) -> Callable[[Class], Class]:
         assert cls.__doc__ is not None
         for name, text in shared.items():
             cls.__doc__ = cls.__doc__.replace(f"    {{{name}}}\n", text.lstrip("\n"))
+        return cls
+
+    return decorate
+
+
+def documented_ensemble(member: str) -> Callable[[Class], Class]:
+    """Return a class decorator that puts the parameters of ensembles into the docstring; `member` is of which class."""
+
+    def decorate(cls: Class) -> Class:
+        assert cls.__doc__ is not None
+        text = ENSEMBLE_PARAMETERS.replace("{member}", member).lstrip("\n")
+        cls.__doc__ = cls.__doc__.replace("    {ensemble_parameters}\n", text)
         return cls
 
     return decorate

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
@@ -67,8 +68,9 @@ class ReportedLoss:
         self._factor, self._batch = objective.value_factor, batch
         self._constants, self._weight = objective.constants(data), data.weight
 
-    def __call__(self, means: tuple[float, float], order: np.ndarray | None) -> float:
-        """Return the loss, given the engine's mean loss and mean penalty and the order of the samples."""
+    def __call__(self, means: tuple[Any, Any], order: np.ndarray | None) -> Any:
+        """Return the loss, given the engine's mean loss and mean penalty (of one network, or arrays of many) and the
+        order of the samples."""
         loss, penalty = means
         return loss * self._factor + penalty + self._mean_constant(order)
 

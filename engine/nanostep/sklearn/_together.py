@@ -1,4 +1,4 @@
-"""Fits of many estimators to the same data at once, as one population; each becomes what its own `fit` would make it."""
+"""Fits of many estimators to the same data at once, as one population; each becomes what its own `fit` makes it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nanostep.backends.populations import PopulationCall, PopulationEngine, Popu
 from nanostep.calls import LONG_CALL_SECONDS, interruptible
 from nanostep.optimizer_state import OptimizerState
 from nanostep.optimizers import Optimizer
-from nanostep.sklearn._base import BaseMLP, Validation, no_convergence
+from nanostep.sklearn._base import BaseMLP, no_convergence
 from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._objective import ReportedLoss
 from nanostep.sklearn._parameters import STOCHASTIC_SOLVERS, hidden_widths
@@ -58,7 +58,12 @@ def group_key(estimator: Any) -> Hashable | None:
         return None
     with_momentum = e.solver == "sgd" and e.momentum > 0
     flags = (with_momentum, with_momentum and bool(e.nesterovs_momentum), e.clip is None)
-    return type(e).__name__, hidden_widths(e.hidden_layer_sizes), flags, *(repr(getattr(e, name)) for name in SHARED)
+    return (
+        type(e).__name__,
+        hidden_widths(e.hidden_layer_sizes),
+        flags,
+        *(repr(getattr(e, name, None)) for name in SHARED),
+    )
 
 
 def fit_together(estimators: Sequence[BaseMLP], X: Any, y: Any) -> list[ReadyFit]:
@@ -74,7 +79,7 @@ def fit_together(estimators: Sequence[BaseMLP], X: Any, y: Any) -> list[ReadyFit
     started = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        begun = [estimator._begin(X, y, None, Validation(), incremental=False) for estimator in estimators]
+        begun = [estimator._begin(X, y, None) for estimator in estimators]
         data, generator, _ = begun[0]
         for estimator in estimators:
             estimator._ready_optimizer()
@@ -86,7 +91,7 @@ def fit_together(estimators: Sequence[BaseMLP], X: Any, y: Any) -> list[ReadyFit
     common = [message.message for message in caught]
     results = []
     for k, (estimator, (_, _, task)) in enumerate(zip(estimators, begun, strict=True)):
-        messages = [*common, no_convergence(estimator.max_iter)] if used_up[k] else common  # type: ignore[attr-defined]
+        messages = [*common, no_convergence(estimator.max_iter)] if used_up[k] else common
         results.append(ReadyFit(estimator, _end(estimator, task), messages, seconds))
     return results
 
@@ -229,7 +234,7 @@ class Together:
         self, k: int, estimator: Any, theta__p: np.ndarray, slots__sp: np.ndarray, steps: int, course: _Course
     ) -> None:
         network, epochs = estimator._network, int(course.n_iter[k])
-        network.theta = theta__p
+        network._theta[...] = theta__p  # also where it is not finite, which the end of a fit finds
         optimizer = self._optimizer.of(k)
         network._state = OptimizerState(optimizer, slots__sp.copy(), epochs * steps, epochs)
         estimator.n_iter_, estimator.t_ = epochs, epochs * len(self._data)
@@ -243,13 +248,14 @@ class _Course:
     """Where each fit stands: its rate, how long its loss has stalled, and whether it is over."""
 
     def __init__(self, together: Together) -> None:
-        self._optimizer, self._n = together._optimizer, len(together._data)
+        self._rates: np.ndarray = np.asarray(together._optimizer.lr)  # of the optimiser itself: they change there
+        self._n = len(together._data)
         first: Any = together._estimators[0]
         self._rate = together._of_each("learning_rate_init")
         self._power, self._tol = together._of_each("power_t"), together._of_each("tol")
         self._patience = together._of_each("n_iter_no_change")
         self._most = together._of_each("max_iter")
-        policies = np.array([estimator.learning_rate for estimator in together._estimators])  # type: ignore[attr-defined]
+        policies = np.array([estimator.learning_rate for estimator in together._estimators])
         self._adaptive = (policies == "adaptive") & (first.solver == "sgd")
         self._invscaling = (policies == "invscaling") & (first.solver == "sgd")
         count = len(self._rate)
@@ -269,7 +275,7 @@ class _Course:
 
     def note(self, loss: np.ndarray, epoch: int) -> None:
         """Take in the losses of the active fits after an epoch; those that have ended are no longer active."""
-        who, rates = self.active, self._optimizer.lr
+        who, rates = self.active, self._rates
         self.curve[epoch - 1, who], self.n_iter[who] = loss, epoch
         stalls = loss > self.best[who] - self._tol[who]
         self.stalled[who] = np.where(stalls, self.stalled[who] + 1, 0)
