@@ -28,15 +28,21 @@ if TYPE_CHECKING:
     from nanostep.plots import plot_decision_boundary
     from nanostep.population import Population
     from nanostep.population_history import PopulationHistory
+    from nanostep.sweeps import Grid, Halving, Random, SweepTable, sweep
     from nanostep.worksheet import Worksheet
 
 _LAZY = {
+    "Grid": "nanostep.sweeps",
+    "Halving": "nanostep.sweeps",
     "Population": "nanostep.population",
     "PopulationHistory": "nanostep.population_history",
+    "Random": "nanostep.sweeps",
+    "SweepTable": "nanostep.sweeps",
     "Worksheet": "nanostep.worksheet",
     "get_include": "nanostep.embedding",
     "load": "nanostep.io.models",
     "plot_decision_boundary": "nanostep.plots",
+    "sweep": "nanostep.sweeps",
     "warmup": "nanostep.compilation",
 }
 
@@ -51,6 +57,8 @@ __all__ = [
     "EpochEnd",
     "EveryNSteps",
     "FileFormatError",
+    "Grid",
+    "Halving",
     "History",
     "LevenbergMarquardt",
     "NanostepError",
@@ -59,9 +67,11 @@ __all__ = [
     "Population",
     "PopulationHistory",
     "RMSprop",
+    "Random",
     "Solver",
     "StepEnd",
     "StopTraining",
+    "SweepTable",
     "Worksheet",
     "__version__",
     "available_backends",
@@ -70,6 +80,7 @@ __all__ = [
     "plot_decision_boundary",
     "schedules",
     "streams",
+    "sweep",
     "warmup",
 ]
 

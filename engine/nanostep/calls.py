@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -235,3 +236,13 @@ def interruptible(call: Callable[[], int], cancel: np.ndarray) -> tuple[int, boo
     if errors:
         raise errors[0]
     return results[0], interrupted
+
+
+def thread_limit(threads: int | None) -> int | None:
+    """Return `threads`; in place of None, 1 in a child process or a thread other than the main one.
+
+    Those are where joblib and others run many fits at a time, and every fit taking all processors would be too many.
+    """
+    if threads is None and (parent_process() is not None or threading.current_thread() is not threading.main_thread()):
+        return 1
+    return threads

@@ -13,6 +13,7 @@ For a `nanostep.Population` every hyper-parameter that is a number may be a 1-D 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -361,6 +362,18 @@ class AdamW(Adam):
 
     kind: ClassVar[str] = "adamw"
     weight_decay: Hyper = 1e-2
+
+
+def stacked(optimizers: Sequence[Optimizer]) -> Optimizer:
+    """Return one optimiser of a population: arrays of these numbers, of one kind and with the same flags."""
+    values: dict[str, Any] = {}
+    for name, value in vars(optimizers[0]).items():
+        all_of_them = [vars(optimizer)[name] for optimizer in optimizers]
+        if name == "betas":
+            values[name] = tuple(np.array(part, float) for part in zip(*all_of_them, strict=True))
+        else:
+            values[name] = value if value is None or isinstance(value, bool) else np.array(all_of_them, float)
+    return type(optimizers[0])(**values)
 
 
 OPTIMIZERS: dict[str, Any] = {cls.kind: cls for cls in (SGD, RMSprop, Adam, AdamW)}

@@ -6,5 +6,6 @@ Each function draws on the Axes it is given, or on a new figure of pyplot's, and
 from nanostep.plots.decision_boundary import plot_decision_boundary
 from nanostep.plots.history import plot_history
 from nanostep.plots.network import plot_network
+from nanostep.plots.sweep import plot_sweep
 
-__all__ = ["plot_decision_boundary", "plot_history", "plot_network"]
+__all__ = ["plot_decision_boundary", "plot_history", "plot_network", "plot_sweep"]

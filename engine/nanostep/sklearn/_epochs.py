@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from multiprocessing import parent_process
 
 import numpy as np
 
@@ -86,13 +84,3 @@ class EpochRunner:
     def _make_caller(self, samples: Samples, plan: Plan | None = None) -> Caller:
         state = self._state
         return Caller(self._network, state.slots, samples, state.optimizer, plan or self._plan, self._cursor)
-
-
-def thread_limit(threads: int | None) -> int | None:
-    """Return `threads`; in place of None, 1 in a child process or a thread other than the main one.
-
-    Those are where joblib and others run many fits at a time, and every fit taking all processors would be too many.
-    """
-    if threads is None and (parent_process() is not None or threading.current_thread() is not threading.main_thread()):
-        return 1
-    return threads

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from nanostep.backends.contract import Plan
+from nanostep.calls import thread_limit
 from nanostep.requests import check_dropout
 from nanostep.sklearn._callbacks import FitTask
 from nanostep.sklearn._dataset import Dataset
-from nanostep.sklearn._epochs import EpochRunner, thread_limit
+from nanostep.sklearn._epochs import EpochRunner
 from nanostep.sklearn._objective import ReportedLoss
 from nanostep.sklearn._parameters import AUTO_BATCH
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Hashable, Sequence
-from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from nanostep.backends import resolve
 from nanostep.backends.populations import PopulationCall, PopulationEngine, PopulationPlan, PopulationSamples
 from nanostep.calls import LONG_CALL_SECONDS, interruptible
 from nanostep.optimizer_state import OptimizerState
-from nanostep.optimizers import Optimizer
+from nanostep.optimizers import stacked
 from nanostep.sklearn._base import BaseMLP, no_convergence
 from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._objective import ReportedLoss
@@ -157,7 +156,7 @@ class Together:
             batch_mean=True,
             lowest_log=one.lowest_log,
         )
-        self._optimizer = _stacked([network.optimizer for network in self._networks])
+        self._optimizer = stacked([network.optimizer for network in self._networks])
         network = self._networks[0]
         _, package = resolve(network.backend)
         self._engine: PopulationEngine = package.populations.Engine(network.architecture, network.dtype)
@@ -288,15 +287,3 @@ class _Course:
         self.stalled[who[slows]] = 0
         self.over[who] = settled & ~slows
         self.active = who[~self.over[who] & (epoch < self._most[who])]
-
-
-def _stacked(optimizers: Sequence[Optimizer]) -> Optimizer:
-    """Return one optimiser with arrays in place of the numbers of many, whose flags are the same."""
-    stacked = copy(optimizers[0])
-    for name, value in vars(stacked).items():
-        if name == "betas":
-            pairs = np.array([vars(optimizer)[name] for optimizer in optimizers])
-            stacked.__dict__[name] = (pairs[:, 0].copy(), pairs[:, 1].copy())
-        elif isinstance(value, float):
-            stacked.__dict__[name] = np.array([vars(optimizer)[name] for optimizer in optimizers])
-    return stacked

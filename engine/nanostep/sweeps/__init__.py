@@ -1,0 +1,7 @@
+"""Sweeps: many settings, cross-validated, trained as populations; here or, through joblib, on a cluster."""
+
+from nanostep.sweeps._sweep import sweep
+from nanostep.sweeps.spaces import Grid, Halving, Random
+from nanostep.sweeps.table import SweepTable
+
+__all__ = ["Grid", "Halving", "Random", "SweepTable", "sweep"]

@@ -1,0 +1,162 @@
+"""What one worker does at a time: networks of one kind on one fold, trained as a population and scored."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from nanostep.calls import thread_limit
+from nanostep.metrics import Metric
+from nanostep.optimizers import stacked
+from nanostep.population import Population
+from nanostep.sweeps.folds import Fold
+from nanostep.sweeps.settings import Trial
+
+TASK_FLOPS = 2e10
+"""Work of a task: about a second or two of one core, so that handing it out costs little."""
+
+WHOLE_GROUP = 64
+"""Networks that stay together even if they are more work than that: fewer would leave lanes of vectors empty."""
+
+
+@dataclass
+class State:
+    """Networks as they stand between two rounds, of k networks with p parameters."""
+
+    theta__kp: np.ndarray
+    slots__ksp: np.ndarray
+    updates: np.ndarray
+    epochs: np.ndarray
+
+    def take(self, rows: Sequence[int]) -> State:
+        """Return some of them."""
+        where = list(rows)
+        return State(*(part[where] for part in vars(self).values()))
+
+    @classmethod
+    def joined(cls, states: Sequence[State]) -> State:
+        """Return the networks of all of these."""
+        return cls(*(np.concatenate(parts) for parts in zip(*(vars(s).values() for s in states), strict=True)))
+
+
+@dataclass(frozen=True)
+class Task:
+    """Networks that differ in hyper-parameters and initial weights.
+
+    Attributes
+    ----------
+    trials : tuple of Trial
+        Of each network.
+    units : tuple of (int, int, int)
+        Which they are: number of the setting, of the fold, of the repetition.
+    fold : Fold
+    seed : int
+        Repetition r has the initial weights of seed + r; all have the order of samples of seed.
+    epochs : int
+        That they have made in the end.
+    dtype, backend : str
+    threads : int or None
+    state : State or None
+        From where they go on; None: from the beginning.
+    """
+
+    trials: tuple[Trial, ...]
+    units: tuple[tuple[int, int, int], ...]
+    fold: Fold = field(repr=False)
+    seed: int
+    epochs: int
+    dtype: str
+    backend: str
+    threads: int | None
+    state: State | None = field(default=None, repr=False)
+
+    def key(self, data: str, metric: str) -> str:
+        """Return a digest of what decides the scores; from where it goes on is not among it."""
+        trials = [trial.identity() for trial in self.trials]
+        repeats = [unit[2] for unit in self.units]
+        whole = json.dumps([data, metric, trials, repeats, self.seed, self.epochs, self.dtype, self.backend])
+        digest = hashlib.sha256(whole.encode())
+        for part in self.fold:
+            digest.update(part.tobytes() + b"|")
+        return digest.hexdigest()
+
+
+@dataclass
+class Outcome:
+    """What came of a task: a score for each network, and the networks if they go on."""
+
+    scores: np.ndarray
+    state: State | None
+
+
+def run(task: Task, x: np.ndarray, y: np.ndarray, metric: Metric, *, keeps: bool) -> Outcome:
+    """Train and score the networks of a task; with `keeps`, return them too.
+
+    x and y, rows or class labels, are arguments of their own, because those are what joblib's backends hand out to a
+    worker once.
+    """
+    population = _make_population(task)
+    first = task.trials[0]
+    learned, held_out = task.fold
+    population.train(
+        x[learned],
+        y[learned],
+        epochs=task.epochs - int(population._epochs[0]),
+        batch_size=first.batch,
+        optimizer=population.optimizer,
+        shuffle=first.shuffle,
+        seed=task.seed,
+        threads=thread_limit(task.threads),
+        dropout=np.array([trial.dropout for trial in task.trials]),
+        label_smoothing=first.smoothing,
+    )
+    state = None
+    if keeps:
+        state = State(population._theta, population._slots, population._updates, population._epochs)
+    return Outcome(_scores(population, x[held_out], y[held_out], metric), state)
+
+
+def _make_population(task: Task) -> Population:
+    architecture = task.trials[0].architecture
+    population = Population(
+        architecture.sizes,
+        len(task.trials),
+        architecture.activations[:-1],
+        architecture.output,
+        architecture.loss,
+        task.dtype,
+        task.backend,
+        seed=[(task.seed + repeat) % 2**64 for _, _, repeat in task.units],
+    )
+    population._reset(stacked([trial.optimizer for trial in task.trials]))
+    if task.state is not None:
+        population._theta[...], population._slots[...] = task.state.theta__kp, task.state.slots__ksp
+        population._updates[...], population._epochs[...] = task.state.updates, task.state.epochs
+    return population
+
+
+def _scores(population: Population, x: np.ndarray, y: np.ndarray, metric: Metric) -> np.ndarray:
+    if metric.name == "loss":
+        return population.loss(x, y)
+    scores = np.empty(len(population))
+    a__no = np.empty((1, len(x), population.architecture.outputs), population.dtype)
+    for k in range(len(population)):  # one at a time, so that memory does not grow with their number
+        population._engine.predict(population._theta[k : k + 1], x, a__no)
+        finite = np.isfinite(a__no).all()
+        scores[k] = metric.function(y, a__no[0], None) if finite else np.nan
+    return scores
+
+
+def split(task: Task, samples: int) -> Iterator[Task]:
+    """Yield the networks of a task in parts that are work enough, and not too much, for one."""
+    made = 0 if task.state is None else int(task.state.epochs[0])
+    flops = 6.0 * task.trials[0].architecture.parameter_count * samples * max(1, task.epochs - made)
+    count = max(WHOLE_GROUP, int(TASK_FLOPS / flops) // WHOLE_GROUP * WHOLE_GROUP)
+    for start in range(0, len(task.trials), count):
+        at = slice(start, start + count)
+        state = None if task.state is None else task.state.take(range(len(task.trials))[at])
+        yield replace(task, trials=task.trials[at], units=task.units[at], state=state)
