@@ -12,6 +12,7 @@ import nanostep as ns
 
 K = 3
 X, Y = np.zeros((4, 2)), np.zeros((4, 1))
+OWN_X, OWN_Y = np.zeros((K, 4, 2)), np.zeros((K, 4, 1))
 
 
 def train(**arguments: Any) -> Callable[[ns.Population], Any]:
@@ -28,7 +29,15 @@ CALLS: list[tuple[Callable[[ns.Population], Any], type[Exception], str]] = [
     (train(rows=np.zeros((3, 4))), ValueError, "dtype float64"),
     (train(rows=np.full((3, 4), 4)), ValueError, "rows has 4, out of range; accepted are 0 to 3"),
     (train(rows=np.full((3, 4), -1)), ValueError, "rows has -1"),
-    (train(X=np.zeros((3, 4, 2)), Y=np.zeros((3, 4, 1)), rows=np.zeros((3, 4), int)), ValueError, "rows are for X"),
+    (train(X=OWN_X, Y=OWN_Y, rows=np.zeros((3, 4), int)), ValueError, "rows are for X"),
+    (train(rows=[[0], [1, 2], [3]]), ValueError, "rows is not a rectangular array"),
+    (train(validation_rows=np.full((3, 2), 4)), ValueError, "validation_rows has 4, out of range; accepted are 0 to 3"),
+    (train(validation_rows=np.zeros((2, 2), int)), ValueError, "validation_rows must hold integers of shape (3, m)"),
+    (train(validation=(X[:2], Y[:2]), validation_rows=np.full((3, 2), 2)), ValueError, "accepted are 0 to 1"),
+    (train(X=OWN_X, Y=OWN_Y, validation_rows=np.zeros((3, 2), int)), ValueError, "validation_rows are for X"),
+    (train(validation=(OWN_X, OWN_Y), validation_rows=np.zeros((3, 2), int)), ValueError, "for validation X of shape"),
+    (train(X=[[0, 1], [2]]), ValueError, "X is not a rectangular array"),
+    (train(X=np.ma.masked_equal(OWN_X, 0), Y=OWN_Y), ValueError, "X has masked entries"),
     (train(X=np.zeros((2, 4, 2)), Y=np.zeros((2, 4, 1))), ValueError, "X has data for 2 networks"),
     (train(X=np.zeros((3, 4, 2)), Y=np.zeros((4, 1))), ValueError, "Y must begin with (3, 4)"),
     (train(X=np.zeros((4, 3))), ValueError, "X must have shape (n, 2)"),
@@ -52,6 +61,9 @@ CALLS: list[tuple[Callable[[ns.Population], Any], type[Exception], str]] = [
     (train(early_stopping=ns.EarlyStopping()), ValueError, "give validation"),
     (train(early_stopping=ns.EarlyStopping("accuracy")), ValueError, "monitor='accuracy'"),
     (lambda p: p.predict(np.zeros((2, 4, 2))), ValueError, "X must have shape (3, n, 2)"),
+    (lambda p: p.predict([[0, 1], [2]]), ValueError, "X is not a rectangular array"),
+    (lambda p: p.predict(X, rows=np.full((3, 2), 4)), ValueError, "rows has 4, out of range"),
+    (lambda p: p.predict(OWN_X, rows=np.zeros((3, 2), int)), ValueError, "rows are for X of shape (n, 2)"),
     (lambda p: p.best(), ValueError, "no history"),
     (lambda p: p.best(X), ValueError, "give X and Y"),
     (lambda p: p[3], ValueError, "network=3"),

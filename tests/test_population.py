@@ -135,6 +135,24 @@ def test_data_of_their_own_and_rows(each_backend: str) -> None:
         assert ours.predict(x[0]).shape == (K, 11, 2)
 
 
+def test_folds_are_validated_on_rows_left_out(each_backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = data([3, 5, 2], "half_squared_error", 14)
+    out = np.arange(14).reshape(K, 2)
+    rows = np.array([np.delete(np.arange(14), fold) for fold in out])
+    ours = ns.Population([3, 5, 2], K, "tanh", backend=each_backend)
+    nets = alone(ours, range(K), each_backend)
+    history = ours.train(x, y, 2, 4, ns.SGD(lr=0.2), rows=rows, validation_rows=out)
+    for i, net in enumerate(nets):
+        single = net.train(x[rows[i]], y[rows[i]], 2, 4, ns.SGD(lr=0.2), validation=(x[out[i]], y[out[i]]))
+        np.testing.assert_allclose(history.validation_loss[i], single.validation_loss, rtol=1e-12)
+    other = ours.train(x, y, 1, 4, rows=rows, validation=(x[::-1], y[::-1]), validation_rows=13 - out)
+    np.testing.assert_allclose(other.validation_loss[:, 0], ours.loss(x, y, rows=out), rtol=1e-12)
+    monkeypatch.setattr("nanostep.population.ENTRIES_TOGETHER", 12)  # of two networks
+    predicted = ours.predict(x, rows=out)
+    assert predicted.shape == (K, 2, 2)
+    np.testing.assert_array_equal(predicted, [ours[i].predict(x[out[i]]) for i in range(K)])
+
+
 def test_seeds_dropout_and_smoothing_of_each_network(each_backend: str) -> None:
     x, y = data([3, 5, 2], "cross_entropy")
     seeds, dropout = np.arange(10, 10 + K), np.linspace(0, 0.5, K)

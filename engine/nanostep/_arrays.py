@@ -123,7 +123,7 @@ def check_samples(
         raise ValueError(f"{names[0]} has no samples; at least one is needed")
     n, outputs = len(x), architecture.outputs
     is_classes = architecture.loss == "cross_entropy"
-    raw = _rectangular(names[1], Y)
+    raw = rectangular(names[1], Y)
     if is_classes and _looks_like_labels(raw.shape, n, outputs):
         return Samples(x, None, _check_labels(names[1], raw.reshape(n), outputs))
     y = convert(names[1], Y, dtype)
@@ -146,7 +146,8 @@ def _looks_like_labels(shape: tuple[int, ...], n: int, outputs: int) -> bool:
     return shape == (n,) or (shape == () and n == 1) or (shape == (n, 1) and outputs > 1)
 
 
-def _rectangular(name: str, value: Any) -> np.ndarray:
+def rectangular(name: str, value: Any) -> np.ndarray:
+    """Return `value` as an array of whatever dtype, masked or not."""
     try:
         return np.asanyarray(value)
     except (ValueError, TypeError) as error:

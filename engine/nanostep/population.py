@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nanostep._arrays import check_inputs, convert
 from nanostep._checks import check_integer
 from nanostep._model import Model
 from nanostep.architecture import Architecture, make_architecture
@@ -22,6 +21,7 @@ from nanostep.population_history import PopulationHistory
 from nanostep.population_requests import (
     check_memory,
     check_population_data,
+    check_population_inputs,
     check_population_optimizer,
     check_population_request,
     check_seeds,
@@ -30,6 +30,9 @@ from nanostep.population_training import PopulationRun
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+ENTRIES_TOGETHER = 1 << 20
+"""Entries of the inputs of networks, each with rows of its own, that are gathered at a time."""
 
 
 class Population(Model):
@@ -165,22 +168,26 @@ class Population(Model):
 
     # -- one call -----------------------------------------------------------------------------------------------------
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: ArrayLike, *, rows: ArrayLike | None = None) -> np.ndarray:
         """Return the outputs of every network, shape (K, n, outputs).
 
         Parameters
         ----------
         X : array-like, shape (n, inputs), (inputs,), or (K, n, inputs)
             Rows for all networks, or for each its own.
+        rows : array-like of int, shape (K, m), optional
+            The rows of X (n, inputs) that each network is asked about; the outputs then have shape (K, m, outputs).
         """
-        if np.ndim(X) == 3:
-            x = convert("X", X, self._dtype)
-            if len(x) != len(self) or x.shape[2] != self._architecture.inputs:
-                raise ValueError(f"X must have shape ({len(self)}, n, {self._architecture.inputs}); got {x.shape}")
-        else:
-            x = check_inputs(self._architecture, self._dtype, X)
-        a = np.empty((len(self), x.shape[-2], self._architecture.outputs), self._dtype)
-        self._engine.predict(self._theta, x, a)
+        x, index = check_population_inputs(self, X, rows)
+        count = x.shape[-2] if index is None else index.shape[1]
+        a = np.empty((len(self), count, self._architecture.outputs), self._dtype)
+        if index is None:
+            self._engine.predict(self._theta, x, a)
+            return a
+        together = max(1, ENTRIES_TOGETHER // (count * self._architecture.inputs))
+        for at in range(0, len(self), together):
+            some = slice(at, at + together)
+            self._engine.predict(self._theta[some], x[index[some]], a[some])
         return a
 
     def loss(self, X: ArrayLike, Y: ArrayLike, *, rows: ArrayLike | None = None) -> np.ndarray:
@@ -203,6 +210,7 @@ class Population(Model):
         threads: int | None = None,
         *,
         rows: ArrayLike | None = None,
+        validation_rows: ArrayLike | None = None,
         dropout: float | ArrayLike = 0.0,
         label_smoothing: float = 0.0,
         early_stopping: EarlyStopping | None = None,
@@ -228,6 +236,9 @@ class Population(Model):
             Most threads, 1 to 65536; None takes as many as there are processors.
         rows : array-like of int, shape (K, m), optional
             The rows of X (n, inputs) that each network uses, for bagging or folds without copies.
+        validation_rows : array-like of int, shape (K, m), optional
+            The rows of Xv (n, inputs) on which each network is measured; without `validation`, rows of X, such as those
+            that `rows` leaves out.
         dropout : float or array-like, default=0
             One probability, K of them, or shape (K, hidden layers).
         early_stopping : EarlyStopping, optional
@@ -243,8 +254,8 @@ class Population(Model):
             Ctrl-C. Every network stands at the end of an epoch; `history` has what was made.
         """
         request = check_population_request(
-            self, X, Y, epochs, batch_size, shuffle, seed, validation, threads, rows, dropout, label_smoothing,
-            early_stopping,
+            self, X, Y, epochs, batch_size, shuffle, seed, validation, validation_rows, threads, rows, dropout,
+            label_smoothing, early_stopping,
         )  # fmt: skip
         chosen = check_population_optimizer(self._optimizer if optimizer is None else optimizer, len(self))
         if chosen is not self._optimizer or len(chosen.slots) != self._slots.shape[1]:
