@@ -12,21 +12,18 @@ from nanostep._checks import check_integer
 from nanostep._model import Model
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import resolve
-from nanostep.early_stopping import EarlyStopping
 from nanostep.initialization import initialize
 from nanostep.network import Network, check_dtype
 from nanostep.optimizer_state import OptimizerState
 from nanostep.optimizers import SGD, Optimizer
 from nanostep.population_history import PopulationHistory
+from nanostep.population_learning import PopulationLearning
 from nanostep.population_requests import (
     check_memory,
     check_population_data,
     check_population_inputs,
-    check_population_optimizer,
-    check_population_request,
     check_seeds,
 )
-from nanostep.population_training import PopulationRun
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +32,7 @@ ENTRIES_TOGETHER = 1 << 20
 """Entries of the inputs of networks, each with rows of its own, that are gathered at a time."""
 
 
-class Population(Model):
+class Population(PopulationLearning, Model):
     """K dense networks of one architecture that are trained at once, each as if it were alone.
 
     For sweeps over seeds and hyper-parameters, ensembles, models per sensor or user, and evolution. The C backend puts
@@ -99,17 +96,8 @@ class Population(Model):
         self._theta = np.zeros((size, architecture.parameter_count), dtype)[:]
         self._reset(SGD(lr=0.1))
         self._history: PopulationHistory | None = None
-        # of `population_training`: the speed of the last call, by which the next run sizes its first
+        # of `population_calls`: the speed of the last call, by which the next run sizes its first
         self._seconds_per_flop: float | None = None
-
-    def _reset(self, optimizer: Optimizer) -> None:
-        """Start the state of an optimiser afresh."""
-        size, parameters = self._theta.shape
-        slots = len(optimizer.slots)
-        check_memory(self._architecture, self._dtype, size, slots)
-        self._optimizer = optimizer
-        self._slots = np.zeros((size, slots, parameters), self._dtype)
-        self._updates, self._epochs = np.zeros(size, np.int64), np.zeros(size, np.int64)
 
     @classmethod
     def stack(cls, networks: Sequence[Network], backend: str = "auto") -> Self:
@@ -196,73 +184,6 @@ class Population(Model):
         losses = np.empty(len(self))
         self._engine.loss(self._theta, data, losses)
         return losses
-
-    def train(
-        self,
-        X: ArrayLike,
-        Y: ArrayLike,
-        epochs: int = 10,
-        batch_size: int = 1,
-        optimizer: Optimizer | None = None,
-        shuffle: bool = True,
-        seed: int | ArrayLike | None = 0,
-        validation: tuple[ArrayLike, ArrayLike] | None = None,
-        threads: int | None = None,
-        *,
-        rows: ArrayLike | None = None,
-        validation_rows: ArrayLike | None = None,
-        dropout: float | ArrayLike = 0.0,
-        label_smoothing: float = 0.0,
-        early_stopping: EarlyStopping | None = None,
-    ) -> PopulationHistory:
-        """Train all networks, each as `Network.train` would.
-
-        Parameters
-        ----------
-        X : array-like, shape (n, inputs), or (K, n, inputs)
-            Samples that all networks see, or of each its own.
-        Y : array-like
-            As in `Network.loss`, or with a first axis of K like X.
-        epochs, batch_size, shuffle, label_smoothing
-            As in `Network.train`.
-        optimizer : Optimizer, optional
-            Every hyper-parameter that is a number may be an array of K, one for each network. Defaults to the
-            population's `optimizer`; as with a network, the same object goes on and another starts afresh.
-        seed : int, array-like of K ints or None, default=0
-            Of the sample orders and of dropout. One for all gives all networks the same order, which is fastest.
-        validation : (Xv, Yv), optional
-            Data, for all or for each, on which the loss of every network is measured after every epoch.
-        threads : int, optional
-            Most threads, 1 to 65536; None takes as many as there are processors.
-        rows : array-like of int, shape (K, m), optional
-            The rows of X (n, inputs) that each network uses, for bagging or folds without copies.
-        validation_rows : array-like of int, shape (K, m), optional
-            The rows of Xv (n, inputs) on which each network is measured; without `validation`, rows of X, such as those
-            that `rows` leaves out.
-        dropout : float or array-like, default=0
-            One probability, K of them, or shape (K, hidden layers).
-        early_stopping : EarlyStopping, optional
-            For each network by itself, on "validation_loss" or "loss". Those that have stopped cost nothing more.
-
-        Returns
-        -------
-        PopulationHistory
-
-        Raises
-        ------
-        KeyboardInterrupt
-            Ctrl-C. Every network stands at the end of an epoch; `history` has what was made.
-        """
-        request = check_population_request(
-            self, X, Y, epochs, batch_size, shuffle, seed, validation, validation_rows, threads, rows, dropout,
-            label_smoothing, early_stopping,
-        )  # fmt: skip
-        chosen = check_population_optimizer(self._optimizer if optimizer is None else optimizer, len(self))
-        if chosen is not self._optimizer or len(chosen.slots) != self._slots.shape[1]:
-            self._reset(chosen)
-        run = PopulationRun(self, request)
-        self._history = run.history
-        return run.run()
 
     # -- single networks ----------------------------------------------------------------------------------------------
 

@@ -111,9 +111,9 @@ def check_population_data(
             raise ValueError(f"{names[1]} must begin with {x.shape[:2]} like {names[0]}; got shape {y.shape}")
         flat = check_samples(
             architecture, dtype, x.reshape(-1, x.shape[2]), y.reshape(-1, *y.shape[2:]), names=names[:2]
-        )  # fmt: skip
+        ).apart_from(population._theta)
         return PopulationSamples(flat, np.arange(len(flat), dtype=np.int64).reshape(x.shape[:2]))
-    samples = check_samples(architecture, dtype, X, Y, names=names[:2])
+    samples = check_samples(architecture, dtype, X, Y, names=names[:2]).apart_from(population._theta)
     return PopulationSamples(samples, None if rows is None else check_rows(names[2], rows, size, len(samples)))
 
 

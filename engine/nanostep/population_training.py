@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
-from nanostep.calls import FIRST_CALL_FLOPS, LONG_CALL_SECONDS, SLOWEST_FLOPS_PER_SECOND, interruptible
+from nanostep.calls import FIRST_CALL_FLOPS
 from nanostep.early_stopping import EarlyStopping
+from nanostep.population_calls import PopulationCaller, alike
 from nanostep.population_history import PopulationHistory
 
 if TYPE_CHECKING:
@@ -45,11 +45,9 @@ class PopulationRun:
         size, epochs = len(population), request.epochs
         self._population, self._request = population, request
         self._start = population._epochs.copy()
-        self._flops = 6.0 * population.architecture.parameter_count * len(request.data)  # of a network and epoch
-        pace = population._seconds_per_flop
-        self._seconds_per_epoch = self._flops * (pace or 1 / SLOWEST_FLOPS_PER_SECOND)  # of a network
+        self._caller = caller = PopulationCaller(population, request.data, population._slots)
         # networks times epochs of a call
-        self._most = int(CALL_SECONDS / self._seconds_per_epoch if pace else FIRST_CALL_FLOPS / self._flops)
+        self._most = int(CALL_SECONDS / caller.seconds if caller.measured else FIRST_CALL_FLOPS / caller.flops)
         validated = epochs if request.validation is not None else 0
         self.history = PopulationHistory(
             np.full((size, epochs), np.nan),
@@ -82,7 +80,7 @@ class PopulationRun:
         done = 0
         while done < request.epochs and len(active):
             epochs = min(max(1, self._most // len(active)), most, request.epochs - done)
-            for who in self._alike(active):
+            for who in alike(active, self._population._epochs, self._population._updates):
                 self._train(who, done, epochs)
             done += epochs
             if request.validation is not None:
@@ -94,17 +92,6 @@ class PopulationRun:
             self.history.best_epoch = best.restore()
             if not len(active):
                 self.history.stopped = "early_stopping"
-
-    def _alike(self, active: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield groups of networks that stand at the same epoch and update: they share orders and bias corrections."""
-        population = self._population
-        counts = np.stack([population._epochs[active], population._updates[active]])
-        if (counts == counts[:, :1]).all():
-            yield active
-            return
-        _, group = np.unique(counts, axis=1, return_inverse=True)
-        for number in range(int(group.max()) + 1):
-            yield active[group.ravel() == number]
 
     def _train(self, who: np.ndarray, column: int, epochs: int) -> None:
         """Train alike networks, some in each call."""
@@ -118,19 +105,8 @@ class PopulationRun:
     def _call(self, who: np.ndarray, column: int, epochs: int, steps: int) -> None:
         population, request, first = self._population, self._request, int(who[0])
         task = PopulationCall(who, int(population._epochs[first]), int(population._updates[first]), epochs)
-        state = (population._theta, population._slots, request.data, population._optimizer)
-
-        def call(plan: PopulationPlan) -> int:
-            population._engine.train(*state, plan, task)
-            return 0
-
-        started, interrupted = time.perf_counter(), False
         try:
-            if self._seconds_per_epoch * len(who) * epochs < LONG_CALL_SECONDS:
-                call(request.plan)
-            else:
-                cancel = np.zeros(1, np.int32)
-                _, interrupted = interruptible(lambda: call(replace(request.plan, cancel=cancel)), cancel)
+            interrupted = self._caller.call(population._optimizer, request.plan, task)
         finally:
             made = who[task.done]
             self.history.loss[made, column : column + epochs] = task.loss[task.done]
@@ -138,9 +114,7 @@ class PopulationRun:
             population._updates[made] += epochs * steps
         if interrupted:
             raise KeyboardInterrupt
-        self._seconds_per_epoch = (time.perf_counter() - started) / (len(who) * epochs)
-        self._most = int(CALL_SECONDS / self._seconds_per_epoch)
-        population._seconds_per_flop = self._seconds_per_epoch / self._flops
+        self._most = int(CALL_SECONDS / self._caller.seconds)
 
     def _validate(self, active: np.ndarray, done: int) -> None:
         population, data = self._population, self._request.validation
