@@ -54,6 +54,7 @@ CALLS: list[tuple[Callable[[ns.Population], Any], type[Exception], str]] = [
     (train(batch_size=0), ValueError, "batch_size=0"),
     (train(shuffle=1), TypeError, "shuffle"),
     (train(threads=0), ValueError, "threads=0"),
+    (train(progress=1), TypeError, "progress must be True or False"),
     (train(label_smoothing=0.1), ValueError, "label_smoothing"),
     (train(validation=X), TypeError, "validation must be a pair"),
     (train(validation=(X, Y[:3])), ValueError, "validation Y"),

@@ -13,7 +13,7 @@ import pytest
 
 import nanostep as ns
 from cases import QUICK
-from nanostep import population_training
+from nanostep import population_training, progress
 from nanostep.backends import populations
 from nanostep.population_requests import check_population_data
 
@@ -229,6 +229,39 @@ def test_samples_may_be_parts_of_theta(each_backend: str) -> None:
     others.step(x.copy(), y.copy(), 0.5)
     ours.step(x, y, 0.5)
     assert np.array_equal(ours.theta, others.theta)
+
+
+class Screen:
+    """Keeps what the progress bar would show."""
+
+    def __init__(self) -> None:
+        self.pictures: list[tuple[float, dict[str, str]]] = []
+
+    def draw(self, bar: Any, *, last: bool) -> None:
+        self.pictures.append((bar.tasks[0].completed, dict(bar.tasks[0].fields)))
+
+
+@pytest.mark.parametrize("validated", [False, True])
+def test_progress_shows_epochs_the_median_and_the_best(validated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(progress, "_find_screen", lambda: screen)
+    for name, value in (("FIRST_DRAWING_SECONDS", 0.0), ("INTERVAL", 0.0), ("SHARE", 1e9)):
+        monkeypatch.setattr(progress, name, value)
+    for name in ("CALL_SECONDS", "FIRST_CALL_FLOPS"):
+        monkeypatch.setattr(population_training, name, 1e-9)  # calls of 256 networks
+    x, y = data([2, 2, 1], "half_squared_error", 4)
+    ours = ns.Population([2, 2, 1], 600, backend="numpy")
+    validation = (x, y) if validated else None
+    history = ours.train(x, y, 2, optimizer=ns.SGD(lr=0.1), validation=validation, progress=True)
+    shown = [completed for completed, _ in screen.pictures]
+    np.testing.assert_allclose(shown, [256 / 600, 512 / 600, 1, 1, 1 + 256 / 600, 1 + 512 / 600, 2, 2, 2])
+    assert screen.pictures[0][1]["losses"] == ""
+    fields, loss = screen.pictures[-1][1], history.loss[:, -1]
+    expected = f"loss {np.median(loss):.4g} (best {loss.min():.4g})"
+    if validated:
+        final = history.validation_loss[:, -1]
+        expected += f"  validation {np.median(final):.4g} (best {final.min():.4g})"
+    assert (fields["epoch"], fields["losses"]) == ("2/2", expected)
 
 
 def test_seeds_dropout_and_smoothing_of_each_network(each_backend: str) -> None:

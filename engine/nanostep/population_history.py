@@ -57,6 +57,16 @@ class PopulationHistory:
         result[made] = values[made, epoch[made] - 1]
         return result
 
+    def _describe_losses(self, epoch: int) -> str:
+        """Return in words where the losses stand after `epoch` epochs, of the networks that have made all of them."""
+        words = []
+        for name, values in (("loss", self.loss), ("validation", self.validation_loss)):
+            if epoch > 0 and values.shape[1]:
+                latest = values[:, epoch - 1]
+                made = latest[~np.isnan(latest)]
+                words.append(f"{name} {np.median(made):.4g} (best {made.min():.4g})" if len(made) else f"{name} nan")
+        return "  ".join(words)
+
     def to_pandas(self) -> DataFrame:
         """Return a pandas.DataFrame with a row for each network and epoch made (extra ``[pandas]``).
 

@@ -90,6 +90,7 @@ class PopulationLearning:
         seed: int | ArrayLike | None = 0,
         validation: tuple[ArrayLike, ArrayLike] | None = None,
         threads: int | None = None,
+        progress: bool = False,
         *,
         rows: ArrayLike | None = None,
         validation_rows: ArrayLike | None = None,
@@ -116,6 +117,8 @@ class PopulationLearning:
             Data, for all or for each, on which the loss of every network is measured after every epoch.
         threads : int, optional
             Most threads, 1 to 65536; None takes as many as there are processors.
+        progress : bool, default=False
+            As in `Network.train`; of the losses it shows the median and the best.
         rows : array-like of int, shape (K, m), optional
             The rows of X (n, inputs) that each network uses, for bagging or folds without copies.
         validation_rows : array-like of int, shape (K, m), optional
@@ -137,7 +140,7 @@ class PopulationLearning:
         """
         request = check_population_request(
             self._population, X, Y, epochs, batch_size, shuffle, seed, validation, validation_rows, threads, rows,
-            dropout, label_smoothing, early_stopping,
+            dropout, label_smoothing, early_stopping, progress,
         )  # fmt: skip
         chosen = check_population_optimizer(self._optimizer if optimizer is None else optimizer, len(self._theta))
         self._go_on_with(chosen)

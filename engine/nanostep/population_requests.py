@@ -173,6 +173,7 @@ def check_population_request(
     dropout: Any,
     label_smoothing: object,
     early_stopping: object,
+    progress: object,
 ) -> PopulationRequest:
     """Return the checked arguments of `Population.train`."""
     size = len(population)
@@ -202,4 +203,4 @@ def check_population_request(
         raise ValueError(f"X has {len(data)} samples; shuffling takes less than {2**32}: use shuffle=False")
     count = check_integer("epochs", epochs, 0)
     _check_fits(f"losses of {size} networks in epochs={count} epochs", size * count * 8 * (1 + (held_out is not None)))
-    return PopulationRequest(data, held_out, plan, count, early_stopping)
+    return PopulationRequest(data, held_out, plan, count, early_stopping, check_bool("progress", progress))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +15,11 @@ from nanostep.calls import FIRST_CALL_FLOPS
 from nanostep.early_stopping import EarlyStopping
 from nanostep.population_calls import PopulationCaller, alike
 from nanostep.population_history import PopulationHistory
+from nanostep.recording import progress_bar
 
 if TYPE_CHECKING:
     from nanostep.population import Population
+    from nanostep.progress import EpochBar
 
 CALL_SECONDS = 0.25
 """Aim for the length of a call: each waits once for the slowest of the threads."""
@@ -36,6 +40,7 @@ class PopulationRequest:
     plan: PopulationPlan
     epochs: int
     stopping: EarlyStopping | None
+    progress: bool
 
 
 class PopulationRun:
@@ -45,6 +50,7 @@ class PopulationRun:
         size, epochs = len(population), request.epochs
         self._population, self._request = population, request
         self._start = population._epochs.copy()
+        self._steps_per_epoch, self._steps = -(-len(request.data) // request.plan.batch), 0
         self._caller = caller = PopulationCaller(population, request.data, population._slots)
         # networks times epochs of a call
         self._most = int(CALL_SECONDS / caller.seconds if caller.measured else FIRST_CALL_FLOPS / caller.flops)
@@ -61,7 +67,8 @@ class PopulationRun:
         """Make all epochs, each of them with all networks that have not stopped."""
         history, started = self.history, time.perf_counter()
         try:
-            self._make()
+            with progress_bar(self._request.progress, self._request.epochs) as bar:
+                self._make(bar)
         except BaseException as error:
             history.stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
             raise
@@ -72,19 +79,23 @@ class PopulationRun:
         history.stopped = history.stopped or "epochs"
         return history
 
-    def _make(self) -> None:
+    def _make(self, bar: EpochBar | None) -> None:
         request, active = self._request, np.arange(len(self._population))
         each = request.validation is not None or request.stopping is not None
         most = 1 if each else max(1, ROWS_ORDERED // len(request.data))
         best = _Best(self._population, request.stopping) if request.stopping is not None else None
         done = 0
         while done < request.epochs and len(active):
+            share = 0.0  # of the networks that have made these epochs
             epochs = min(max(1, self._most // len(active)), most, request.epochs - done)
             for who in alike(active, self._population._epochs, self._population._updates):
-                self._train(who, done, epochs)
+                for made in self._train(who, done, epochs):
+                    share += made / len(active)
+                    self._show(bar, done, epochs * share)
             done += epochs
             if request.validation is not None:
                 self._validate(active, done)
+            self._show(bar, done, 0.0)
             if best is not None:
                 value = self.history.validation_loss if best.validated else self.history.loss
                 active = active[~best.update(active, value[active, done - 1], done)]
@@ -93,16 +104,16 @@ class PopulationRun:
             if not len(active):
                 self.history.stopped = "early_stopping"
 
-    def _train(self, who: np.ndarray, column: int, epochs: int) -> None:
-        """Train alike networks, some in each call."""
-        steps = -(-len(self._request.data) // self._request.plan.batch)
+    def _train(self, who: np.ndarray, column: int, epochs: int) -> Iterator[int]:
+        """Train alike networks, some in each call; yield their number after it."""
         at = 0
         while at < len(who):
-            count = max(FEWEST, self._most // epochs)
-            self._call(who[at : at + count], column, epochs, steps)
-            at += count
+            some = who[at : at + max(FEWEST, self._most // epochs)]
+            self._call(some, column, epochs)
+            yield len(some)
+            at += len(some)
 
-    def _call(self, who: np.ndarray, column: int, epochs: int, steps: int) -> None:
+    def _call(self, who: np.ndarray, column: int, epochs: int) -> None:
         population, request, first = self._population, self._request, int(who[0])
         task = PopulationCall(who, int(population._epochs[first]), int(population._updates[first]), epochs)
         try:
@@ -111,10 +122,15 @@ class PopulationRun:
             made = who[task.done]
             self.history.loss[made, column : column + epochs] = task.loss[task.done]
             population._epochs[made] += epochs
-            population._updates[made] += epochs * steps
+            population._updates[made] += epochs * self._steps_per_epoch
+            self._steps += len(made) * epochs * self._steps_per_epoch
         if interrupted:
             raise KeyboardInterrupt
         self._most = int(CALL_SECONDS / self._caller.seconds)
+
+    def _show(self, bar: EpochBar | None, done: int, part: float) -> None:
+        if bar is not None:
+            bar.update(done, part, self._steps, partial(self.history._describe_losses, done))
 
     def _validate(self, active: np.ndarray, done: int) -> None:
         population, data = self._population, self._request.validation
