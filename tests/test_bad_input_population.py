@@ -54,6 +54,9 @@ CALLS: list[tuple[Callable[[ns.Population], Any], type[Exception], str]] = [
     (train(batch_size=0), ValueError, "batch_size=0"),
     (train(shuffle=1), TypeError, "shuffle"),
     (train(threads=0), ValueError, "threads=0"),
+    (train(callbacks=3), TypeError, "callbacks must be"),
+    (train(callbacks=[print, 3]), TypeError, "callbacks[1] must be callable"),
+    (train(callbacks=ns.EveryNSteps(2, print)), TypeError, "after epochs; EveryNSteps is for a Network"),
     (train(progress=1), TypeError, "progress must be True or False"),
     (train(label_smoothing=0.1), ValueError, "label_smoothing"),
     (train(validation=X), TypeError, "validation must be a pair"),
@@ -114,3 +117,29 @@ def test_making_refuses(make: Callable[[], Any], error: type[Exception], message
     with pytest.raises(error) as raised:
         make()
     assert message in str(raised.value)
+
+
+def set_rate(value: Any) -> Callable[[ns.PopulationEpochEnd], None]:
+    return lambda event: setattr(event, "lr", value)
+
+
+@pytest.mark.parametrize(
+    ("callback", "error", "message"),
+    [
+        (lambda _: np.ones(2, bool), ValueError, "an array of bools of shape (3,); got one of shape (2,)"),
+        (lambda _: np.ones(3), ValueError, "dtype float64"),
+        (set_rate(-0.1), ValueError, "lr=-0.1"),
+        (set_rate("high"), TypeError, "lr must be a real number"),
+        (set_rate([0.1, 0.1]), ValueError, "lr has 2 entries for 3 networks"),
+        (set_rate([0.1, 0.1, np.inf]), ValueError, "lr[2]=inf"),
+        (set_rate(np.ones((3, 1))), TypeError, "1-D array"),
+    ],
+)
+def test_callbacks_that_go_wrong(callback: Any, error: type[Exception], message: str) -> None:
+    """They end the run after the epoch, which counts."""
+    population = ns.Population([2, 3, 1], K, backend="numpy")
+    with pytest.raises(error) as raised:
+        population.train(X, Y, 3, callbacks=callback)
+    assert message in str(raised.value)
+    assert population.history is not None
+    assert (population.history.stopped, population.history.epochs.tolist()) == ("error", [1, 1, 1])

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from nanostep.io.models import load
     from nanostep.plots import plot_decision_boundary
     from nanostep.population import Population
+    from nanostep.population_callbacks import PopulationEpochEnd
     from nanostep.population_history import PopulationHistory
     from nanostep.worksheet import Worksheet
 
 _LAZY = {
     "Population": "nanostep.population",
+    "PopulationEpochEnd": "nanostep.population_callbacks",
     "PopulationHistory": "nanostep.population_history",
     "Worksheet": "nanostep.worksheet",
     "get_include": "nanostep.embedding",
@@ -57,6 +59,7 @@ __all__ = [
     "Network",
     "Optimizer",
     "Population",
+    "PopulationEpochEnd",
     "PopulationHistory",
     "RMSprop",
     "Solver",

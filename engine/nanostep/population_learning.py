@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 from nanostep.architecture import Architecture
 from nanostep.early_stopping import EarlyStopping
 from nanostep.optimizers import SGD, Hyper, Optimizer
+from nanostep.population_callbacks import PopulationCallback
 from nanostep.population_calls import step
 from nanostep.population_history import PopulationHistory
 from nanostep.population_requests import (
@@ -90,6 +92,7 @@ class PopulationLearning:
         seed: int | ArrayLike | None = 0,
         validation: tuple[ArrayLike, ArrayLike] | None = None,
         threads: int | None = None,
+        callbacks: PopulationCallback | Sequence[PopulationCallback] = (),
         progress: bool = False,
         *,
         rows: ArrayLike | None = None,
@@ -117,6 +120,9 @@ class PopulationLearning:
             Data, for all or for each, on which the loss of every network is measured after every epoch.
         threads : int, optional
             Most threads, 1 to 65536; None takes as many as there are processors.
+        callbacks : callable or a sequence of them
+            Called with a `PopulationEpochEnd` after every epoch. Returning True or raising `StopTraining` ends the run,
+            returning an array of K bools ends it for some networks; setting ``event.lr`` changes the rates.
         progress : bool, default=False
             As in `Network.train`; of the losses it shows the median and the best.
         rows : array-like of int, shape (K, m), optional
@@ -140,7 +146,7 @@ class PopulationLearning:
         """
         request = check_population_request(
             self._population, X, Y, epochs, batch_size, shuffle, seed, validation, validation_rows, threads, rows,
-            dropout, label_smoothing, early_stopping, progress,
+            dropout, label_smoothing, early_stopping, callbacks, progress,
         )  # fmt: skip
         chosen = check_population_optimizer(self._optimizer if optimizer is None else optimizer, len(self._theta))
         self._go_on_with(chosen)

@@ -12,6 +12,7 @@ from nanostep.architecture import Architecture
 from nanostep.backends.populations import PopulationPlan, PopulationSamples
 from nanostep.early_stopping import EarlyStopping
 from nanostep.optimizers import Optimizer
+from nanostep.population_callbacks import check_population_callbacks
 from nanostep.population_training import PopulationRequest
 from nanostep.weighting import check_smoothing
 
@@ -173,6 +174,7 @@ def check_population_request(
     dropout: Any,
     label_smoothing: object,
     early_stopping: object,
+    callbacks: object,
     progress: object,
 ) -> PopulationRequest:
     """Return the checked arguments of `Population.train`."""
@@ -202,5 +204,7 @@ def check_population_request(
     if plan.shuffle and len(data) >= 2**32:
         raise ValueError(f"X has {len(data)} samples; shuffling takes less than {2**32}: use shuffle=False")
     count = check_integer("epochs", epochs, 0)
-    _check_fits(f"losses of {size} networks in epochs={count} epochs", size * count * 8 * (1 + (held_out is not None)))
-    return PopulationRequest(data, held_out, plan, count, early_stopping, check_bool("progress", progress))
+    by_epoch = check_population_callbacks(callbacks)
+    recorded = 1 + (held_out is not None) + bool(by_epoch)
+    _check_fits(f"losses of {size} networks in epochs={count} epochs", size * count * 8 * recorded)
+    return PopulationRequest(data, held_out, plan, count, early_stopping, by_epoch, check_bool("progress", progress))

@@ -13,6 +13,7 @@ import numpy as np
 from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
 from nanostep.calls import FIRST_CALL_FLOPS
 from nanostep.early_stopping import EarlyStopping
+from nanostep.population_callbacks import ChosenRate, PopulationCallback, PopulationEpochEnd, who_stops
 from nanostep.population_calls import PopulationCaller, alike
 from nanostep.population_history import PopulationHistory
 from nanostep.recording import progress_bar
@@ -40,6 +41,7 @@ class PopulationRequest:
     plan: PopulationPlan
     epochs: int
     stopping: EarlyStopping | None
+    callbacks: tuple[PopulationCallback, ...]
     progress: bool
 
 
@@ -54,10 +56,13 @@ class PopulationRun:
         self._caller = caller = PopulationCaller(population, request.data, population._slots)
         # networks times epochs of a call
         self._most = int(CALL_SECONDS / caller.seconds if caller.measured else FIRST_CALL_FLOPS / caller.flops)
+        self._chosen = ChosenRate()
         validated = epochs if request.validation is not None else 0
+        rated = epochs if request.callbacks else 0
         self.history = PopulationHistory(
             np.full((size, epochs), np.nan),
             np.full((size, validated), np.nan),
+            np.full((size, rated), np.nan),
             np.zeros(size, np.int64),
             np.zeros(size, np.int64),
             backend=population.backend,
@@ -74,17 +79,17 @@ class PopulationRun:
             raise
         finally:
             history.seconds = time.perf_counter() - started
-            history.epochs = self._population._epochs - self._start
+            self._note_epochs()
             history.isa, history.threads = self._population._engine.isa, self._population._engine.threads
         history.stopped = history.stopped or "epochs"
         return history
 
     def _make(self, bar: EpochBar | None) -> None:
         request, active = self._request, np.arange(len(self._population))
-        each = request.validation is not None or request.stopping is not None
+        each = request.validation is not None or request.stopping is not None or bool(request.callbacks)
         most = 1 if each else max(1, ROWS_ORDERED // len(request.data))
         best = _Best(self._population, request.stopping) if request.stopping is not None else None
-        done = 0
+        done, ended_by = 0, "early_stopping"
         while done < request.epochs and len(active):
             share = 0.0  # of the networks that have made these epochs
             epochs = min(max(1, self._most // len(active)), most, request.epochs - done)
@@ -99,10 +104,14 @@ class PopulationRun:
             if best is not None:
                 value = self.history.validation_loss if best.validated else self.history.loss
                 active = active[~best.update(active, value[active, done - 1], done)]
+            if request.callbacks:
+                stops = self._ask(active, done)[active]
+                active = active[~stops]
+                ended_by = "callback" if stops.any() else ended_by
         if best is not None:
             self.history.best_epoch = best.restore()
-            if not len(active):
-                self.history.stopped = "early_stopping"
+        if not len(active):
+            self.history.stopped = ended_by
 
     def _train(self, who: np.ndarray, column: int, epochs: int) -> Iterator[int]:
         """Train alike networks, some in each call; yield their number after it."""
@@ -116,17 +125,38 @@ class PopulationRun:
     def _call(self, who: np.ndarray, column: int, epochs: int) -> None:
         population, request, first = self._population, self._request, int(who[0])
         task = PopulationCall(who, int(population._epochs[first]), int(population._updates[first]), epochs)
+        optimizer, chosen = population._optimizer, self._chosen.value
+        if chosen is not None:
+            optimizer = optimizer.at_rate(chosen)
         try:
-            interrupted = self._caller.call(population._optimizer, request.plan, task)
+            interrupted = self._caller.call(optimizer, request.plan, task)
         finally:
             made = who[task.done]
             self.history.loss[made, column : column + epochs] = task.loss[task.done]
+            if self.history.lr.shape[1]:
+                rates = np.broadcast_to(optimizer.lr, len(population))
+                self.history.lr[made, column : column + epochs] = rates[made, None]
             population._epochs[made] += epochs
             population._updates[made] += epochs * self._steps_per_epoch
             self._steps += len(made) * epochs * self._steps_per_epoch
         if interrupted:
             raise KeyboardInterrupt
         self._most = int(CALL_SECONDS / self._caller.seconds)
+
+    def _ask(self, active: np.ndarray, done: int) -> np.ndarray:
+        """Call the callbacks after `done` epochs; return a mask of the networks that they end."""
+        self._note_epochs()
+        history, training = self.history, np.zeros(len(self._population), bool)
+        training[active] = True
+        validation_loss = history.validation_loss[:, done - 1].copy() if history.validation_loss.shape[1] else None
+        event = PopulationEpochEnd(
+            self._population, history, done, self._request.epochs, history.loss[:, done - 1].copy(), validation_loss,
+            training, self._chosen,
+        )  # fmt: skip
+        return who_stops(self._request.callbacks, event)
+
+    def _note_epochs(self) -> None:
+        self.history.epochs = self._population._epochs - self._start
 
     def _show(self, bar: EpochBar | None, done: int, part: float) -> None:
         if bar is not None:
