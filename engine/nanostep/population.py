@@ -192,7 +192,8 @@ class Population(PopulationLearning, Model):
         number = range(len(self))[check_integer("network", i, -len(self), len(self) - 1)]
         alone = self._optimizer.of(number)
         slots = self._slots[number][self._optimizer.slot_rows(alone)]
-        state = OptimizerState(alone, slots, int(self._updates[number]), int(self._epochs[number]))
+        plateau = None if self._plateau is None else (self._plateau[0], self._plateau[1][number])
+        state = OptimizerState(alone, slots, int(self._updates[number]), int(self._epochs[number]), plateau)
         return Network._restored(self._architecture, self._dtype, self._requested_backend, self._theta[number], state)
 
     def __iter__(self) -> Iterator[Network]:
@@ -235,7 +236,7 @@ class Population(PopulationLearning, Model):
         return load(path, backend)
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("_architecture", "_optimizer", "_history")
+        names = ("_architecture", "_optimizer", "_plateau", "_history")
         arrays = ("_theta", "_slots", "_updates", "_epochs")
         state = {name: getattr(self, name) for name in names} | {name: getattr(self, name).copy() for name in arrays}
         return {**state, "dtype": self._dtype.name, "backend": self._requested_backend}

@@ -61,14 +61,18 @@ class PopulationHistory:
         result[made] = values[made, epoch[made] - 1]
         return result
 
+    def _after(self, epoch: int) -> dict[str, np.ndarray]:
+        """Return what was measured in epoch `epoch`, from 1, by name: shapes (K,)."""
+        series = {"loss": self.loss, "validation_loss": self.validation_loss}
+        return {name: values[:, epoch - 1] for name, values in series.items() if values.shape[1]}
+
     def _describe_losses(self, epoch: int) -> str:
         """Return in words where the losses stand after `epoch` epochs, of the networks that have made all of them."""
         words = []
-        for name, values in (("loss", self.loss), ("validation", self.validation_loss)):
-            if epoch > 0 and values.shape[1]:
-                latest = values[:, epoch - 1]
-                made = latest[~np.isnan(latest)]
-                words.append(f"{name} {np.median(made):.4g} (best {made.min():.4g})" if len(made) else f"{name} nan")
+        for name, latest in self._after(epoch).items() if epoch > 0 else ():
+            made = latest[~np.isnan(latest)]
+            values = f"{np.median(made):.4g} (best {made.min():.4g})" if len(made) else "nan"
+            words.append(f"{name.removesuffix('_loss')} {values}")
         return "  ".join(words)
 
     def to_pandas(self) -> DataFrame:

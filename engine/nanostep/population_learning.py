@@ -14,6 +14,7 @@ from nanostep.optimizers import SGD, Hyper, Optimizer
 from nanostep.population_callbacks import PopulationCallback
 from nanostep.population_calls import step
 from nanostep.population_history import PopulationHistory
+from nanostep.population_rates import check_takes_arrays
 from nanostep.population_requests import (
     check_memory,
     check_population_data,
@@ -21,6 +22,8 @@ from nanostep.population_requests import (
     check_population_request,
 )
 from nanostep.population_training import PopulationRun
+from nanostep.schedules.base import Schedule
+from nanostep.schedules.plateau import PlateauStates, ReduceLROnPlateau
 
 if TYPE_CHECKING:
     from nanostep.population import Population
@@ -36,6 +39,7 @@ class PopulationLearning:
     _slots: np.ndarray
     _updates: np.ndarray
     _epochs: np.ndarray
+    _plateau: tuple[ReduceLROnPlateau, PlateauStates] | None
     _history: PopulationHistory | None
 
     def step(
@@ -97,6 +101,7 @@ class PopulationLearning:
         *,
         rows: ArrayLike | None = None,
         validation_rows: ArrayLike | None = None,
+        schedule: Schedule | None = None,
         dropout: float | ArrayLike = 0.0,
         label_smoothing: float = 0.0,
         early_stopping: EarlyStopping | None = None,
@@ -130,6 +135,10 @@ class PopulationLearning:
         validation_rows : array-like of int, shape (K, m), optional
             The rows of Xv (n, inputs) on which each network is measured; without `validation`, rows of X, such as those
             that `rows` leaves out.
+        schedule : Schedule, optional
+            As in `Network.train`, from the optimiser's lr of each network; a `ReduceLROnPlateau` looks at the
+            "validation_loss" or "loss" of each by itself. Where rates change within an epoch, networks are trained one
+            after another.
         dropout : float or array-like, default=0
             One probability, K of them, or shape (K, hidden layers).
         early_stopping : EarlyStopping, optional
@@ -146,9 +155,10 @@ class PopulationLearning:
         """
         request = check_population_request(
             self._population, X, Y, epochs, batch_size, shuffle, seed, validation, validation_rows, threads, rows,
-            dropout, label_smoothing, early_stopping, callbacks, progress,
+            dropout, label_smoothing, early_stopping, callbacks, schedule, progress,
         )  # fmt: skip
         chosen = check_population_optimizer(self._optimizer if optimizer is None else optimizer, len(self._theta))
+        check_takes_arrays(schedule, chosen)
         self._go_on_with(chosen)
         run = PopulationRun(self._population, request)
         self._history = run.history
@@ -169,6 +179,7 @@ class PopulationLearning:
         self._optimizer = optimizer
         self._slots = np.zeros((size, slots, parameters), self._dtype)
         self._updates, self._epochs = np.zeros(size, np.int64), np.zeros(size, np.int64)
+        self._plateau = None
 
     @property
     def _population(self) -> Population:

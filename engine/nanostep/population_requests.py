@@ -14,6 +14,7 @@ from nanostep.early_stopping import EarlyStopping
 from nanostep.optimizers import Optimizer
 from nanostep.population_callbacks import check_population_callbacks
 from nanostep.population_training import PopulationRequest
+from nanostep.requests import check_schedule
 from nanostep.weighting import check_smoothing
 
 if TYPE_CHECKING:
@@ -175,6 +176,7 @@ def check_population_request(
     label_smoothing: object,
     early_stopping: object,
     callbacks: object,
+    schedule: Any,
     progress: object,
 ) -> PopulationRequest:
     """Return the checked arguments of `Population.train`."""
@@ -205,6 +207,9 @@ def check_population_request(
         raise ValueError(f"X has {len(data)} samples; shuffling takes less than {2**32}: use shuffle=False")
     count = check_integer("epochs", epochs, 0)
     by_epoch = check_population_callbacks(callbacks)
-    recorded = 1 + (held_out is not None) + bool(by_epoch)
+    mode = check_schedule(schedule, (), validated=held_out is not None)
+    recorded = 1 + (held_out is not None) + (bool(by_epoch) or schedule is not None)
     _check_fits(f"losses of {size} networks in epochs={count} epochs", size * count * 8 * recorded)
-    return PopulationRequest(data, held_out, plan, count, early_stopping, by_epoch, check_bool("progress", progress))
+    return PopulationRequest(
+        data, held_out, plan, count, early_stopping, by_epoch, schedule, mode, check_bool("progress", progress)
+    )

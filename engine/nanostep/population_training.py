@@ -13,10 +13,13 @@ import numpy as np
 from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
 from nanostep.calls import FIRST_CALL_FLOPS
 from nanostep.early_stopping import EarlyStopping
-from nanostep.population_callbacks import ChosenRate, PopulationCallback, PopulationEpochEnd, who_stops
+from nanostep.optimizers import Optimizer
+from nanostep.population_callbacks import PopulationCallback, PopulationEpochEnd, who_stops
 from nanostep.population_calls import PopulationCaller, alike
 from nanostep.population_history import PopulationHistory
+from nanostep.population_rates import PopulationRates
 from nanostep.recording import progress_bar
+from nanostep.schedules.base import Schedule
 
 if TYPE_CHECKING:
     from nanostep.population import Population
@@ -42,6 +45,8 @@ class PopulationRequest:
     epochs: int
     stopping: EarlyStopping | None
     callbacks: tuple[PopulationCallback, ...]
+    schedule: Schedule | None
+    plateau_mode: str
     progress: bool
 
 
@@ -56,9 +61,11 @@ class PopulationRun:
         self._caller = caller = PopulationCaller(population, request.data, population._slots)
         # networks times epochs of a call
         self._most = int(CALL_SECONDS / caller.seconds if caller.measured else FIRST_CALL_FLOPS / caller.flops)
-        self._chosen = ChosenRate()
+        self._rates = PopulationRates(
+            population, request.schedule, request.plateau_mode, self._steps_per_epoch, recorded=bool(request.callbacks)
+        )
         validated = epochs if request.validation is not None else 0
-        rated = epochs if request.callbacks else 0
+        rated = epochs if self._rates.recorded else 0
         self.history = PopulationHistory(
             np.full((size, epochs), np.nan),
             np.full((size, validated), np.nan),
@@ -86,24 +93,28 @@ class PopulationRun:
 
     def _make(self, bar: EpochBar | None) -> None:
         request, active = self._request, np.arange(len(self._population))
-        each = request.validation is not None or request.stopping is not None or bool(request.callbacks)
+        each = request.validation is not None or request.stopping is not None or self._rates.by_epoch
         most = 1 if each else max(1, ROWS_ORDERED // len(request.data))
         best = _Best(self._population, request.stopping) if request.stopping is not None else None
         done, ended_by = 0, "early_stopping"
         while done < request.epochs and len(active):
-            share = 0.0  # of the networks that have made these epochs
+            share = 0.0  # of these epochs, as a mean over the networks
             epochs = min(max(1, self._most // len(active)), most, request.epochs - done)
             for who in alike(active, self._population._epochs, self._population._updates):
-                for made in self._train(who, done, epochs):
-                    share += made / len(active)
-                    self._show(bar, done, epochs * share)
+                column = done
+                for some_epochs, optimizer in self._rates.parts(who, epochs):
+                    for made in self._train(who, column, some_epochs, optimizer):
+                        share += made * some_epochs / len(active)
+                        self._show(bar, done, share)
+                    column += some_epochs
             done += epochs
             if request.validation is not None:
                 self._validate(active, done)
             self._show(bar, done, 0.0)
+            measured = self.history._after(done)
+            self._rates.look(active, measured)
             if best is not None:
-                value = self.history.validation_loss if best.validated else self.history.loss
-                active = active[~best.update(active, value[active, done - 1], done)]
+                active = active[~best.update(active, measured[best.monitor][active], done)]
             if request.callbacks:
                 stops = self._ask(active, done)[active]
                 active = active[~stops]
@@ -113,29 +124,29 @@ class PopulationRun:
         if not len(active):
             self.history.stopped = ended_by
 
-    def _train(self, who: np.ndarray, column: int, epochs: int) -> Iterator[int]:
+    def _train(self, who: np.ndarray, column: int, epochs: int, optimizer: Optimizer) -> Iterator[int]:
         """Train alike networks, some in each call; yield their number after it."""
         at = 0
         while at < len(who):
-            some = who[at : at + max(FEWEST, self._most // epochs)]
-            self._call(some, column, epochs)
+            count = min(max(FEWEST, self._most // epochs), self._rates.most(epochs))
+            some = who[at : at + count]
+            self._call(some, column, epochs, optimizer)
             yield len(some)
-            at += len(some)
+            at += count
 
-    def _call(self, who: np.ndarray, column: int, epochs: int) -> None:
+    def _call(self, who: np.ndarray, column: int, epochs: int, optimizer: Optimizer) -> None:
         population, request, first = self._population, self._request, int(who[0])
-        task = PopulationCall(who, int(population._epochs[first]), int(population._updates[first]), epochs)
-        optimizer, chosen = population._optimizer, self._chosen.value
-        if chosen is not None:
-            optimizer = optimizer.at_rate(chosen)
+        rates = self._rates.of_updates(who, epochs)
+        task = PopulationCall(who, int(population._epochs[first]), int(population._updates[first]), epochs, rates)
+        columns = slice(column, column + epochs)
         try:
             interrupted = self._caller.call(optimizer, request.plan, task)
         finally:
             made = who[task.done]
-            self.history.loss[made, column : column + epochs] = task.loss[task.done]
-            if self.history.lr.shape[1]:
-                rates = np.broadcast_to(optimizer.lr, len(population))
-                self.history.lr[made, column : column + epochs] = rates[made, None]
+            self.history.loss[made, columns] = task.loss[task.done]
+            if self._rates.recorded:
+                recorded = np.broadcast_to(self._rates.of_epochs(optimizer, who, rates), task.loss.shape)
+                self.history.lr[made, columns] = recorded[task.done]
             population._epochs[made] += epochs
             population._updates[made] += epochs * self._steps_per_epoch
             self._steps += len(made) * epochs * self._steps_per_epoch
@@ -151,7 +162,7 @@ class PopulationRun:
         validation_loss = history.validation_loss[:, done - 1].copy() if history.validation_loss.shape[1] else None
         event = PopulationEpochEnd(
             self._population, history, done, self._request.epochs, history.loss[:, done - 1].copy(), validation_loss,
-            training, self._chosen,
+            training, self._rates.chosen,
         )  # fmt: skip
         return who_stops(self._request.callbacks, event)
 
@@ -177,7 +188,7 @@ class _Best:
     def __init__(self, population: Population, stopping: EarlyStopping) -> None:
         size = len(population)
         self._population, self._stopping = population, stopping
-        self.validated = stopping.monitor == "validation_loss"
+        self.monitor = stopping.monitor
         self._value = np.full(size, np.inf)
         self._epoch = np.zeros(size, np.int64)
         self._theta = population._theta.copy() if stopping.restore_best else None

@@ -7,7 +7,7 @@ k over those that a call is for, r over all rows of the data and n over those th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -90,6 +90,8 @@ class PopulationCall:
         They stand at the start of this epoch, after so many updates.
     epochs : int
         Whole epochs to make, >= 1.
+    rates : ndarray of float64, shape (k, steps) or (1, steps), or None
+        Learning rates of all updates of the call, of each network or of all, in place of the optimiser's.
     loss : ndarray of float64, shape (k, epochs)
         Out: the mean loss of each epoch.
     done : ndarray of bool, shape (k,)
@@ -101,6 +103,7 @@ class PopulationCall:
     epoch: int
     updates: int
     epochs: int
+    rates: Array | None = None
 
     def __post_init__(self) -> None:
         self.loss = np.full((len(self.who), self.epochs), np.nan)
@@ -179,10 +182,13 @@ class OneByOne:
         for k, m in enumerate(call.who.tolist()):
             alone = optimizer.of(m)
             kept = optimizer.slot_rows(alone)
+            one = plan.of(m)
+            if call.rates is not None:
+                one = replace(one, rates=call.rates[k if len(call.rates) > 1 else 0])
             theta__p, slots__sp = theta__mp[m].copy(), slots__msp[m][kept]
             cursor = Cursor(np.empty(n if plan.shuffle else 0, np.int64), call.epoch, 0, call.updates)
             losses = np.empty(call.epochs + 1)
-            self._engine.train(theta__p, slots__sp, data.of(m), alone, plan.of(m), cursor, steps, losses)
+            self._engine.train(theta__p, slots__sp, data.of(m), alone, one, cursor, steps, losses)
             if cursor.updates < call.updates + steps:
                 return  # cancelled: this network stays as it was
             theta__mp[m], slots__msp[m, kept] = theta__p, slots__sp
