@@ -12,11 +12,11 @@ from nanostep._checks import check_integer
 from nanostep._model import Model
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import resolve
-from nanostep.initialization import initialize
 from nanostep.network import Network, check_dtype
 from nanostep.optimizer_state import OptimizerState
 from nanostep.optimizers import SGD, Optimizer
 from nanostep.population_history import PopulationHistory
+from nanostep.population_initialization import initialize_each
 from nanostep.population_learning import PopulationLearning
 from nanostep.population_requests import (
     check_memory,
@@ -84,8 +84,7 @@ class Population(PopulationLearning, Model):
         check_memory(architecture, checked_dtype, count, slots=0)
         seeds = check_seeds("seed", seed, count, consecutive=True)
         self._set_up(architecture, checked_dtype, backend, count)
-        for theta__p, one in zip(self._theta, seeds.tolist(), strict=True):
-            initialize(architecture, theta__p, one)
+        initialize_each(architecture, self._theta, seeds)
 
     def _set_up(self, architecture: Architecture, dtype: np.dtype, backend: str, size: int) -> None:
         name, package = resolve(backend)
