@@ -98,15 +98,8 @@ class PopulationRun:
         best = _Best(self._population, request.stopping) if request.stopping is not None else None
         done, ended_by = 0, "early_stopping"
         while done < request.epochs and len(active):
-            share = 0.0  # of these epochs, as a mean over the networks
             epochs = min(max(1, self._most // len(active)), most, request.epochs - done)
-            for who in alike(active, self._population._epochs, self._population._updates):
-                column = done
-                for some_epochs, optimizer in self._rates.parts(who, epochs):
-                    for made in self._train(who, column, some_epochs, optimizer):
-                        share += made * some_epochs / len(active)
-                        self._show(bar, done, share)
-                    column += some_epochs
+            self._advance(active, done, epochs, bar)
             done += epochs
             if request.validation is not None:
                 self._validate(active, done)
@@ -123,6 +116,17 @@ class PopulationRun:
             self.history.best_epoch = best.restore()
         if not len(active):
             self.history.stopped = ended_by
+
+    def _advance(self, active: np.ndarray, done: int, epochs: int, bar: EpochBar | None) -> None:
+        """Train the networks that have not stopped for some epochs."""
+        share = 0.0  # of these epochs, as a mean over the networks
+        for who in alike(active, self._population._epochs, self._population._updates):
+            column = done
+            for some_epochs, optimizer in self._rates.parts(who, epochs):
+                for made in self._train(who, column, some_epochs, optimizer):
+                    share += made * some_epochs / len(active)
+                    self._show(bar, done, share)
+                column += some_epochs
 
     def _train(self, who: np.ndarray, column: int, epochs: int, optimizer: Optimizer) -> Iterator[int]:
         """Train alike networks, some in each call; yield their number after it."""
