@@ -12,6 +12,7 @@ import nanostep as ns
 
 K = 3
 X, Y = np.zeros((4, 2)), np.zeros((4, 1))
+OWN_X, OWN_Y = np.zeros((K, 4, 2)), np.zeros((K, 4, 1))
 
 
 def train(**arguments: Any) -> Callable[[ns.Population], Any]:
@@ -28,7 +29,15 @@ CALLS: list[tuple[Callable[[ns.Population], Any], type[Exception], str]] = [
     (train(rows=np.zeros((3, 4))), ValueError, "dtype float64"),
     (train(rows=np.full((3, 4), 4)), ValueError, "rows has 4, out of range; accepted are 0 to 3"),
     (train(rows=np.full((3, 4), -1)), ValueError, "rows has -1"),
-    (train(X=np.zeros((3, 4, 2)), Y=np.zeros((3, 4, 1)), rows=np.zeros((3, 4), int)), ValueError, "rows are for X"),
+    (train(X=OWN_X, Y=OWN_Y, rows=np.zeros((3, 4), int)), ValueError, "rows are for X"),
+    (train(rows=[[0], [1, 2], [3]]), ValueError, "rows is not a rectangular array"),
+    (train(validation_rows=np.full((3, 2), 4)), ValueError, "validation_rows has 4, out of range; accepted are 0 to 3"),
+    (train(validation_rows=np.zeros((2, 2), int)), ValueError, "validation_rows must hold integers of shape (3, m)"),
+    (train(validation=(X[:2], Y[:2]), validation_rows=np.full((3, 2), 2)), ValueError, "accepted are 0 to 1"),
+    (train(X=OWN_X, Y=OWN_Y, validation_rows=np.zeros((3, 2), int)), ValueError, "validation_rows are for X"),
+    (train(validation=(OWN_X, OWN_Y), validation_rows=np.zeros((3, 2), int)), ValueError, "for validation X of shape"),
+    (train(X=[[0, 1], [2]]), ValueError, "X is not a rectangular array"),
+    (train(X=np.ma.masked_equal(OWN_X, 0), Y=OWN_Y), ValueError, "X has masked entries"),
     (train(X=np.zeros((2, 4, 2)), Y=np.zeros((2, 4, 1))), ValueError, "X has data for 2 networks"),
     (train(X=np.zeros((3, 4, 2)), Y=np.zeros((4, 1))), ValueError, "Y must begin with (3, 4)"),
     (train(X=np.zeros((4, 3))), ValueError, "X must have shape (n, 2)"),
@@ -45,6 +54,10 @@ CALLS: list[tuple[Callable[[ns.Population], Any], type[Exception], str]] = [
     (train(batch_size=0), ValueError, "batch_size=0"),
     (train(shuffle=1), TypeError, "shuffle"),
     (train(threads=0), ValueError, "threads=0"),
+    (train(callbacks=3), TypeError, "callbacks must be"),
+    (train(callbacks=[print, 3]), TypeError, "callbacks[1] must be callable"),
+    (train(callbacks=ns.EveryNSteps(2, print)), TypeError, "after epochs; EveryNSteps is for a Network"),
+    (train(progress=1), TypeError, "progress must be True or False"),
     (train(label_smoothing=0.1), ValueError, "label_smoothing"),
     (train(validation=X), TypeError, "validation must be a pair"),
     (train(validation=(X, Y[:3])), ValueError, "validation Y"),
@@ -52,6 +65,17 @@ CALLS: list[tuple[Callable[[ns.Population], Any], type[Exception], str]] = [
     (train(early_stopping=ns.EarlyStopping()), ValueError, "give validation"),
     (train(early_stopping=ns.EarlyStopping("accuracy")), ValueError, "monitor='accuracy'"),
     (lambda p: p.predict(np.zeros((2, 4, 2))), ValueError, "X must have shape (3, n, 2)"),
+    (lambda p: p.predict([[0, 1], [2]]), ValueError, "X is not a rectangular array"),
+    (lambda p: p.predict(X, rows=np.full((3, 2), 4)), ValueError, "rows has 4, out of range"),
+    (lambda p: p.predict(OWN_X, rows=np.zeros((3, 2), int)), ValueError, "rows are for X of shape (n, 2)"),
+    (lambda p: p.step(X, Y, -0.1), ValueError, "lr=-0.1"),
+    (lambda p: p.step(X, Y, np.array([0.1, 0.1, np.nan])), ValueError, "lr[2]=nan"),
+    (lambda p: p.step(X, Y, np.ones(2)), ValueError, "lr has 2 entries for 3 networks"),
+    (lambda p: p.step(X, Y, 0.1, optimizer=ns.Adam()), TypeError, "give lr or optimizer"),
+    (lambda p: p.step(X, Y, optimizer=0.1), TypeError, "optimizer must be"),
+    (lambda p: p.step(X, Y[:2], optimizer=ns.Adam()), ValueError, "Y must have shape (4, 1)"),
+    (lambda p: p.step(OWN_X, Y), ValueError, "Y must begin with (3, 4)"),
+    (lambda p: p.step(X, Y, rows=np.full((3, 2), 4)), ValueError, "rows has 4, out of range"),
     (lambda p: p.best(), ValueError, "no history"),
     (lambda p: p.best(X), ValueError, "give X and Y"),
     (lambda p: p[3], ValueError, "network=3"),
@@ -93,3 +117,29 @@ def test_making_refuses(make: Callable[[], Any], error: type[Exception], message
     with pytest.raises(error) as raised:
         make()
     assert message in str(raised.value)
+
+
+def set_rate(value: Any) -> Callable[[ns.PopulationEpochEnd], None]:
+    return lambda event: setattr(event, "lr", value)
+
+
+@pytest.mark.parametrize(
+    ("callback", "error", "message"),
+    [
+        (lambda _: np.ones(2, bool), ValueError, "an array of bools of shape (3,); got one of shape (2,)"),
+        (lambda _: np.ones(3), ValueError, "dtype float64"),
+        (set_rate(-0.1), ValueError, "lr=-0.1"),
+        (set_rate("high"), TypeError, "lr must be a real number"),
+        (set_rate([0.1, 0.1]), ValueError, "lr has 2 entries for 3 networks"),
+        (set_rate([0.1, 0.1, np.inf]), ValueError, "lr[2]=inf"),
+        (set_rate(np.ones((3, 1))), TypeError, "1-D array"),
+    ],
+)
+def test_callbacks_that_go_wrong(callback: Any, error: type[Exception], message: str) -> None:
+    """They end the run after the epoch, which counts."""
+    population = ns.Population([2, 3, 1], K, backend="numpy")
+    with pytest.raises(error) as raised:
+        population.train(X, Y, 3, callbacks=callback)
+    assert message in str(raised.value)
+    assert population.history is not None
+    assert (population.history.stopped, population.history.epochs.tolist()) == ("error", [1, 1, 1])

@@ -88,7 +88,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch, drawing: float, run: float) -> tup
         for _ in range(int(run / 0.005)):
             clock.now += 0.005
             history.loss.append(1 / len([*history.loss, 0]))
-            bar.update(history, 0.5, 8 * len(history.loss))
+            bar.update(history.epochs, 0.5, 8 * history.epochs, history._describe_losses)
     return screen, clock.now
 
 

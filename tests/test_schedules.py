@@ -97,6 +97,15 @@ def test_rates_are_a_function_of_the_updates_made(schedule: schedules.Schedule) 
             np.testing.assert_array_equal(schedule.rates(LR, first, count, 5)[: 40 - first], whole[first:][:count])
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=lambda s: type(s).__name__)
+def test_rates_of_many_networks_are_those_of_each(schedule: schedules.Schedule) -> None:
+    lr = np.array([0.3, LR, 1e-3])
+    rates = schedule.rates(lr, 3, 20, 5)
+    assert rates.shape in ((20,), (3, 20))  # one cycle goes by rates of its own
+    for row, one in zip(np.broadcast_to(rates, (3, 20)), lr.tolist(), strict=True):
+        np.testing.assert_array_equal(row, schedule.rates(one, 3, 20, 5))
+
+
 RUNS = [(backend, schedule) for backend in QUICK for schedule in SCHEDULES]
 RUNS += [(backend, SCHEDULES[2]) for backend in REQUIRED if backend not in QUICK]
 

@@ -13,8 +13,8 @@ from sklearn.linear_model import Ridge
 from sklearn.utils.class_weight import compute_sample_weight
 
 import nanostep as ns
+from nanostep.calls import thread_limit
 from nanostep.sklearn import MLPClassifier, MLPRegressor, _dataset, _epochs
-from nanostep.sklearn._epochs import thread_limit
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from nanostep.io.models import load
     from nanostep.plots import plot_decision_boundary
     from nanostep.population import Population
+    from nanostep.population_callbacks import PopulationEpochEnd
     from nanostep.population_history import PopulationHistory
     from nanostep.sweeps import Grid, Halving, Random, SweepTable, sweep
     from nanostep.worksheet import Worksheet
@@ -35,6 +36,7 @@ _LAZY = {
     "Grid": "nanostep.sweeps",
     "Halving": "nanostep.sweeps",
     "Population": "nanostep.population",
+    "PopulationEpochEnd": "nanostep.population_callbacks",
     "PopulationHistory": "nanostep.population_history",
     "Random": "nanostep.sweeps",
     "SweepTable": "nanostep.sweeps",
@@ -65,6 +67,7 @@ __all__ = [
     "Network",
     "Optimizer",
     "Population",
+    "PopulationEpochEnd",
     "PopulationHistory",
     "RMSprop",
     "Random",

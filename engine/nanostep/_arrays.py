@@ -9,7 +9,7 @@ infinity, also those that the rounding makes, are refused.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,15 @@ class Samples:
         """Return some of the samples, by a slice or by their numbers."""
         parts = (None if part is None else part[rows] for part in (self.x, self.y, self.labels, self.weight))
         return Samples(*parts)  # type: ignore[arg-type]
+
+    def apart_from(self, theta: np.ndarray) -> Samples:
+        """Return samples that do not share memory with theta, which the kernels write while they read samples."""
+        x, y = self.x, self.y
+        if np.may_share_memory(x, theta):
+            x = x.copy()
+        if y is not None and np.may_share_memory(y, theta):
+            y = y.copy()
+        return self if x is self.x and y is self.y else replace(self, x=x, y=y)
 
 
 def convert(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
@@ -123,7 +132,7 @@ def check_samples(
         raise ValueError(f"{names[0]} has no samples; at least one is needed")
     n, outputs = len(x), architecture.outputs
     is_classes = architecture.loss == "cross_entropy"
-    raw = _rectangular(names[1], Y)
+    raw = rectangular(names[1], Y)
     if is_classes and _looks_like_labels(raw.shape, n, outputs):
         return Samples(x, None, _check_labels(names[1], raw.reshape(n), outputs))
     y = convert(names[1], Y, dtype)
@@ -146,7 +155,8 @@ def _looks_like_labels(shape: tuple[int, ...], n: int, outputs: int) -> bool:
     return shape == (n,) or (shape == () and n == 1) or (shape == (n, 1) and outputs > 1)
 
 
-def _rectangular(name: str, value: Any) -> np.ndarray:
+def rectangular(name: str, value: Any) -> np.ndarray:
+    """Return `value` as an array of whatever dtype, masked or not."""
     try:
         return np.asanyarray(value)
     except (ValueError, TypeError) as error:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nanostep import requests, training
-from nanostep._arrays import Samples, check_samples
+from nanostep._arrays import check_samples
 from nanostep._checks import check_real
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Engine
@@ -67,7 +66,7 @@ class Learning:
             check_real("lr", lr, 0.0, open_low=True)
         elif optimizer is not None:
             check_optimizer(optimizer)
-        samples = self._own(check_samples(self._architecture, self._dtype, X, Y))
+        samples = check_samples(self._architecture, self._dtype, X, Y).apart_from(self._theta)
         self._check_writable()
         if lr is not None:
             if len(samples) == 1 and samples.y is not None:
@@ -214,15 +213,6 @@ class Learning:
     @property
     def _net(self) -> Network:
         return cast("Network", self)
-
-    def _own(self, samples: Samples) -> Samples:
-        """Return samples that do not share memory with theta, which the kernels write while they read samples."""
-        x, y = samples.x, samples.y
-        if np.may_share_memory(x, self._theta):
-            x = x.copy()
-        if y is not None and np.may_share_memory(y, self._theta):
-            y = y.copy()
-        return samples if x is samples.x and y is samples.y else replace(samples, x=x, y=y)
 
     def _check_writable(self) -> None:
         if not self._theta.flags.writeable:

@@ -58,7 +58,7 @@ class Online(Learning):
             if loss is not None:
                 self._state.updates += 1
                 return loss
-        samples = self._own(check_samples(self._architecture, self._dtype, x, y, names=("x", "y")))
+        samples = check_samples(self._architecture, self._dtype, x, y, names=("x", "y")).apart_from(self._theta)
         if len(samples) != 1:
             raise ValueError(f"learn_one takes one sample; got {len(samples)}: use partial_fit")
         self._check_writable()

@@ -103,8 +103,7 @@ def check_monitor(
     modes["validation_loss"] = "min"
     if not validated and monitor.startswith("validation_") and monitor in modes:
         raise ValueError(
-            f"{argument} monitors {monitor!r}, but there are no validation data: give validation or validation_split, "
-            "or monitor='loss'"
+            f"{argument} monitors {monitor!r}, but there are no validation data: give some, or monitor='loss'"
         )
     if monitor not in modes:
         measured = [name for name in modes if validated or not name.startswith("validation_")]

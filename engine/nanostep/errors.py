@@ -27,4 +27,4 @@ class FileFormatError(NanostepError, ValueError):
 
 
 class StopTraining(Exception):
-    """Raise it in a callback to end `Network.train` cleanly after the current epoch."""
+    """Raise it in a callback to end `Network.train` or `Population.train` cleanly after the current epoch."""

@@ -95,6 +95,13 @@ class History:
         series |= {f"validation_{name}": values for name, values in self.validation_metrics.items()}
         return {name: values for name, values in {**series, "lr": self.lr}.items() if values}
 
+    def _describe_losses(self) -> str:
+        """Return the latest losses in words."""
+        words = f"loss {self.loss[-1]:.4g}" if self.loss else ""
+        if self.validation_loss:
+            words += f"  validation {self.validation_loss[-1]:.4g}"
+        return words
+
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the series over the epochs; see `nanostep.plots.plot_history`."""
         from nanostep.plots import plot_history

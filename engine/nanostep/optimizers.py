@@ -117,8 +117,8 @@ class Optimizer:
 
     __hash__ = None  # type: ignore[assignment]  # hyper-parameters may be changed
 
-    def at_rate(self, lr: float) -> Self:
-        """Return a copy with this learning rate, which may be 0, unchecked."""
+    def at_rate(self, lr: Hyper) -> Self:
+        """Return a copy with this learning rate, or these of a population, which may be 0, unchecked."""
         other = copy(self)
         other.lr = lr
         return other

@@ -8,31 +8,31 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nanostep._arrays import check_inputs, convert
 from nanostep._checks import check_integer
 from nanostep._model import Model
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import resolve
-from nanostep.early_stopping import EarlyStopping
-from nanostep.initialization import initialize
 from nanostep.network import Network, check_dtype
 from nanostep.optimizer_state import OptimizerState
 from nanostep.optimizers import SGD, Optimizer
 from nanostep.population_history import PopulationHistory
+from nanostep.population_initialization import initialize_each
+from nanostep.population_learning import PopulationLearning
 from nanostep.population_requests import (
     check_memory,
     check_population_data,
-    check_population_optimizer,
-    check_population_request,
+    check_population_inputs,
     check_seeds,
 )
-from nanostep.population_training import PopulationRun
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+ENTRIES_TOGETHER = 1 << 20
+"""Entries of the inputs of networks, each with rows of its own, that are gathered at a time."""
 
-class Population(Model):
+
+class Population(PopulationLearning, Model):
     """K dense networks of one architecture that are trained at once, each as if it were alone.
 
     For sweeps over seeds and hyper-parameters, ensembles, models per sensor or user, and evolution. The C backend puts
@@ -84,8 +84,7 @@ class Population(Model):
         check_memory(architecture, checked_dtype, count, slots=0)
         seeds = check_seeds("seed", seed, count, consecutive=True)
         self._set_up(architecture, checked_dtype, backend, count)
-        for theta__p, one in zip(self._theta, seeds.tolist(), strict=True):
-            initialize(architecture, theta__p, one)
+        initialize_each(architecture, self._theta, seeds)
 
     def _set_up(self, architecture: Architecture, dtype: np.dtype, backend: str, size: int) -> None:
         name, package = resolve(backend)
@@ -96,17 +95,8 @@ class Population(Model):
         self._theta = np.zeros((size, architecture.parameter_count), dtype)[:]
         self._reset(SGD(lr=0.1))
         self._history: PopulationHistory | None = None
-        # of `population_training`: the speed of the last call, by which the next run sizes its first
+        # of `population_calls`: the speed of the last call, by which the next run sizes its first
         self._seconds_per_flop: float | None = None
-
-    def _reset(self, optimizer: Optimizer) -> None:
-        """Start the state of an optimiser afresh."""
-        size, parameters = self._theta.shape
-        slots = len(optimizer.slots)
-        check_memory(self._architecture, self._dtype, size, slots)
-        self._optimizer = optimizer
-        self._slots = np.zeros((size, slots, parameters), self._dtype)
-        self._updates, self._epochs = np.zeros(size, np.int64), np.zeros(size, np.int64)
 
     @classmethod
     def stack(cls, networks: Sequence[Network], backend: str = "auto") -> Self:
@@ -165,22 +155,26 @@ class Population(Model):
 
     # -- one call -----------------------------------------------------------------------------------------------------
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
+    def predict(self, X: ArrayLike, *, rows: ArrayLike | None = None) -> np.ndarray:
         """Return the outputs of every network, shape (K, n, outputs).
 
         Parameters
         ----------
         X : array-like, shape (n, inputs), (inputs,), or (K, n, inputs)
             Rows for all networks, or for each its own.
+        rows : array-like of int, shape (K, m), optional
+            The rows of X (n, inputs) that each network is asked about; the outputs then have shape (K, m, outputs).
         """
-        if np.ndim(X) == 3:
-            x = convert("X", X, self._dtype)
-            if len(x) != len(self) or x.shape[2] != self._architecture.inputs:
-                raise ValueError(f"X must have shape ({len(self)}, n, {self._architecture.inputs}); got {x.shape}")
-        else:
-            x = check_inputs(self._architecture, self._dtype, X)
-        a = np.empty((len(self), x.shape[-2], self._architecture.outputs), self._dtype)
-        self._engine.predict(self._theta, x, a)
+        x, index = check_population_inputs(self, X, rows)
+        count = x.shape[-2] if index is None else index.shape[1]
+        a = np.empty((len(self), count, self._architecture.outputs), self._dtype)
+        if index is None:
+            self._engine.predict(self._theta, x, a)
+            return a
+        together = max(1, ENTRIES_TOGETHER // (count * self._architecture.inputs))
+        for at in range(0, len(self), together):
+            some = slice(at, at + together)
+            self._engine.predict(self._theta[some], x[index[some]], a[some])
         return a
 
     def loss(self, X: ArrayLike, Y: ArrayLike, *, rows: ArrayLike | None = None) -> np.ndarray:
@@ -190,69 +184,6 @@ class Population(Model):
         self._engine.loss(self._theta, data, losses)
         return losses
 
-    def train(
-        self,
-        X: ArrayLike,
-        Y: ArrayLike,
-        epochs: int = 10,
-        batch_size: int = 1,
-        optimizer: Optimizer | None = None,
-        shuffle: bool = True,
-        seed: int | ArrayLike | None = 0,
-        validation: tuple[ArrayLike, ArrayLike] | None = None,
-        threads: int | None = None,
-        *,
-        rows: ArrayLike | None = None,
-        dropout: float | ArrayLike = 0.0,
-        label_smoothing: float = 0.0,
-        early_stopping: EarlyStopping | None = None,
-    ) -> PopulationHistory:
-        """Train all networks, each as `Network.train` would.
-
-        Parameters
-        ----------
-        X : array-like, shape (n, inputs), or (K, n, inputs)
-            Samples that all networks see, or of each its own.
-        Y : array-like
-            As in `Network.loss`, or with a first axis of K like X.
-        epochs, batch_size, shuffle, label_smoothing
-            As in `Network.train`.
-        optimizer : Optimizer, optional
-            Every hyper-parameter that is a number may be an array of K, one for each network. Defaults to the
-            population's `optimizer`; as with a network, the same object goes on and another starts afresh.
-        seed : int, array-like of K ints or None, default=0
-            Of the sample orders and of dropout. One for all gives all networks the same order, which is fastest.
-        validation : (Xv, Yv), optional
-            Data, for all or for each, on which the loss of every network is measured after every epoch.
-        threads : int, optional
-            Most threads, 1 to 65536; None takes as many as there are processors.
-        rows : array-like of int, shape (K, m), optional
-            The rows of X (n, inputs) that each network uses, for bagging or folds without copies.
-        dropout : float or array-like, default=0
-            One probability, K of them, or shape (K, hidden layers).
-        early_stopping : EarlyStopping, optional
-            For each network by itself, on "validation_loss" or "loss". Those that have stopped cost nothing more.
-
-        Returns
-        -------
-        PopulationHistory
-
-        Raises
-        ------
-        KeyboardInterrupt
-            Ctrl-C. Every network stands at the end of an epoch; `history` has what was made.
-        """
-        request = check_population_request(
-            self, X, Y, epochs, batch_size, shuffle, seed, validation, threads, rows, dropout, label_smoothing,
-            early_stopping,
-        )  # fmt: skip
-        chosen = check_population_optimizer(self._optimizer if optimizer is None else optimizer, len(self))
-        if chosen is not self._optimizer or len(chosen.slots) != self._slots.shape[1]:
-            self._reset(chosen)
-        run = PopulationRun(self, request)
-        self._history = run.history
-        return run.run()
-
     # -- single networks ----------------------------------------------------------------------------------------------
 
     def __getitem__(self, i: int) -> Network:
@@ -260,7 +191,8 @@ class Population(Model):
         number = range(len(self))[check_integer("network", i, -len(self), len(self) - 1)]
         alone = self._optimizer.of(number)
         slots = self._slots[number][self._optimizer.slot_rows(alone)]
-        state = OptimizerState(alone, slots, int(self._updates[number]), int(self._epochs[number]))
+        plateau = None if self._plateau is None else (self._plateau[0], self._plateau[1][number])
+        state = OptimizerState(alone, slots, int(self._updates[number]), int(self._epochs[number]), plateau)
         return Network._restored(self._architecture, self._dtype, self._requested_backend, self._theta[number], state)
 
     def __iter__(self) -> Iterator[Network]:
@@ -303,7 +235,7 @@ class Population(Model):
         return load(path, backend)
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("_architecture", "_optimizer", "_history")
+        names = ("_architecture", "_optimizer", "_plateau", "_history")
         arrays = ("_theta", "_slots", "_updates", "_epochs")
         state = {name: getattr(self, name) for name in names} | {name: getattr(self, name).copy() for name in arrays}
         return {**state, "dtype": self._dtype.name, "backend": self._requested_backend}

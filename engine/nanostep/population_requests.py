@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nanostep._arrays import check_samples, convert
+from nanostep._arrays import check_inputs, check_samples, convert, rectangular
 from nanostep._checks import check_bool, check_integer, check_real, check_seed, physical_memory
 from nanostep.architecture import Architecture
 from nanostep.backends.populations import PopulationPlan, PopulationSamples
 from nanostep.early_stopping import EarlyStopping
 from nanostep.optimizers import Optimizer
+from nanostep.population_callbacks import check_population_callbacks
 from nanostep.population_training import PopulationRequest
+from nanostep.requests import check_schedule
 from nanostep.weighting import check_smoothing
 
 if TYPE_CHECKING:
@@ -60,36 +62,79 @@ def check_population_optimizer(optimizer: object, size: int) -> Optimizer:
     return optimizer
 
 
+def check_rows(argument: str, rows: Any, size: int, count: int) -> np.ndarray:
+    """Return numbers (size, m) of some of `count` rows for each network."""
+    index = np.asarray(rectangular(argument, rows))
+    if index.dtype.kind not in "iu" or index.ndim != 2 or len(index) != size or index.shape[1] == 0:
+        raise ValueError(
+            f"{argument} must hold integers of shape ({size}, m), some rows for each network; "
+            f"got shape {index.shape} and dtype {index.dtype}"
+        )
+    if index.min() < 0 or index.max() >= count:
+        bad = index[(index < 0) | (index >= count)][0]
+        raise ValueError(f"{argument} has {bad}, out of range; accepted are 0 to {count - 1}")
+    return np.require(index, np.int64, ["C", "A"])
+
+
+def check_population_inputs(population: Population, X: Any, rows: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return X, (n, inputs) for all networks or (K, n, inputs), and the checked rows of one for all."""
+    inputs, size = population.architecture.inputs, len(population)
+    if rectangular("X", X).ndim != 3:
+        x = check_inputs(population.architecture, population.dtype, X)
+        return x, None if rows is None else check_rows("rows", rows, size, len(x))
+    _refuse_rows("rows", rows, "X", inputs)
+    x = convert("X", X, population.dtype)
+    if len(x) != size or x.shape[2] != inputs:
+        raise ValueError(f"X must have shape ({size}, n, {inputs}); got {x.shape}")
+    return x, None
+
+
+def _refuse_rows(argument: str, rows: Any, name: str, inputs: int) -> None:
+    if rows is not None:
+        raise ValueError(f"{argument} are for {name} of shape (n, {inputs}), which networks share")
+
+
 def check_population_data(
-    population: Population, X: Any, Y: Any, rows: Any = None, names: tuple[str, str] = ("X", "Y")
+    population: Population,
+    X: Any,
+    Y: Any,
+    rows: Any = None,
+    names: tuple[str, str, str] = ("X", "Y", "rows"),
 ) -> PopulationSamples:
     """Return the data: shared, each network's own (a first axis of K), or rows of shared ones."""
     architecture, dtype, size = population.architecture, population.dtype, len(population)
-    if np.ndim(X) == 3:
-        if rows is not None:
-            raise ValueError(f"rows are for {names[0]} of shape (n, {architecture.inputs}), which networks share")
-        x, y = np.asarray(X), np.asarray(Y)
+    x = rectangular(names[0], X)
+    if x.ndim == 3:
+        _refuse_rows(names[2], rows, names[0], architecture.inputs)
+        y = rectangular(names[1], Y)
         if len(x) != size:
             raise ValueError(f"{names[0]} has data for {len(x)} networks; the population has {size}")
         if y.shape[:2] != x.shape[:2]:
             raise ValueError(f"{names[1]} must begin with {x.shape[:2]} like {names[0]}; got shape {y.shape}")
         flat = check_samples(
-            architecture, dtype, x.reshape(-1, x.shape[2]), y.reshape(-1, *y.shape[2:]), names=names
-        )  # fmt: skip
+            architecture, dtype, x.reshape(-1, x.shape[2]), y.reshape(-1, *y.shape[2:]), names=names[:2]
+        ).apart_from(population._theta)
         return PopulationSamples(flat, np.arange(len(flat), dtype=np.int64).reshape(x.shape[:2]))
-    samples = check_samples(architecture, dtype, X, Y, names=names)
-    if rows is None:
-        return PopulationSamples(samples)
-    index = np.asarray(rows)
-    if index.dtype.kind not in "iu" or index.ndim != 2 or len(index) != size or index.shape[1] == 0:
-        raise ValueError(
-            f"rows must hold integers of shape ({size}, m), some rows for each network; "
-            f"got shape {index.shape} and dtype {index.dtype}"
-        )
-    if index.min() < 0 or index.max() >= len(samples):
-        bad = index[(index < 0) | (index >= len(samples))][0]
-        raise ValueError(f"rows has {bad}, out of range; accepted are 0 to {len(samples) - 1}")
-    return PopulationSamples(samples, np.require(index, np.int64, ["C", "A"]))
+    samples = check_samples(architecture, dtype, X, Y, names=names[:2]).apart_from(population._theta)
+    return PopulationSamples(samples, None if rows is None else check_rows(names[2], rows, size, len(samples)))
+
+
+def check_population_validation(
+    population: Population, data: PopulationSamples, shared: bool, validation: Any, rows: Any
+) -> PopulationSamples | None:
+    """Return the data of validation=(Xv, Yv), some rows of them, or some of those trained with if they are `shared`."""
+    if validation is None:
+        if rows is None:
+            return None
+        if not shared:
+            _refuse_rows("validation_rows", rows, "X", population.architecture.inputs)
+        return PopulationSamples(
+            data.samples, check_rows("validation_rows", rows, len(population), len(data.samples))
+        )  # fmt: skip
+    if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+        raise TypeError(f"validation must be a pair (Xv, Yv); got {type(validation).__name__}")
+    names = ("validation X", "validation Y", "validation_rows")
+    return check_population_data(population, validation[0], validation[1], rows, names)
 
 
 def check_population_dropout(value: Any, size: int, hidden: int) -> np.ndarray | None:
@@ -124,22 +169,20 @@ def check_population_request(
     shuffle: object,
     seed: Any,
     validation: Any,
+    validation_rows: Any,
     threads: object,
     rows: Any,
     dropout: Any,
     label_smoothing: object,
     early_stopping: object,
+    callbacks: object,
+    schedule: Any,
+    progress: object,
 ) -> PopulationRequest:
     """Return the checked arguments of `Population.train`."""
     size = len(population)
     data = check_population_data(population, X, Y, rows)
-    held_out = None
-    if validation is not None:
-        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-            raise TypeError(f"validation must be a pair (Xv, Yv); got {type(validation).__name__}")
-        held_out = check_population_data(
-            population, validation[0], validation[1], names=("validation X", "validation Y")
-        )
+    held_out = check_population_validation(population, data, np.ndim(X) != 3, validation, validation_rows)
     if early_stopping is not None:
         if not isinstance(early_stopping, EarlyStopping):
             raise TypeError(f"early_stopping must be an ns.EarlyStopping; got {type(early_stopping).__name__}")
@@ -149,7 +192,9 @@ def check_population_request(
                 f"got monitor={early_stopping.monitor!r}, mode={early_stopping.mode!r}"
             )
         if early_stopping.monitor == "validation_loss" and held_out is None:
-            raise ValueError("early_stopping monitors 'validation_loss': give validation, or monitor='loss'")
+            raise ValueError(
+                "early_stopping monitors 'validation_loss': give validation or validation_rows, or monitor='loss'"
+            )
     plan = PopulationPlan(
         batch=min(check_integer("batch_size", batch_size, 1), len(data)),
         shuffle=check_bool("shuffle", shuffle),
@@ -161,5 +206,10 @@ def check_population_request(
     if plan.shuffle and len(data) >= 2**32:
         raise ValueError(f"X has {len(data)} samples; shuffling takes less than {2**32}: use shuffle=False")
     count = check_integer("epochs", epochs, 0)
-    _check_fits(f"losses of {size} networks in epochs={count} epochs", size * count * 8 * (1 + (held_out is not None)))
-    return PopulationRequest(data, held_out, plan, count, early_stopping)
+    by_epoch = check_population_callbacks(callbacks)
+    mode = check_schedule(schedule, (), validated=held_out is not None)
+    recorded = 1 + (held_out is not None) + (bool(by_epoch) or schedule is not None)
+    _check_fits(f"losses of {size} networks in epochs={count} epochs", size * count * 8 * recorded)
+    return PopulationRequest(
+        data, held_out, plan, count, early_stopping, by_epoch, schedule, mode, check_bool("progress", progress)
+    )

@@ -5,17 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
-from nanostep.calls import FIRST_CALL_FLOPS, LONG_CALL_SECONDS, SLOWEST_FLOPS_PER_SECOND, interruptible
+from nanostep.calls import FIRST_CALL_FLOPS
 from nanostep.early_stopping import EarlyStopping
+from nanostep.optimizers import Optimizer
+from nanostep.population_callbacks import PopulationCallback, PopulationEpochEnd, who_stops
+from nanostep.population_calls import PopulationCaller, alike
 from nanostep.population_history import PopulationHistory
+from nanostep.population_rates import PopulationRates
+from nanostep.recording import progress_bar
+from nanostep.schedules.base import Schedule
 
 if TYPE_CHECKING:
     from nanostep.population import Population
+    from nanostep.progress import EpochBar
 
 CALL_SECONDS = 0.25
 """Aim for the length of a call: each waits once for the slowest of the threads."""
@@ -36,6 +44,10 @@ class PopulationRequest:
     plan: PopulationPlan
     epochs: int
     stopping: EarlyStopping | None
+    callbacks: tuple[PopulationCallback, ...]
+    schedule: Schedule | None
+    plateau_mode: str
+    progress: bool
 
 
 class PopulationRun:
@@ -45,15 +57,19 @@ class PopulationRun:
         size, epochs = len(population), request.epochs
         self._population, self._request = population, request
         self._start = population._epochs.copy()
-        self._flops = 6.0 * population.architecture.parameter_count * len(request.data)  # of a network and epoch
-        pace = population._seconds_per_flop
-        self._seconds_per_epoch = self._flops * (pace or 1 / SLOWEST_FLOPS_PER_SECOND)  # of a network
+        self._steps_per_epoch, self._steps = -(-len(request.data) // request.plan.batch), 0
+        self._caller = caller = PopulationCaller(population, request.data, population._slots)
         # networks times epochs of a call
-        self._most = int(CALL_SECONDS / self._seconds_per_epoch if pace else FIRST_CALL_FLOPS / self._flops)
+        self._most = int(CALL_SECONDS / caller.seconds if caller.measured else FIRST_CALL_FLOPS / caller.flops)
+        self._rates = PopulationRates(
+            population, request.schedule, request.plateau_mode, self._steps_per_epoch, recorded=bool(request.callbacks)
+        )
         validated = epochs if request.validation is not None else 0
+        rated = epochs if self._rates.recorded else 0
         self.history = PopulationHistory(
             np.full((size, epochs), np.nan),
             np.full((size, validated), np.nan),
+            np.full((size, rated), np.nan),
             np.zeros(size, np.int64),
             np.zeros(size, np.int64),
             backend=population.backend,
@@ -63,84 +79,103 @@ class PopulationRun:
         """Make all epochs, each of them with all networks that have not stopped."""
         history, started = self.history, time.perf_counter()
         try:
-            self._make()
+            with progress_bar(self._request.progress, self._request.epochs) as bar:
+                self._make(bar)
         except BaseException as error:
             history.stopped = "interrupted" if isinstance(error, KeyboardInterrupt) else "error"
             raise
         finally:
             history.seconds = time.perf_counter() - started
-            history.epochs = self._population._epochs - self._start
+            self._note_epochs()
             history.isa, history.threads = self._population._engine.isa, self._population._engine.threads
         history.stopped = history.stopped or "epochs"
         return history
 
-    def _make(self) -> None:
+    def _make(self, bar: EpochBar | None) -> None:
         request, active = self._request, np.arange(len(self._population))
-        each = request.validation is not None or request.stopping is not None
+        each = request.validation is not None or request.stopping is not None or self._rates.by_epoch
         most = 1 if each else max(1, ROWS_ORDERED // len(request.data))
         best = _Best(self._population, request.stopping) if request.stopping is not None else None
-        done = 0
+        done, ended_by = 0, "early_stopping"
         while done < request.epochs and len(active):
             epochs = min(max(1, self._most // len(active)), most, request.epochs - done)
-            for who in self._alike(active):
-                self._train(who, done, epochs)
+            self._advance(active, done, epochs, bar)
             done += epochs
             if request.validation is not None:
                 self._validate(active, done)
+            self._show(bar, done, 0.0)
+            measured = self.history._after(done)
+            self._rates.look(active, measured)
             if best is not None:
-                value = self.history.validation_loss if best.validated else self.history.loss
-                active = active[~best.update(active, value[active, done - 1], done)]
+                active = active[~best.update(active, measured[best.monitor][active], done)]
+            if request.callbacks:
+                stops = self._ask(active, done)[active]
+                active = active[~stops]
+                ended_by = "callback" if stops.any() else ended_by
         if best is not None:
             self.history.best_epoch = best.restore()
-            if not len(active):
-                self.history.stopped = "early_stopping"
+        if not len(active):
+            self.history.stopped = ended_by
 
-    def _alike(self, active: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield groups of networks that stand at the same epoch and update: they share orders and bias corrections."""
-        population = self._population
-        counts = np.stack([population._epochs[active], population._updates[active]])
-        if (counts == counts[:, :1]).all():
-            yield active
-            return
-        _, group = np.unique(counts, axis=1, return_inverse=True)
-        for number in range(int(group.max()) + 1):
-            yield active[group.ravel() == number]
+    def _advance(self, active: np.ndarray, done: int, epochs: int, bar: EpochBar | None) -> None:
+        """Train the networks that have not stopped for some epochs."""
+        share = 0.0  # of these epochs, as a mean over the networks
+        for who in alike(active, self._population._epochs, self._population._updates):
+            column = done
+            for some_epochs, optimizer in self._rates.parts(who, epochs):
+                for made in self._train(who, column, some_epochs, optimizer):
+                    share += made * some_epochs / len(active)
+                    self._show(bar, done, share)
+                column += some_epochs
 
-    def _train(self, who: np.ndarray, column: int, epochs: int) -> None:
-        """Train alike networks, some in each call."""
-        steps = -(-len(self._request.data) // self._request.plan.batch)
+    def _train(self, who: np.ndarray, column: int, epochs: int, optimizer: Optimizer) -> Iterator[int]:
+        """Train alike networks, some in each call; yield their number after it."""
         at = 0
         while at < len(who):
-            count = max(FEWEST, self._most // epochs)
-            self._call(who[at : at + count], column, epochs, steps)
+            count = min(max(FEWEST, self._most // epochs), self._rates.most(epochs))
+            some = who[at : at + count]
+            self._call(some, column, epochs, optimizer)
+            yield len(some)
             at += count
 
-    def _call(self, who: np.ndarray, column: int, epochs: int, steps: int) -> None:
+    def _call(self, who: np.ndarray, column: int, epochs: int, optimizer: Optimizer) -> None:
         population, request, first = self._population, self._request, int(who[0])
-        task = PopulationCall(who, int(population._epochs[first]), int(population._updates[first]), epochs)
-        state = (population._theta, population._slots, request.data, population._optimizer)
-
-        def call(plan: PopulationPlan) -> int:
-            population._engine.train(*state, plan, task)
-            return 0
-
-        started, interrupted = time.perf_counter(), False
+        rates = self._rates.of_updates(who, epochs)
+        task = PopulationCall(who, int(population._epochs[first]), int(population._updates[first]), epochs, rates)
+        columns = slice(column, column + epochs)
         try:
-            if self._seconds_per_epoch * len(who) * epochs < LONG_CALL_SECONDS:
-                call(request.plan)
-            else:
-                cancel = np.zeros(1, np.int32)
-                _, interrupted = interruptible(lambda: call(replace(request.plan, cancel=cancel)), cancel)
+            interrupted = self._caller.call(optimizer, request.plan, task)
         finally:
             made = who[task.done]
-            self.history.loss[made, column : column + epochs] = task.loss[task.done]
+            self.history.loss[made, columns] = task.loss[task.done]
+            if self._rates.recorded:
+                recorded = np.broadcast_to(self._rates.of_epochs(optimizer, who, rates), task.loss.shape)
+                self.history.lr[made, columns] = recorded[task.done]
             population._epochs[made] += epochs
-            population._updates[made] += epochs * steps
+            population._updates[made] += epochs * self._steps_per_epoch
+            self._steps += len(made) * epochs * self._steps_per_epoch
         if interrupted:
             raise KeyboardInterrupt
-        self._seconds_per_epoch = (time.perf_counter() - started) / (len(who) * epochs)
-        self._most = int(CALL_SECONDS / self._seconds_per_epoch)
-        population._seconds_per_flop = self._seconds_per_epoch / self._flops
+        self._most = int(CALL_SECONDS / self._caller.seconds)
+
+    def _ask(self, active: np.ndarray, done: int) -> np.ndarray:
+        """Call the callbacks after `done` epochs; return a mask of the networks that they end."""
+        self._note_epochs()
+        history, training = self.history, np.zeros(len(self._population), bool)
+        training[active] = True
+        validation_loss = history.validation_loss[:, done - 1].copy() if history.validation_loss.shape[1] else None
+        event = PopulationEpochEnd(
+            self._population, history, done, self._request.epochs, history.loss[:, done - 1].copy(), validation_loss,
+            training, self._rates.chosen,
+        )  # fmt: skip
+        return who_stops(self._request.callbacks, event)
+
+    def _note_epochs(self) -> None:
+        self.history.epochs = self._population._epochs - self._start
+
+    def _show(self, bar: EpochBar | None, done: int, part: float) -> None:
+        if bar is not None:
+            bar.update(done, part, self._steps, partial(self.history._describe_losses, done))
 
     def _validate(self, active: np.ndarray, done: int) -> None:
         population, data = self._population, self._request.validation
@@ -157,7 +192,7 @@ class _Best:
     def __init__(self, population: Population, stopping: EarlyStopping) -> None:
         size = len(population)
         self._population, self._stopping = population, stopping
-        self.validated = stopping.monitor == "validation_loss"
+        self.monitor = stopping.monitor
         self._value = np.full(size, np.inf)
         self._epoch = np.zeros(size, np.int64)
         self._theta = population._theta.copy() if stopping.restore_best else None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-    from nanostep.history import History
 
 SHARE = 0.01
 """Most of a run's time that drawing may take."""
@@ -48,7 +47,7 @@ class EpochBar:
         self._started = self._drawn_at = time.perf_counter()
         self._spent, self._cost = 0.0, FIRST_DRAWING_SECONDS
         self._first: tuple[float, int] | None = None
-        self._latest: tuple[History, float, int] | None = None
+        self._latest: tuple[int, float, int, Callable[[], str]] | None = None
 
     def __enter__(self) -> EpochBar:
         self._started = self._drawn_at = time.perf_counter()
@@ -60,18 +59,23 @@ class EpochBar:
         if self._progress is not None and self._latest is not None:
             self._draw(*self._latest, time.perf_counter(), last=True)
 
-    def update(self, history: History, part: float, steps: int) -> None:
-        """Show the state after ``history.epochs`` epochs, `part` of the next and `steps` updates, if it is time to."""
+    def update(self, epochs: int, part: float, steps: int, losses: Callable[[], str]) -> None:
+        """Show the state after `epochs` epochs, `part` of the next and `steps` updates, if it is time to.
+
+        `losses` says in words where the losses stand; it is called when a picture is drawn.
+        """
         if self._screen is None:
             return
         now = time.perf_counter()
-        self._latest = history, part, steps
+        self._latest = epochs, part, steps, losses
         self._first = self._first or (now, steps)  # a compilation, and a part that is resumed, do not count as speed
         affordable = self._spent + 2 * self._cost <= SHARE * (now - self._started)
         if affordable and now - self._drawn_at >= INTERVAL:
-            self._draw(history, part, steps, now)
+            self._draw(*self._latest, now)
 
-    def _draw(self, history: History, part: float, steps: int, now: float, *, last: bool = False) -> None:
+    def _draw(
+        self, epochs: int, part: float, steps: int, losses: Callable[[], str], now: float, *, last: bool = False
+    ) -> None:
         assert self._screen is not None
         assert self._first is not None
         if self._progress is None:
@@ -80,21 +84,13 @@ class EpochBar:
         since, before = self._first
         rate = (steps - before) / max(now - since, 1e-9)
         self._progress.update(
-            self._progress.task_ids[0], completed=history.epochs + part, epoch=f"{history.epochs}/{self._epochs}",
-            losses=describe_losses(history), rate=f"{_short(rate)} steps/s",
+            self._progress.task_ids[0], completed=epochs + part, epoch=f"{epochs}/{self._epochs}",
+            losses=losses(), rate=f"{_short(rate)} steps/s",
         )  # fmt: skip
         self._screen.draw(self._progress, last=last)
         self._drawn_at = time.perf_counter()
         self._cost = self._drawn_at - now
         self._spent += self._cost
-
-
-def describe_losses(history: History) -> str:
-    """Return the latest losses in words."""
-    words = f"loss {history.loss[-1]:.4g}" if history.loss else ""
-    if history.validation_loss:
-        words += f"  validation {history.validation_loss[-1]:.4g}"
-    return words
 
 
 def _short(value: float) -> str:

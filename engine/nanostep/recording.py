@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from nanostep.schedules.plateau import ReduceLROnPlateau
 
 if TYPE_CHECKING:
     from nanostep.network import Network
+    from nanostep.progress import EpochBar
 
 
 class Recorder:
@@ -53,7 +54,7 @@ class Recorder:
 
     def __enter__(self) -> Recorder:
         self._started = time.perf_counter() - self.history.seconds
-        self._bar_context = _progress_bar(self._watch.progress, self._epochs)
+        self._bar_context = progress_bar(self._watch.progress, self._epochs)
         self._bar = self._bar_context.__enter__()
         return self
 
@@ -73,7 +74,7 @@ class Recorder:
     def show(self, part: float, steps: int) -> None:
         """Show the state after the epochs recorded, `part` of the next, and `steps` updates."""
         if self._bar is not None:
-            self._bar.update(self.history, part, steps)
+            self._bar.update(self.history.epochs, part, steps, self.history._describe_losses)
 
     def end_epochs(self, losses: list[float], rates: list[float]) -> None:
         """Record epochs that have ended: one, if something is done after each; with `rates` for all of them or none."""
@@ -132,7 +133,8 @@ class Recorder:
             self._net._theta[...] = self._position.best.theta
 
 
-def _progress_bar(progress: bool, epochs: int):  # type: ignore[no-untyped-def]
+def progress_bar(progress: bool, epochs: int) -> AbstractContextManager[EpochBar | None]:
+    """Return a bar for a run of so many epochs, or a context of None if no progress is to be shown."""
     if not progress:
         return nullcontext()
     from nanostep.progress import EpochBar

@@ -109,7 +109,7 @@ def check_data(
         if check_real("validation_split", validation_split, 0.0, 1.0, open_high=True) > 0:
             raise ValueError("validation_split is for arrays; with a stream give validation=(Xv, Yv)")
         return Data(None, None, check_validation(net, validation), stream)
-    samples = net._own(check_samples(architecture, net.dtype, X, Y))
+    samples = check_samples(architecture, net.dtype, X, Y).apart_from(net._theta)
     weight = None if sample_weight is None else weighting.check_weight("sample_weight", sample_weight, len(samples))
     held_out, held_weight = check_validation(net, validation), None
     fraction = check_real("validation_split", validation_split, 0.0, 1.0, open_high=True)

@@ -203,7 +203,7 @@ class Stream:
             if not isinstance(chunk, (tuple, list)) or len(chunk) != 2:
                 raise TypeError(f"chunk {k} of the stream must be a pair (X, Y); got {type(chunk).__name__}")
             names = (f"X of chunk {k}", f"Y of chunk {k}")
-            yield net._own(check_samples(net.architecture, net.dtype, *chunk, names=names))
+            yield check_samples(net.architecture, net.dtype, *chunk, names=names).apart_from(net._theta)
 
 
 def as_stream(X: Any, Y: Any, dtype: np.dtype) -> Stream | None:

@@ -112,6 +112,8 @@ class PopulationCall:
         They stand at the start of this epoch, after so many updates.
     epochs : int
         Whole epochs to make, >= 1.
+    rates : ndarray of float64, shape (k, steps) or (1, steps), or None
+        Learning rates of all updates of the call, of each network or of all, in place of the optimiser's.
     order : ndarray of int64, shape (epochs, n), or None
         The order of the samples in each epoch, for all networks, of plans with own orders.
     loss, penalty : ndarray of float64, shape (k, epochs)
@@ -125,6 +127,7 @@ class PopulationCall:
     epoch: int
     updates: int
     epochs: int
+    rates: Array | None = None
     order: Array | None = None
 
     def __post_init__(self) -> None:
@@ -219,6 +222,9 @@ class OneByOne:
             for part in range(parts):
                 if call.order is not None:
                     cursor.order = call.order[part]
+                if call.rates is not None:
+                    its_rates = call.rates[k if len(call.rates) > 1 else 0]
+                    its_plan = replace(its_plan, rates=its_rates[part * steps : (part + 1) * steps])
                 self._engine.train(theta__p, slots__sp, samples, alone, its_plan, cursor, steps, losses, penalties)
                 if cursor.updates < call.updates + (part + 1) * steps:
                     return  # cancelled: this network stays as it was

@@ -2,7 +2,8 @@
 
 Tensors: ``theta`` (K, parameters), ``slot.NAME`` (K, parameters) for each slot of the optimiser, ``updates`` and
 ``epochs`` (K,) int64, and ``optimizer.NAME`` (K,) float64 for each hyper-parameter that is an array. Metadata as those
-of networks, with ``population``: K.
+of networks, with ``population``: K; where a ``plateau`` stands is in tensors ``plateau.NAME`` (K,) in place of
+``state``, with ``best`` NaN before the first.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import safetensors.numpy
 
+from nanostep._checks import check_reals
 from nanostep.architecture import make_architecture
 from nanostep.backends import resolve
 from nanostep.errors import FileFormatError
@@ -21,6 +23,7 @@ from nanostep.io.models import FORMAT, KEY, make_optimizer, read, to_json, usabl
 from nanostep.network import DTYPES
 from nanostep.optimizers import Optimizer
 from nanostep.population import Population
+from nanostep.schedules.plateau import PlateauStates, ReduceLROnPlateau
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -38,12 +41,17 @@ def save(population: Population, path: str | PathLike[str]) -> None:
         "loss": population.architecture.loss,
         "optimizer": {"kind": optimizer.kind, **asdict(optimizer.of(0))},
     }
+    plateau: dict[str, np.ndarray] = {}
+    if population._plateau is not None:
+        header["plateau"] = asdict(population._plateau[0])
+        plateau = {f"plateau.{name}": array for name, array in population._plateau[1].arrays().items()}
     tensors = {
         "theta": population._theta,
         "updates": population._updates,
         "epochs": population._epochs,
         **{f"slot.{name}": population._slots[:, s].copy() for s, name in enumerate(optimizer.slots)},
         **{f"optimizer.{name}": array for name, array in arrays.items()},
+        **plateau,
     }
     write_atomically(Path(path), safetensors.numpy.save(tensors, metadata={KEY: to_json(header)}))
 
@@ -67,6 +75,13 @@ def load(path: str | PathLike[str], backend: str = "auto") -> Population:
                 raise ValueError(f"{name} has shape {array.shape} for {len(theta)} networks")
         slots = [tensors[f"slot.{name}"].astype(theta.dtype, copy=False) for name in optimizer.slots]
         updates, epochs = (tensors[name].astype(np.int64) for name in ("updates", "epochs"))
+        plateau = None
+        if "plateau" in header:
+            floats, integers = ("base_lr", "lr", "best"), ("bad_epochs", "cooldown")
+            states = [tensors[f"plateau.{name}"].astype(np.float64) for name in floats]
+            states += [tensors[f"plateau.{name}"].astype(np.int64) for name in integers]
+            check_reals("plateau lr", states[1], 0.0)
+            plateau = ReduceLROnPlateau(**header["plateau"]), PlateauStates(*states)
     population = Population.__new__(Population)
     population._set_up(architecture, theta.dtype, backend, len(theta))
     population._reset(optimizer)
@@ -74,6 +89,7 @@ def load(path: str | PathLike[str], backend: str = "auto") -> Population:
     for s, slot in enumerate(slots):
         population._slots[:, s] = slot
     population._updates[...], population._epochs[...] = updates, epochs
+    population._plateau = plateau
     return population
 
 

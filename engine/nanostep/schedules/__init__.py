@@ -1,7 +1,8 @@
 """Learning-rate schedules: the names, arguments, defaults and formulas of ``torch.optim.lr_scheduler`` (PyTorch 2.x).
 
-A schedule is an immutable description, given to ``Network.train(schedule=...)``. The rate is a closed formula in t, the
-number of periods (epochs, or updates with ``every="step"``) that the optimiser's state has seen; lr is the optimiser's.
+A schedule is an immutable description, given to `train(schedule=...)` of a network or a population. The rate is a
+closed formula in t, the number of periods (epochs, or updates with ``every="step"``) that the optimiser's state has
+seen; lr is the optimiser's.
 Nothing is counted here, so a run may be cut, continued and resumed, and one schedule may serve many networks.
 `ReduceLROnPlateau` depends on what was measured: its state is kept with the optimiser's.
 """

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from nanostep._checks import check_integer, check_real
+from nanostep._checks import check_integer, check_reals
 from nanostep._names import check_choice
 
 
@@ -39,13 +40,13 @@ class Schedule:
         """True if the rates depend on the number of updates of an epoch, which nobody knows of a stream."""
         return False
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         """Return the rates at the periods t.
 
         Parameters
         ----------
         lr : float
-            The optimiser's.
+            The optimiser's; of a population whose networks differ in it an array (K, 1).
         t : ndarray of float64, shape (n,)
             Whole numbers >= 0, ascending.
         periods_per_epoch : int
@@ -53,16 +54,16 @@ class Schedule:
 
         Returns
         -------
-        ndarray of float64, shape (n,)
+        ndarray of float64, shape (n,), or (K, n)
         """
         raise NotImplementedError
 
-    def rates(self, lr: float, first_update: int, count: int, steps_per_epoch: int) -> np.ndarray:
+    def rates(self, lr: float | np.ndarray, first_update: int, count: int, steps_per_epoch: int) -> np.ndarray:
         """Return the rates of `count` updates, a pure function of the arguments.
 
         Parameters
         ----------
-        lr : float
+        lr : float, or ndarray, shape (K,)
             The optimiser's, > 0.
         first_update : int
             Updates made before these, >= 0.
@@ -73,17 +74,18 @@ class Schedule:
 
         Returns
         -------
-        ndarray of float64, shape (count,)
+        ndarray of float64, shape (count,), or (K, count) of an array of lr, unless that plays no part
         """
-        check_real("lr", lr, 0.0, open_low=True)
+        check_reals("lr", lr, 0.0, open_low=True)
+        base = lr[:, None] if isinstance(lr, np.ndarray) else lr
         first = check_integer("first_update", first_update, 0)
         length = check_integer("steps_per_epoch", steps_per_epoch, 1)
         end = first + check_integer("count", count, 0)
         if self.every == "step":
-            return self.at(lr, np.arange(first, end, dtype=np.float64), length)
+            return self.at(base, np.arange(first, end, dtype=np.float64), length)
         epochs = np.arange(first // length, -(-end // length))
         updates = np.minimum((epochs + 1) * length, end) - np.maximum(epochs * length, first)
-        return np.repeat(self.at(lr, epochs.astype(np.float64), 1), updates)
+        return np.repeat(self.at(base, epochs.astype(np.float64), 1), updates, axis=-1)
 
 
 def check_milestones(values: object) -> tuple[int, ...]:

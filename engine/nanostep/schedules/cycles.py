@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class CosineAnnealingLR(Schedule):
         check_integer("T_max", self.T_max, 1)
         check_real("eta_min", self.eta_min, 0.0)
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         return self.eta_min + (lr - self.eta_min) * (1 + np.cos(np.pi * t / self.T_max)) / 2
 
 
@@ -63,7 +64,7 @@ class CosineAnnealingWarmRestarts(Schedule):
         check_integer("T_mult", self.T_mult, 1)
         check_real("eta_min", self.eta_min, 0.0)
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         if self.T_mult == 1:
             since, length = t % self.T_0, np.full(len(t), float(self.T_0))
         else:
@@ -135,7 +136,7 @@ class OneCycleLR(Schedule):
     def needs_length_of_epoch(self) -> bool:
         return self.epochs is not None and self.every == "step"
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         total = self.total_steps if self.total_steps is not None else (self.epochs or 1) * periods_per_epoch
         initial = self.max_lr / self.div_factor
         up = self.pct_start * total - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,7 @@ class ConstantLR(Schedule):
         check_real("factor", self.factor, 0.0, 1.0)
         check_integer("total_iters", self.total_iters, 0)
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         return np.where(t < self.total_iters, lr * self.factor, lr)
 
 
@@ -58,7 +59,7 @@ class LinearLR(Schedule):
         check_real("end_factor", self.end_factor, 0.0, 1.0)
         check_integer("total_iters", self.total_iters, 1)
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         part = np.minimum(t, self.total_iters) / self.total_iters
         return lr * (self.start_factor + (self.end_factor - self.start_factor) * part)
 
@@ -83,7 +84,7 @@ class StepLR(Schedule):
         check_integer("step_size", self.step_size, 1)
         check_real("gamma", self.gamma, 0.0)
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         return lr * self.gamma ** (t // self.step_size)
 
 
@@ -107,7 +108,7 @@ class MultiStepLR(Schedule):
         object.__setattr__(self, "milestones", tuple(sorted(check_milestones(self.milestones))))
         check_real("gamma", self.gamma, 0.0)
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         return lr * self.gamma ** np.searchsorted(self.milestones, t, side="right").astype(np.float64)
 
 
@@ -127,7 +128,7 @@ class ExponentialLR(Schedule):
     def check(self) -> None:
         check_real("gamma", self.gamma, 0.0)
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         return lr * self.gamma**t
 
 
@@ -154,5 +155,5 @@ class InverseScaling(Schedule):
         check_real("power", self.power, 0.0)
         check_integer("samples", self.samples, 1)
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         return lr / (1 + self.samples * t) ** self.power

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields
+from typing import Any, Literal, Self
 
 import numpy as np
 
@@ -34,6 +34,47 @@ class PlateauState:
     best: float | None = None
     bad_epochs: int = 0
     cooldown: int = 0
+
+
+@dataclass
+class PlateauStates:
+    """The `PlateauState` of many networks: arrays (K,) of float64 and int64, `best` NaN before the first."""
+
+    base_lr: np.ndarray
+    lr: np.ndarray
+    best: np.ndarray
+    bad_epochs: np.ndarray
+    cooldown: np.ndarray
+
+    @classmethod
+    def fresh(cls, lr: np.ndarray) -> Self:
+        """Return where networks with these rates begin."""
+        none = np.zeros(len(lr), np.int64)
+        return cls(lr.copy(), lr.copy(), np.full(len(lr), np.nan), none, none.copy())
+
+    @classmethod
+    def of_one(cls, state: PlateauState) -> Self:
+        """Return the states of one network."""
+        best = math.nan if state.best is None else state.best
+        return cls(*map(np.atleast_1d, (state.base_lr, state.lr, best, state.bad_epochs, state.cooldown)))
+
+    def __getitem__(self, i: int) -> PlateauState:
+        """Return the state of one."""
+        base_lr, lr, best, bad_epochs, cooldown = (array[i].item() for array in self.arrays().values())
+        return PlateauState(base_lr, lr, None if math.isnan(best) else best, bad_epochs, cooldown)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the fields by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def take(self, who: np.ndarray) -> PlateauStates:
+        """Return a copy of some of the states."""
+        return PlateauStates(*(array[who] for array in self.arrays().values()))
+
+    def put(self, who: np.ndarray, states: PlateauStates) -> None:
+        """Put states in place of some of these."""
+        for name, array in self.arrays().items():
+            array[who] = getattr(states, name)
 
 
 @dataclass(frozen=True)
@@ -91,29 +132,27 @@ class ReduceLROnPlateau(Schedule):
         if not isinstance(self.monitor, str):
             raise TypeError(f"monitor must be a string; got {type(self.monitor).__name__}")
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         """Return lr: the rate before anything is measured."""
-        return np.full(len(t), lr)
+        return lr + np.zeros(len(t))
 
     def after(self, state: PlateauState, value: float, mode: str) -> PlateauState:
         """Return the state after an epoch at whose end `value` was measured; mode is "min" or "max"."""
-        bad, cooldown = state.bad_epochs + 1, state.cooldown
-        best = state.best
-        if math.isfinite(value) and (best is None or self._improves(value, best, mode)):
-            best, bad = value, 0
-        if cooldown > 0:
-            bad, cooldown = 0, cooldown - 1
-        lr = state.lr
-        if bad > self.patience:
-            reduced = max(lr * self.factor, self.min_lr)
-            if lr - reduced > self.eps:
-                lr = reduced
-            bad, cooldown = 0, self.cooldown
-        return replace(state, lr=lr, best=best, bad_epochs=bad, cooldown=cooldown)
+        return self.after_each(PlateauStates.of_one(state), np.array([value]), mode)[0]
 
-    def _improves(self, value: float, best: float, mode: str) -> bool:
-        if mode == "min":
-            limit = best * (1 - self.threshold) if self.threshold_mode == "rel" else best - self.threshold
-            return value < limit
-        limit = best * (1 + self.threshold) if self.threshold_mode == "rel" else best + self.threshold
-        return value > limit
+    def after_each(self, states: PlateauStates, values: np.ndarray, mode: str) -> PlateauStates:
+        """Return the same of some networks, at the end of whose epoch `values` were measured."""
+        improved = np.isfinite(values) & (np.isnan(states.best) | self._improve(values, states.best, mode))
+        best = np.where(improved, values, states.best)
+        bad = np.where(improved | (states.cooldown > 0), 0, states.bad_epochs + 1)
+        reduced = np.maximum(states.lr * self.factor, self.min_lr)
+        due = bad > self.patience
+        lr = np.where(due & (states.lr - reduced > self.eps), reduced, states.lr)
+        cooldown = np.where(due, self.cooldown, np.maximum(states.cooldown - 1, 0))
+        return PlateauStates(states.base_lr, lr, best, np.where(due, 0, bad), cooldown)
+
+    def _improve(self, values: np.ndarray, best: np.ndarray, mode: str) -> np.ndarray:
+        margin = self.threshold if mode == "max" else -self.threshold
+        with np.errstate(over="ignore"):
+            limit = best * (1 + margin) if self.threshold_mode == "rel" else best + margin
+        return values > limit if mode == "max" else values < limit

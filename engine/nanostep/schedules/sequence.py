@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -60,10 +61,10 @@ class SequentialLR(Schedule):
     def needs_length_of_epoch(self) -> bool:
         return any(part.needs_length_of_epoch for part in self.schedulers)
 
-    def at(self, lr: float, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
-        rates = np.empty(len(t))
+    def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
+        rates = np.empty(np.broadcast_shapes(np.shape(lr), t.shape))
         part = np.searchsorted(self.milestones, t, side="right")
         for i, (begin, schedule) in enumerate(zip((0, *self.milestones), self.schedulers, strict=True)):
             inside = part == i
-            rates[inside] = schedule.at(lr, t[inside] - begin, periods_per_epoch)
+            rates[..., inside] = schedule.at(lr, t[inside] - begin, periods_per_epoch)
         return rates

@@ -190,7 +190,7 @@ class Together:
                 if order is not None:
                     orders.append(order)
             call = PopulationCall(
-                course.active, epoch, epoch * steps, count, np.stack(orders, dtype=np.int64) if orders else None
+                course.active, epoch, epoch * steps, count, order=np.stack(orders, dtype=np.int64) if orders else None
             )
             started = time.perf_counter()
             self._call(theta__kp, slots__ksp, samples, call, is_long=seconds * count > LONG_CALL_SECONDS)

@@ -68,7 +68,7 @@ class Engine(OneByOne):
         plan: PopulationPlan,
         call: PopulationCall,
     ) -> None:
-        if not self.lanes_pay(len(theta__mp), optimizer, plan):
+        if call.rates is not None or not self.lanes_pay(len(theta__mp), optimizer, plan):
             self._ran = None
             super().train(theta__mp, slots__msp, data, optimizer, plan, call)
             return
