@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nanostep._arrays import Samples, check_samples
+from nanostep._arrays import Samples, check_samples, rectangular
 from nanostep._checks import check_bool, check_integer, check_seed
 from nanostep.backends import resolve
 from nanostep.metrics import Metric, check_metrics
@@ -110,7 +110,8 @@ def sweep(
         raise ValueError(f"{', '.join(both)} cannot be varied and fixed at a time")
     settings = list(space)
     outputs, labels = _outputs_of(Y)
-    inputs = np.shape(X)[1] if np.ndim(X) == 2 else 1
+    x = rectangular("X", X)
+    inputs = x.shape[1] if x.ndim == 2 else 1
     trials = [make_trial({**fixed, **setting}, inputs, outputs, labels=labels) for setting in settings]
     checked_dtype = check_dtype(dtype)
     samples = _check_data(trials, checked_dtype, X, Y)
@@ -138,7 +139,7 @@ def sweep(
 
 def _outputs_of(Y: Any) -> tuple[int, bool]:
     """Return the number of outputs that Y asks for, and True if it holds class labels."""
-    y = np.asarray(Y)
+    y = rectangular("Y", Y)
     if y.size == 0:
         raise ValueError("Y has no samples; at least one is needed")
     if y.ndim == 1 and y.dtype.kind in "iu":
