@@ -92,6 +92,9 @@ def test_a_network_remembers_what_was_found() -> None:
 
 @needs_c
 def test_trials_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    # a run of many calls, on however fast a machine
+    for name, seconds in (("CALL_SECONDS", 2e-4), ("TRIAL_SECONDS", 2e-4), ("SECONDS_BEFORE_TRIAL", 1e-4)):
+        monkeypatch.setattr(calls, name, seconds)
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((600, 40)), rng.standard_normal((600, 5))
     thetas = []
