@@ -105,6 +105,16 @@ class Optimizer:
                 other.__dict__[name] = float(value[network])
         return other
 
+    def take(self, networks: np.ndarray) -> Self:
+        """Return an optimiser of some networks of a population: arrays have the entries of these."""
+        other = copy(self)
+        for name, value in vars(self).items():
+            if name == "betas":
+                other.__dict__[name] = tuple(b if np.ndim(b) == 0 else b[networks] for b in value)
+            elif isinstance(value, np.ndarray):
+                other.__dict__[name] = value[networks]
+        return other
+
     def slot_rows(self, alone: Optimizer) -> list[int]:
         """Return the rows of the slots that `alone`, the optimiser of one network, has: without momentum fewer."""
         return [self.slots.index(name) for name in alone.slots]

@@ -23,6 +23,7 @@ from nanostep.population_requests import (
     check_population_data,
     check_population_inputs,
     check_seeds,
+    with_weight,
 )
 
 if TYPE_CHECKING:
@@ -177,12 +178,50 @@ class Population(PopulationLearning, Model):
             self._engine.predict(self._theta[some], x[index[some]], a[some])
         return a
 
-    def loss(self, X: ArrayLike, Y: ArrayLike, *, rows: ArrayLike | None = None) -> np.ndarray:
+    def loss(
+        self, X: ArrayLike, Y: ArrayLike, *, rows: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> np.ndarray:
         """Return the mean loss of every network, shape (K,); arguments as in `train`."""
-        data = check_population_data(self, X, Y, rows)
+        data = with_weight(check_population_data(self, X, Y, rows), sample_weight, len(self))
         losses = np.empty(len(self))
         self._engine.loss(self._theta, data, losses)
         return losses
+
+    # -- some of them -------------------------------------------------------------------------------------------------
+
+    def take(self, networks: ArrayLike) -> Population:
+        """Return a population of copies of some networks, with the states of their optimiser; the history stays here.
+
+        For evolution, where the best replace others, and for going on with the best.
+
+        Parameters
+        ----------
+        networks : array-like of int, or of K bools
+            Their numbers, each as often as it is wanted, or which of them; at least one.
+
+        Raises
+        ------
+        IndexError, TypeError, ValueError
+            A number is out of range, or there is none.
+        """
+        chosen = np.asarray(networks)
+        if chosen.dtype == bool and chosen.shape == (len(self),):
+            chosen = np.flatnonzero(chosen)
+        if chosen.ndim != 1 or chosen.dtype.kind not in "iu" or len(chosen) == 0:
+            raise ValueError(
+                f"networks must be numbers of one or more networks, or {len(self)} bools; "
+                f"got shape {chosen.shape} and dtype {chosen.dtype}"
+            )
+        if chosen.min() < -len(self) or chosen.max() >= len(self):
+            raise IndexError(f"networks has {chosen.min()} to {chosen.max()}; there are {len(self)}")
+        check_memory(self._architecture, self._dtype, len(chosen), len(self._optimizer.slots))
+        copies = type(self).__new__(type(self))
+        copies._set_up(self._architecture, self._dtype, self._requested_backend, len(chosen))
+        copies._theta[...] = self._theta[chosen]
+        copies._optimizer, copies._slots = self._optimizer.take(chosen), self._slots[chosen]
+        copies._updates, copies._epochs = self._updates[chosen], self._epochs[chosen]
+        copies._plateau = None if self._plateau is None else (self._plateau[0], self._plateau[1].take(chosen))
+        return copies
 
     # -- single networks ----------------------------------------------------------------------------------------------
 

@@ -101,6 +101,7 @@ class PopulationLearning:
         *,
         rows: ArrayLike | None = None,
         validation_rows: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
         schedule: Schedule | None = None,
         dropout: float | ArrayLike = 0.0,
         label_smoothing: float = 0.0,
@@ -135,6 +136,8 @@ class PopulationLearning:
         validation_rows : array-like of int, shape (K, m), optional
             The rows of Xv (n, inputs) on which each network is measured; without `validation`, rows of X, such as those
             that `rows` leaves out.
+        sample_weight : array-like, shape (K, n), or (n,), optional
+            As in `Network.train`, of each network or of all; n are the samples of each, or all rows of X.
         schedule : Schedule, optional
             As in `Network.train`, from the optimiser's lr of each network; a `ReduceLROnPlateau` looks at the
             "validation_loss" or "loss" of each by itself. Where rates change within an epoch, networks are trained one
@@ -155,7 +158,7 @@ class PopulationLearning:
         """
         request = check_population_request(
             self._population, X, Y, epochs, batch_size, shuffle, seed, validation, validation_rows, threads, rows,
-            dropout, label_smoothing, early_stopping, callbacks, schedule, progress,
+            sample_weight, dropout, label_smoothing, early_stopping, callbacks, schedule, progress,
         )  # fmt: skip
         chosen = check_population_optimizer(self._optimizer if optimizer is None else optimizer, len(self._theta))
         check_takes_arrays(schedule, chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from nanostep.optimizers import Optimizer
 from nanostep.population_callbacks import check_population_callbacks
 from nanostep.population_training import PopulationRequest
 from nanostep.requests import check_schedule
-from nanostep.weighting import check_smoothing
+from nanostep.weighting import check_smoothing, check_weight, normalized
 
 if TYPE_CHECKING:
     from nanostep.population import Population
@@ -119,6 +120,28 @@ def check_population_data(
     return PopulationSamples(samples, None if rows is None else check_rows(names[2], rows, size, len(samples)))
 
 
+def with_weight(data: PopulationSamples, weight: Any, size: int) -> PopulationSamples:
+    """Return `data` with the weights of the samples, normalised to mean 1 for each network as those of a Network are.
+
+    Weights are (size, n), n the samples of each network, or (n,): of the rows of X, or of the samples of each.
+    """
+    if weight is None:
+        return data
+    raw, n = rectangular("sample_weight", weight), len(data)
+    if raw.ndim == 2:
+        if raw.shape != (size, n):
+            raise ValueError(f"sample_weight must have shape ({n},) or ({size}, {n}); got {raw.shape}")
+        parts = np.stack([normalized(check_weight(f"sample_weight[{k}]", row, n)) for k, row in enumerate(raw)])
+    else:
+        by_row = data.rows is not None and raw.shape == (len(data.samples),)
+        checked = check_weight("sample_weight", raw, len(data.samples) if by_row else n)
+        each = checked[data.rows] if by_row else np.broadcast_to(checked, (size, n))
+        if not each.any(axis=1).all():
+            raise ValueError(f"sample_weight is 0 for all rows of network {int(np.argmin(each.any(axis=1)))}")
+        parts = normalized(each)
+    return replace(data, weight=np.ascontiguousarray(parts, data.samples.x.dtype))
+
+
 def check_population_validation(
     population: Population, data: PopulationSamples, shared: bool, validation: Any, rows: Any
 ) -> PopulationSamples | None:
@@ -172,6 +195,7 @@ def check_population_request(
     validation_rows: Any,
     threads: object,
     rows: Any,
+    sample_weight: Any,
     dropout: Any,
     label_smoothing: object,
     early_stopping: object,
@@ -183,6 +207,7 @@ def check_population_request(
     size = len(population)
     data = check_population_data(population, X, Y, rows)
     held_out = check_population_validation(population, data, np.ndim(X) != 3, validation, validation_rows)
+    data = with_weight(data, sample_weight, size)
     if early_stopping is not None:
         if not isinstance(early_stopping, EarlyStopping):
             raise TypeError(f"early_stopping must be an ns.EarlyStopping; got {type(early_stopping).__name__}")

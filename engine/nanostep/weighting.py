@@ -33,9 +33,14 @@ def weighted(samples: Samples, weight: np.ndarray | None) -> Samples:
     """Return `samples` with these weights, normalised to mean 1 and rounded to the dtype of the samples."""
     if weight is None:
         return samples
+    return replace(samples, weight=normalized(weight).astype(samples.x.dtype))
+
+
+def normalized(weight: np.ndarray) -> np.ndarray:
+    """Return weights (..., n) with a mean of 1."""
     # by the largest first: neither a sum of huge nor one of subnormal weights loses anything
-    part = weight / weight.max()
-    return replace(samples, weight=(part * (len(part) / part.sum())).astype(samples.x.dtype))
+    part = weight / weight.max(axis=-1, keepdims=True)
+    return part * (part.shape[-1] / part.sum(axis=-1, keepdims=True))
 
 
 def class_weights(architecture: Architecture, samples: Samples, class_weight: object) -> np.ndarray:
