@@ -9,17 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import joblib
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot
+from matplotlib.figure import Figure
 from scipy import stats
 from sklearn.model_selection import KFold
 
 import nanostep as ns
 from cases import REQUIRED
 from nanostep import sweeps
+from nanostep.plots import plot_sweep
 from nanostep.sweeps import course, tasks
 from nanostep.sweeps.folds import make_folds
+
+matplotlib.use("agg")
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((90, 3))
@@ -302,3 +308,34 @@ def test_bad_input(tmp_path: Path) -> None:
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             make()
+
+
+def test_picture() -> None:
+    space = {"lr": [0.001, 0.01, 1e30], "hidden": [(3,), (2, 2)], "batch_size": [16, 32]}
+    table = ns.sweep(X, VALUES, space, cv=2, epochs=2, optimizer="sgd", activation="relu")
+    panels = table.plot().figure.axes
+    assert [ax.get_xlabel() for ax in panels] == ["lr", "hidden", "batch_size"]
+    assert [ax.get_xscale() for ax in panels] == ["log", "linear", "linear"]
+    points, lost, best = panels[0].lines
+    finite = np.isfinite(table["mean_score"])
+    assert finite.sum() == 8
+    np.testing.assert_array_equal(points.get_ydata(), table["mean_score"][finite])
+    assert lost.get_xdata().tolist() == [1e30] * 4
+    np.testing.assert_array_equal(best.get_xdata(), [0.001, 0.01])
+    want = [table["mean_score"][finite & (table["lr"] == lr)].min() for lr in (0.001, 0.01)]
+    np.testing.assert_array_equal(best.get_ydata(), want)
+    assert [label.get_text() for label in panels[1].get_xticklabels()] == ["(3,)", "(2, 2)"]
+    ax = Figure().add_subplot()
+    assert plot_sweep(table, "batch_size", ax) is ax
+    assert plot_sweep(table, "lr").get_xlabel() == "lr"
+    most = ns.sweep(X, LABELS, {"lr": [0.001, 0.1]}, cv=2, epochs=2, metric="accuracy")
+    assert most.plot().lines[2].get_ydata().tolist() == most["mean_score"].tolist()
+    for arguments, kind, message in (
+        ((dict(table),), TypeError, "table must be what ns.sweep returns"),
+        ((table, "epochs"), ValueError, "'epochs' was not varied; the settings are lr, hidden"),
+        ((table, None, ax), ValueError, "say by x which of lr"),
+        ((table, "lr", "here"), TypeError, "ax must be a matplotlib Axes"),
+    ):
+        with pytest.raises(kind, match=message):
+            plot_sweep(*arguments)
+    pyplot.close("all")
