@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+import warnings
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +19,10 @@ from nanostep.dask._files import check_columns, check_files, is_paths, read
 from nanostep.dask._tasks import Recipe, count, prepare
 
 HOW_TO_SPREAD = "dask.array.from_array(X, chunks=(rows, -1)) makes one of an array"
+
+
+PATIENCE_SECONDS = 5.0
+"""Wait before it is asked whether there are workers at all."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def _split(name: str, frame: Any, columns: str | list[str]) -> tuple[Any, Any]:
     for column in names:
         if column not in frame.columns:
             raise ValueError(f"{name} has no column {column!r}; it has: {', '.join(map(str, frame.columns))}")
-    return frame.drop(columns=names), frame[columns]
+    return frame[[column for column in frame.columns if column not in names]], frame[columns]
 
 
 def _check_rows(X: Any, Y: Any, names: tuple[str, str]) -> None:
@@ -139,7 +146,8 @@ def load(client: Client, recipe: Recipe, source: Source) -> Partitions:
         A worker found something wrong with a partition, or there is not a single row.
     """
     futures = _read_files(client, recipe, source) if source.files is not None else _prepare(client, recipe, source)
-    wait(futures)
+    wait_for(client, futures)
+    raise_first_error(futures)
     rows = client.gather(client.map(count, futures, pure=False))
     kept = [k for k, n in enumerate(rows) if n > 0]
     if not kept:
@@ -179,3 +187,43 @@ def _prepare(client: Client, recipe: Recipe, source: Source) -> list[Future]:
 def _delayed(collection: Any) -> list[Any]:
     """Return the partitions of a collection in the order of its rows."""
     return list(np.ravel(collection.to_delayed()))
+
+
+def wait_for(client: Client, futures: list[Future]) -> None:
+    """Wait until all have a result or an error; say so if that is because there are no workers."""
+    try:
+        wait(futures, timeout=PATIENCE_SECONDS)
+    except TimeoutError:
+        if not client.nthreads():
+            warnings.warn("the Dask cluster has no workers; waiting for the first", RuntimeWarning, stacklevel=4)
+        wait(futures)
+
+
+def raise_first_error(futures: list[Future]) -> None:
+    for future in futures:
+        if future.status == "error":
+            future.result()
+
+
+def places(client: Client, samples: list[Future]) -> list[str]:
+    """Return the worker that holds each partition, when all of them are in memory.
+
+    Raises
+    ------
+    RuntimeError
+        A partition was lost with its worker, and cannot be computed again.
+    """
+    while True:
+        try:
+            wait_for(client, samples)
+        except CancelledError:
+            raise RuntimeError(
+                "a partition of the data was lost with its worker and cannot be computed again, as is the case for "
+                "data that were scattered; Dask collections that are persisted can"
+            ) from None
+        raise_first_error(samples)
+        holders = client.who_has(samples)
+        found = [sorted(holders.get(future.key, ())) for future in samples]
+        if all(found):
+            return [addresses[0] for addresses in found]
+        time.sleep(0.05)  # lost, which the client has not heard yet

@@ -9,11 +9,11 @@ from concurrent.futures import CancelledError
 from typing import Any
 
 import numpy as np
-from dask.distributed import Client, Future, KilledWorker, wait
+from dask.distributed import Client, Future, KilledWorker
 
 from nanostep.calls import interruptible
 from nanostep.dask._history import RoundHistory
-from nanostep.dask._partitions import Partitions
+from nanostep.dask._partitions import Partitions, places
 from nanostep.dask._tasks import Recipe, Snapshot, combine, hand_out, learn, measure
 from nanostep.network import Network
 from nanostep.recording import Recorder
@@ -229,29 +229,3 @@ class _Attempt:
         """Let go of the tasks: those that have not begun will not be."""
         for future in self._futures:
             future.release()
-
-
-def places(client: Client, samples: list[Future]) -> list[str]:
-    """Return the worker that holds each partition, when all of them are in memory.
-
-    Raises
-    ------
-    RuntimeError
-        A partition was lost with its worker, and cannot be computed again.
-    """
-    while True:
-        try:
-            wait(samples)
-        except CancelledError:
-            raise RuntimeError(
-                "a partition of the data was lost with its worker and cannot be computed again, as is the case for "
-                "data that were scattered; Dask collections that are persisted can"
-            ) from None
-        for future in samples:
-            if future.status == "error":
-                future.result()
-        holders = client.who_has(samples)
-        found = [sorted(holders.get(future.key, ())) for future in samples]
-        if all(found):
-            return [addresses[0] for addresses in found]
-        time.sleep(0.05)  # lost, which the client has not heard yet
