@@ -44,6 +44,10 @@ class Table:
             raise ValueError(f"{self.name} has no column {name!r}; it has: {', '.join(self.columns)}")
         return self.columns[name]
 
+    def numbers(self, name: str) -> np.ndarray:
+        """Return a column as float64, or raise ValueError with the row that holds no finite number."""
+        return _numbers(self.name, name, self.column(name))
+
     def take(self, rows: Iterable[int]) -> Table:
         """Return a table of the given rows."""
         chosen = list(rows)
