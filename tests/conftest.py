@@ -26,8 +26,8 @@ TOGETHER = {
     # the library that both look at takes a minute to build; and those that make many threads leave each other alone
     **dict.fromkeys(("test_csrc.py", "test_embedding.py", "test_isas.py"), "C library and threads"),
     **dict.fromkeys(("test_threads.py", "test_jit_threads.py"), "C library and threads"),
-    # one cluster of processes for the whole file
-    "test_dask.py": "test_dask.py",
+    # a cluster of processes for each file
+    **dict.fromkeys(("test_dask.py", "test_sweeps_dask.py"), "clusters"),
     # one fixture of the file takes half a minute
     **{name: name for name in ("test_jit.py", "test_jit_python.py", "test_package.py")},
 }

@@ -20,6 +20,16 @@ from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
 
+LANE_BYTES = 64
+"""Of the widest vector that there may be."""
+
+CACHE_BYTES = 1 << 20
+"""Lanes pay while the parameters, slots and gradient of a vector of networks take no more than this: half of L2."""
+
+WIDEST = 64
+"""Units of a layer up to which lanes are taken. In C, against one by one, 64 networks of 8-16-4 were 2 to 11 times as
+fast, of 64-64-10 0.8 to 2, of 128-64-10 0.6 to 1.6 (float32 and float64, batches 1 and 32, SGD and Adam)."""
+
 
 @dataclass(frozen=True)
 class PopulationSamples:
@@ -234,3 +244,65 @@ class OneByOne:
             call.done[k] = True
             if plan.cancel is not None and plan.cancel[0]:
                 return
+
+
+class InLanes(OneByOne):
+    """A `PopulationEngine` that trains small networks in the lanes of vectors, as `_train_in_lanes` of a backend does,
+    and others one by one."""
+
+    def __init__(self, engine: Engine, architecture: Architecture, dtype: np.dtype) -> None:
+        super().__init__(engine)
+        self._architecture, self._dtype = architecture, dtype
+        self._ran: tuple[str, int] | None = None
+
+    @property
+    def isa(self) -> str:
+        return self._ran[0] if self._ran is not None else self._engine.isa
+
+    @property
+    def threads(self) -> int:
+        return self._ran[1] if self._ran is not None else self._engine.threads
+
+    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+        """Return True if a population of so many networks is trained in lanes: small ones that agree in what lanes
+        share, the order of samples, and ask for nothing that lanes do not do, dropout.
+
+        It is asked of the population, not of the networks that a call is for: whichever way gives other bits.
+        """
+        seeds_agree = not plan.shuffle or bool((plan.seeds == plan.seeds[0]).all())
+        held = (2 + len(optimizer.slots)) * self._architecture.parameter_count * LANE_BYTES
+        fits = held <= CACHE_BYTES and max(self._architecture.sizes) <= WIDEST
+        enough = networks * self._dtype.itemsize * 4 >= LANE_BYTES
+        return plan.dropout is None and seeds_agree and fits and enough
+
+    def train(
+        self,
+        theta__mp: Array,
+        slots__msp: Array,
+        data: PopulationSamples,
+        optimizer: Optimizer,
+        plan: PopulationPlan,
+        call: PopulationCall,
+    ) -> None:
+        arguments = (theta__mp, slots__msp, data, optimizer, plan, call)
+        if self.lanes_pay(len(theta__mp), optimizer, plan) and self._lanes_do(data, call):
+            self._ran = self._train_in_lanes(*arguments)
+        else:
+            self._ran = None
+            super().train(*arguments)
+
+    def _lanes_do(self, data: PopulationSamples, call: PopulationCall) -> bool:
+        """Return True if lanes can do what the data and the call of a whole run ask for."""
+        raise NotImplementedError
+
+    def _train_in_lanes(
+        self,
+        theta__mp: Array,
+        slots__msp: Array,
+        data: PopulationSamples,
+        optimizer: Optimizer,
+        plan: PopulationPlan,
+        call: PopulationCall,
+    ) -> tuple[str, int]:
+        """See `train`; return the instruction set and the threads that it ran with."""
+        raise NotImplementedError

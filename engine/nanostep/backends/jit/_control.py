@@ -83,6 +83,15 @@ class Control:
         builder.branch(wait)
         builder.position_at_end(after)
 
+    def take(self, place: Place, count: int) -> Value:
+        """The word at a place, to which `count` is added before another thread sees it."""
+        return self.value(self.builder.atomic_rmw("add", place.ir, ir.Constant(INDEX, count), "monotonic"))
+
+    def shared_flag(self, place: Place) -> Value:
+        """An int32 that another thread may set, as an index; it is read anew each time."""
+        flag = self.builder.load_atomic(place.ir, "monotonic", 4, typ=place.element)
+        return self.value(self.builder.zext(flag, INDEX))
+
     # -- Mode ------------------------------------------------------------------------------------------------------
 
     def flush_subnormals(self) -> Value:

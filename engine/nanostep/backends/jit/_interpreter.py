@@ -27,6 +27,7 @@ class Interpreter:
     """See `nanostep.backends.jit._machine.Machine`; vectors are arrays of `lanes` entries, indices are int."""
 
     scales = fuses = False
+    estimates = True
 
     def __init__(self, dtype: np.dtype, lanes: int) -> None:
         self.dtype, self.lanes = dtype, lanes
@@ -104,6 +105,10 @@ class Interpreter:
     def sqrt(self, x: Any) -> Any:
         return np.sqrt(x)
 
+    def reciprocal_estimate(self, x: Any) -> Any:
+        low_bits = {4: 23, 8: 52}[self.dtype.itemsize] - 14
+        return self.reals(self.bits(1 / x) >> low_bits << low_bits)
+
     def bits(self, x: Any) -> Any:
         return x.view(self.integer)
 
@@ -161,6 +166,17 @@ class Interpreter:
 
     def store_number(self, place: Place, x: Any) -> None:
         place.array[place.at] = x
+
+    def add_doubles(self, place: Place, v: Any) -> None:
+        place.array[place.at : place.at + self.lanes] += v
+
+    def take(self, place: Place, count: int) -> int:
+        before = int(place.array[place.at])
+        place.array[place.at] += count
+        return before
+
+    def shared_flag(self, place: Place) -> int:
+        return int(place.array[place.at])
 
     def choose(self, flag: Any, a: Place, b: Place) -> Place:
         return a if flag else b

@@ -35,6 +35,8 @@ class Machine(Control, Memory):
     dtype : numpy.dtype
     scales : bool
         The processor multiplies by powers of two in one instruction (AVX-512).
+    estimates : bool
+        It estimates reciprocals (AVX-512).
     fuses : bool
         It has fused multiply-adds (AVX2, AVX-512).
     """
@@ -46,7 +48,7 @@ class Machine(Control, Memory):
         self.dtype = dtype
         self.lanes = lanes
         self.flags = tuple(sorted(flags))
-        self.scales = scales and lanes * dtype.itemsize == 64
+        self.scales = self.estimates = scales and lanes * dtype.itemsize == 64
         self.fuses = fuses
         self.real = ir.FloatType() if dtype == np.float32 else ir.DoubleType()
         self.integer = ir.IntType(BITS[dtype])
@@ -220,9 +222,20 @@ class Machine(Control, Memory):
 
     def scale_by_power(self, x: Value, n: Value) -> Value:
         """The product x 2^n for whole n, rounded once; only where `scales`."""
-        name = "llvm.x86.avx512.mask.scalef." + ("ps" if self.dtype == np.float32 else "pd") + ".512"
-        mask, current = ir.Constant(ir.IntType(self.lanes), -1), ir.Constant(ir.IntType(32), 4)
-        return self._external(name, x.ir.type, x.ir, n.ir, ir.Constant(x.ir.type, None), mask, current)
+        current = ir.Constant(ir.IntType(32), 4)
+        return self._avx512("mask.scalef", x, n.ir, *self._all_lanes(x), current)
+
+    def reciprocal_estimate(self, x: Value) -> Value:
+        """1 / x to 14 bits; only where `estimates`."""
+        return self._avx512("rcp14", x, *self._all_lanes(x))
+
+    def _all_lanes(self, x: Value) -> tuple[Any, Any]:
+        """What lanes that are masked hold, and the mask of none of them."""
+        return ir.Constant(x.ir.type, None), ir.Constant(ir.IntType(self.lanes), -1)
+
+    def _avx512(self, name: str, x: Value, *arguments: Any) -> Value:
+        suffix = "ps" if self.dtype == np.float32 else "pd"
+        return self._external(f"llvm.x86.avx512.{name}.{suffix}.512", x.ir.type, x.ir, *arguments)
 
     # -- Words: unsigned integers of 64 bits, and of 32 bits in vectors --------------------------------------------
 

@@ -233,6 +233,21 @@ def short_sigmoid(m: Any, x: Any) -> Any:
     return m.select(is_far, m.select(x > 0.0, 1.0, 0.0), share / ((one + scale) + e * scale))
 
 
+def quick_sigmoid(m: Any, x: Any) -> Any:
+    """The same in few operations, for loops that hide how long each takes: a division alone would be a third of a step
+    of 2-2-1. The reciprocal is an estimate of 14 bits that Newton's method refines; within three ulps. Where the result
+    is no normal number, or hardly, it is 0."""
+    if not m.estimates:
+        return sigmoid(m, x)
+    lowest = -87.0 if m.dtype == np.float32 else -708.0
+    whole, n, r, square = reduce(m, -m.at_most(m.at_least(x, lowest), PRECISIONS[m.dtype].limit))
+    d = 1.0 + times_power(m, (1.0 + r) + square, whole, n)
+    inverse = m.reciprocal_estimate(d)
+    for _ in range(m.dtype.itemsize // 4):
+        inverse = inverse + inverse * (1.0 - d * inverse)
+    return m.select(x < lowest, 0.0, inverse)
+
+
 def sigmoid_by_sign(m: Any, x: Any) -> Any:
     """The same as e^x / (1 + e^x) for x < 0, for processors without FMA: neither overflows nor loses small values."""
     _, n, r, square = reduce(m, minus_abs(m, x))

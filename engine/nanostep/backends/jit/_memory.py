@@ -82,6 +82,14 @@ class Memory:
         value = x.ir if isinstance(x, Value) else ir.Constant(place.element, x)
         self.builder.store(value, place.ir)
 
+    def add_doubles(self, place: Place, v: Value) -> None:
+        """Add the lanes of a vector to as many float64 numbers at a place."""
+        kind = ir.VectorType(ir.DoubleType(), self.lanes)
+        wide = v.ir if v.ir.type == kind else self.builder.fpext(v.ir, kind)
+        pointer = self._pointer(place, kind)
+        total = self.builder.fadd(self.builder.load(pointer, align=8, typ=kind), wide)
+        self.builder.store(total, pointer, align=8)
+
     def choose(self, flag: Value | bool, a: Place, b: Place) -> Place:
         """One of two places in arrays of the same kind."""
         if isinstance(flag, bool):

@@ -33,6 +33,13 @@ SMALL = 16384
 """Most parameters of a small network, whose activations of a tile should stay in L1 or L2; see C's nst_tile_rows."""
 
 
+def described(architecture: Architecture) -> str:
+    """Return what tells an architecture from others, not long."""
+    a = architecture
+    shown = f"{a} {'/'.join(a.activations)} {a.loss}"
+    return shown if len(shown) <= 80 else f"{len(a.sizes)} sizes {hashlib.sha256(shown.encode()).hexdigest()}"
+
+
 @dataclass(frozen=True)
 class LayerPlan:
     """One layer: widths, padded widths and distances of rows, and the places of its parts.
@@ -90,11 +97,7 @@ class Net(Static):
 
     @cached_property
     def label(self) -> str:
-        a = self.architecture
-        shown = f"{a} {'/'.join(a.activations)} {a.loss}"
-        if len(shown) > 80:
-            shown = f"{len(a.sizes)} sizes {hashlib.sha256(shown.encode()).hexdigest()}"
-        return f"{shown} {self.dtype} {self.lanes}"
+        return f"{described(self.architecture)} {self.dtype} {self.lanes}"
 
     def __hash__(self) -> int:
         return hash(self.label)

@@ -61,7 +61,7 @@ class Engine:
 
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
         run = specialised(predict_rows, self._net)
-        run(self._net, theta__p, len(x__ni), _flat(x__ni), a__no.reshape(-1), self._memory(0))
+        run(self._net, theta__p, len(x__ni), flat(x__ni), a__no.reshape(-1), self._memory(0))
 
     def loss(self, theta__p: Array, samples: Samples) -> float:
         run = specialised(mean_loss, self._net)
@@ -74,7 +74,7 @@ class Engine:
     def jacobian(self, theta__p: Array, x__ni: Array, a__no: Array, jac__nop: Array) -> None:
         run = specialised(jacobian_rows, self._net)
         a, jacobian = a__no.reshape(-1), jac__nop.reshape(-1)
-        run(self._net, theta__p, len(x__ni), _flat(x__ni), a, jacobian, self._memory(0))
+        run(self._net, theta__p, len(x__ni), flat(x__ni), a, jacobian, self._memory(0))
 
     def train(
         self,
@@ -94,7 +94,7 @@ class Engine:
         rates = np.array([optimizer.lr] if plan.rates is None else plan.rates[:steps], np.float64)
         self.threads = 1
         is_alike = extras.is_empty and data.weight is None
-        if plan.batch == 1 and is_alike and is_small(self._net) and _is_plain(optimizer):
+        if plan.batch == 1 and is_alike and is_small(self._net) and is_plain(optimizer):
             ended = self._train_samples(theta__p, data, plan, rates, progress, cursor, steps)
         else:
             ended = self._train_batches(theta__p, slots__sp, data, optimizer, plan, extras, rates, progress, steps)
@@ -126,7 +126,7 @@ class Engine:
         net, n = self._net, len(data.x) // self._net.inputs
         members = self.threads = self._members(plan, n)
         rule = rule_of(optimizer, self.dtype)
-        if _is_plain(optimizer) and extras.squares is None and plan.batch <= net.tile:
+        if is_plain(optimizer) and extras.squares is None and plan.batch <= net.tile:
             rule = choice(self.dtype, DESCENT)
         run = specialised(train_batches, net, rule)
         given = (
@@ -163,11 +163,11 @@ class Engine:
     def _data(self, samples: Samples, order: Array | None = None) -> Data:
         """Return flat arrays of samples; of y and labels the one that is not given is empty."""
         none = np.empty(0, np.int64)
-        y = np.empty(0, self.dtype) if samples.y is None else _flat(samples.y)
-        labels = none if samples.labels is None else _flat(samples.labels)
+        y = np.empty(0, self.dtype) if samples.y is None else flat(samples.y)
+        labels = none if samples.labels is None else flat(samples.labels)
         order = none if order is None else order
-        weight = None if samples.weight is None else _flat(samples.weight)
-        return Data(_flat(samples.x), y, labels, order, order.size > 0, labels.size > 0, weight)
+        weight = None if samples.weight is None else flat(samples.weight)
+        return Data(flat(samples.x), y, labels, order, order.size > 0, labels.size > 0, weight)
 
     def _memory(self, slots: int) -> Array:
         return self._aligned(self._net.memory_size(slots))
@@ -195,7 +195,7 @@ def _progress(
     return progress._replace(penalty_sum=np.array([cursor.penalty_sum]), epoch_penalty=by_epoch)
 
 
-def _is_plain(optimizer: Optimizer) -> bool:
+def is_plain(optimizer: Optimizer) -> bool:
     """True if an update is theta - lr * gradient."""
     return isinstance(optimizer, SGD) and optimizer.is_plain
 
@@ -209,7 +209,7 @@ class _Memory:
         self.owner = owner
 
 
-def _flat(array: Array) -> Array:
+def flat(array: Array) -> Array:
     """Return a contiguous array as a flat one that Numba takes for writable.
 
     A read-only array is another type to Numba, and would cost a compilation of its own. Kernels do not write to data;

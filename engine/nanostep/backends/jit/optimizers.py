@@ -118,6 +118,55 @@ def gradient_factor(m: Any, h: Any, marks: Sequence[str], count: Any, grad: Any)
     return clip_factor(m, h, m.double(m.lane(sum_lanes(m, total), 0)))
 
 
+def moving_vector(
+    m: Any, w: Any, g: Any, v: Any, fresh: Any, nesterov: Any, lr: Any, decay: Any, momentum: Any, keep: Any
+) -> tuple[Any, Any]:
+    """SGD with momentum: theta and v after the update. fresh: it is the first."""
+    g = decay * w + g
+    v = m.select(fresh, g, momentum * v + keep * g)
+    return w - lr * m.select(nesterov, momentum * v + g, v), v
+
+
+def rmsprop_vector(
+    m: Any, w: Any, g: Any, s: Any, v: Any, average: Any, lr: Any, decay: Any, momentum: Any, alpha: Any, rest: Any,
+    eps: Any,
+) -> tuple[Any, Any, Any, Any]:  # fmt: skip
+    """RMSprop: theta, square average, momentum buffer and gradient average after the update; None for those that it
+    does not have."""
+    g = decay * w + g
+    s = spread = alpha * s + (rest * g) * g
+    if average is not None:
+        average = alpha * average + rest * g
+        spread = m.at_least(s - average * average, 0.0)  # a variance that rounding made negative
+    move = g / (m.sqrt(spread) + eps)
+    if v is not None:
+        v = move = momentum * v + move
+    return w - lr * move, s, v, average
+
+
+def adam_vector(
+    m: Any, w: Any, g: Any, mean: Any, square: Any, largest: Any, shrink: Any, penalty: Any, beta1: Any, rest1: Any,
+    beta2: Any, rest2: Any, rate: Any, correction: Any, eps: Any,
+) -> tuple[Any, Any, Any, Any]:  # fmt: skip
+    """Adam: theta, first, second and largest second moment after the update; None without AMSGrad."""
+    g = penalty * w + g
+    mean = beta1 * mean + rest1 * g
+    square = root = beta2 * square + (rest2 * g) * g
+    if largest is not None:
+        largest = root = m.larger(largest, square)
+    return shrink * w - (rate * mean) / (m.sqrt(root) * correction + eps), mean, square, largest
+
+
+def first_correction(m: Any, beta1: Any, t: Any) -> Any:
+    """What update t of Adam divides the learning rate by; float64."""
+    return 1.0 - m.power(beta1, t)
+
+
+def second_correction(m: Any, beta2: Any, t: Any) -> Any:
+    """What it multiplies the root of the second moment by; float64."""
+    return 1.0 / m.sqrt(1.0 - m.power(beta2, t))
+
+
 def sgd(u: Update) -> None:
     """Slot: momentum buffer v = momentum v + (1 - dampening) g, or g at the first update, if there is momentum."""
     m, lr, decay, momentum = u.m, u.lr, u.given(WEIGHT_DECAY), u.given(MOMENTUM)
@@ -127,11 +176,10 @@ def sgd(u: Update) -> None:
     def still(i: Any, part: Any, w: Any, g: Any, lr: Any, decay: Any) -> Any:
         return w - lr * (decay * w + g)
 
-    def moving(i: Any, part: Any, w: Any, g: Any, lr: Any, decay: Any, momentum: Any, keep: Any) -> Any:
-        g = decay * w + g
-        v = m.select(fresh, g, momentum * m.load_part(u.slots + i, part) + keep * g)
+    def moving(i: Any, part: Any, w: Any, g: Any, *scalars: Any) -> Any:
+        w, v = moving_vector(m, w, g, m.load_part(u.slots + i, part), fresh, nesterov, *scalars)
         m.store_part(u.slots + i, part, v)
-        return w - lr * m.select(nesterov, momentum * v + g, v)
+        return w
 
     m.when(
         momentum == 0.0,
@@ -147,21 +195,17 @@ def rmsprop(u: Update) -> None:
     mean = m.choose(is_moving, velocity + u.slot_row, velocity)
 
     def loop(centered: bool, moving: bool) -> None:
-        def body(
-            i: Any, part: Any, w: Any, g: Any, lr: Any, decay: Any, momentum: Any, alpha: Any, rest: Any, eps: Any
-        ) -> Any:
-            g = decay * w + g
-            s = alpha * m.load_part(u.slots + i, part) + (rest * g) * g
+        def body(i: Any, part: Any, w: Any, g: Any, *scalars: Any) -> Any:
+            s = m.load_part(u.slots + i, part)
+            v = m.load_part(velocity + i, part) if moving else None
+            average = m.load_part(mean + i, part) if centered else None
+            w, s, v, average = rmsprop_vector(m, w, g, s, v, average, *scalars)
             m.store_part(u.slots + i, part, s)
             if centered:
-                average = alpha * m.load_part(mean + i, part) + rest * g
                 m.store_part(mean + i, part, average)
-                s = m.at_least(s - average * average, 0.0)  # a variance that rounding made negative
-            move = g / (m.sqrt(s) + eps)
             if moving:
-                move = momentum * m.load_part(velocity + i, part) + move
-                m.store_part(velocity + i, part, move)
-            return w - lr * move
+                m.store_part(velocity + i, part, v)
+            return w
 
         u.over(body, u.lr, u.given(WEIGHT_DECAY), momentum, alpha, 1.0 - alpha, u.given(EPS))
 
@@ -175,9 +219,7 @@ def rmsprop(u: Update) -> None:
 def adam(u: Update, decoupled: Any) -> None:
     """Slots: first moment, second moment, largest second moment if AMSGrad. decoupled: AdamW"""
     m, lr, decay, l1, beta1, beta2 = u.m, u.lr, u.given(WEIGHT_DECAY), u.given(L1), u.given(BETA1), u.given(BETA2)
-    rate = lr / (1.0 - m.power(beta1, u.t))
-    correction = 1.0 / m.sqrt(1.0 - m.power(beta2, u.t))
-    eps = u.given(EPS)
+    rate, correction, eps = lr / first_correction(m, beta1, u.t), second_correction(m, beta2, u.t), u.given(EPS)
     eps = m.select(u.given(EPSILON_HAT) != 0.0, eps * correction, eps)
     zero, one = m.double(0.0), m.double(1.0)
     penalty, shrink = m.select(decoupled, zero, decay), m.select(decoupled, one - lr * decay, one)
@@ -186,23 +228,19 @@ def adam(u: Update, decoupled: Any) -> None:
     largest = second + u.slot_row
 
     def loop(amsgrad: bool) -> None:
-        def body(
-            i: Any, part: Any, w: Any, g: Any, shrink: Any, penalty: Any, beta1: Any, rest1: Any, beta2: Any,
-            rest2: Any, rate: Any, correction: Any, eps: Any, step: Any,
-        ) -> Any:  # fmt: skip
+        def body(i: Any, part: Any, w: Any, g: Any, step: Any, *scalars: Any) -> Any:
             if "l1" in u.marks:
                 w = w - times_sign(m, step, w)
-            g = penalty * w + g
-            mean = beta1 * m.load_part(u.slots + i, part) + rest1 * g
-            square = beta2 * m.load_part(second + i, part) + (rest2 * g) * g
+            mean, square = m.load_part(u.slots + i, part), m.load_part(second + i, part)
+            most = m.load_part(largest + i, part) if amsgrad else None
+            w, mean, square, most = adam_vector(m, w, g, mean, square, most, *scalars)
             m.store_part(u.slots + i, part, mean)
             m.store_part(second + i, part, square)
             if amsgrad:
-                square = m.larger(m.load_part(largest + i, part), square)
-                m.store_part(largest + i, part, square)
-            return shrink * w - (rate * mean) / (m.sqrt(square) * correction + eps)
+                m.store_part(largest + i, part, most)
+            return w
 
-        scalars = (shrink, penalty, beta1, 1.0 - beta1, beta2, 1.0 - beta2, rate, correction, eps, step)
+        scalars = (step, shrink, penalty, beta1, 1.0 - beta1, beta2, 1.0 - beta2, rate, correction, eps)
         u.over(body, *scalars, l1=coupled_l1)
 
     m.when(u.given(AMSGRAD) != 0.0, lambda: loop(True), lambda: loop(False))

@@ -11,55 +11,28 @@ from nanostep.architecture import Architecture
 from nanostep.backends.native import networks
 from nanostep.backends.native._library import check_status, ffi, function, identifier, isa_name, lib, pointer
 from nanostep.backends.native._pool import most_threads, pool_for
-from nanostep.backends.populations import OneByOne, PopulationCall, PopulationPlan, PopulationSamples
+from nanostep.backends.populations import InLanes, PopulationCall, PopulationPlan, PopulationSamples
 from nanostep.optimizers import SGD, Optimizer
 
 Array = np.ndarray
 INT64, FLOAT64, BOOL = np.dtype(np.int64), np.dtype(np.float64), np.dtype(bool)
 
-LANE_BYTES = 64
-"""Of the widest vector that there may be."""
 
-CACHE_BYTES = 1 << 20
-"""Lanes pay while the parameters, slots and gradient of a vector of networks take no more than this: half of L2."""
-
-WIDEST = 64
-"""Units of a layer up to which lanes are taken. Against one by one, 64 networks of 8-16-4 were 2 to 11 times as fast,
-of 64-64-10 0.8 to 2, of 128-64-10 0.6 to 1.6 (float32 and float64, batches 1 and 32, SGD and Adam)."""
-
-
-class Engine(OneByOne):
+class Engine(InLanes):
     """See `nanostep.backends.populations.PopulationEngine`."""
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self._single = networks.Engine(architecture, dtype)
-        super().__init__(self._single)
-        self._architecture, self._dtype = architecture, dtype
-        self._ran: tuple[str, int] | None = None
-
-    @property
-    def isa(self) -> str:
-        return self._ran[0] if self._ran is not None else self._single.isa
-
-    @property
-    def threads(self) -> int:
-        return self._ran[1] if self._ran is not None else self._single.threads
+        super().__init__(self._single, architecture, dtype)
 
     def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
-        """Return True if a population of so many networks is trained in lanes: small ones that agree in what lanes
-        share, the order of samples, and ask for nothing that lanes do not do, dropout.
+        joined = self._architecture.loss != "binary_cross_entropy" or self._architecture.output == "sigmoid"
+        return joined and super().lanes_pay(networks, optimizer, plan)
 
-        It is asked of the population, not of the networks that a call is for: whichever way gives other bits.
-        """
-        architecture = self._architecture
-        joined = architecture.loss != "binary_cross_entropy" or architecture.output == "sigmoid"
-        seeds_agree = not plan.shuffle or bool((plan.seeds == plan.seeds[0]).all())
-        held = (2 + len(optimizer.slots)) * architecture.parameter_count * LANE_BYTES
-        fits = held <= CACHE_BYTES and max(architecture.sizes) <= WIDEST
-        enough = networks * self._dtype.itemsize * 4 >= LANE_BYTES
-        return plan.dropout is None and joined and seeds_agree and fits and enough
+    def _lanes_do(self, data: PopulationSamples, call: PopulationCall) -> bool:
+        return call.rates is None
 
-    def train(
+    def _train_in_lanes(
         self,
         theta__mp: Array,
         slots__msp: Array,
@@ -67,11 +40,7 @@ class Engine(OneByOne):
         optimizer: Optimizer,
         plan: PopulationPlan,
         call: PopulationCall,
-    ) -> None:
-        if call.rates is not None or not self.lanes_pay(len(theta__mp), optimizer, plan):
-            self._ran = None
-            super().train(theta__mp, slots__msp, data, optimizer, plan, call)
-            return
+    ) -> tuple[str, int]:
         net, dtype, n, (networks, parameters) = self._single._net, self._dtype, len(data), theta__mp.shape
         slots, count = len(optimizer.slots), len(call.who)
         one = replace(plan.of(0), alpha=0.0, threads=most_threads() if plan.threads is None else plan.threads)
@@ -102,7 +71,7 @@ class Engine(OneByOne):
         )  # fmt: skip
         if status != lib.NST_E_CANCELLED:
             check_status(status)
-        self._ran = isa_name(isa[0]), threads[0]
+        return isa_name(isa[0]), threads[0]
 
 
 @cache
