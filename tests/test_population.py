@@ -336,3 +336,32 @@ def test_data_are_not_copied_for_rows() -> None:
     checked = check_population_data(population, x, y, rows)
     assert np.shares_memory(checked.samples.x, x)
     assert np.shares_memory(checked.rows, rows)
+
+
+@pytest.mark.parametrize("backend", QUICK)
+def test_wide_networks_have_threads_of_their_own(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(populations, "THREAD_FLOPS", 0.0)
+    x, y = data([3, 70, 2], "half_squared_error", 20)
+    got = []
+    for threads in (1, 3, None):
+        ours = ns.Population([3, 70, 2], 6, backend=backend)
+        monkeypatch.setattr(ours._engine, "_most_threads", lambda: 4)
+        history = ours.train(x, y, 2, 4, ns.Adam(lr=0.01), threads=threads)
+        got.append((ours.theta, history.loss, history.threads))
+    assert [threads for _, _, threads in got] == [1, 3, 4]
+    for theta, loss, _ in got[1:]:
+        np.testing.assert_array_equal(theta, got[0][0])
+        np.testing.assert_array_equal(loss, got[0][1])
+
+
+def test_an_error_of_one_network_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(populations, "THREAD_FLOPS", 0.0)
+    ours = ns.Population([3, 70, 2], 6, backend="c")
+    monkeypatch.setattr(ours._engine, "_most_threads", lambda: 2)
+
+    def train(*_: Any) -> None:
+        raise OSError("in a thread")
+
+    monkeypatch.setattr(ours._engine._engine, "train", train)
+    with pytest.raises(OSError, match="in a thread"):
+        ours.train(*data([3, 70, 2], "half_squared_error"))

@@ -8,6 +8,8 @@ k over those that a call is for, r over all rows of the data and n over those th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -25,6 +27,9 @@ LANE_BYTES = 64
 
 CACHE_BYTES = 1 << 20
 """Lanes pay while the parameters, slots and gradient of a vector of networks take no more than this: half of L2."""
+
+THREAD_FLOPS = 5e6
+"""Work of a network in a call, some 0.1 to 0.3 ms, from which networks are shared out among Python's threads."""
 
 WIDEST = 64
 """Units of a layer up to which lanes are taken. In C, against one by one, 64 networks of 8-16-4 were 2 to 11 times as
@@ -161,8 +166,8 @@ class PopulationEngine(Protocol):
         """Threads the last call of `train` ran on."""
         ...
 
-    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
-        """Return True if a population of so many networks is trained side by side, not one after another."""
+    def side_by_side(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+        """Return True if a population of so many networks is faster than they would be one after another."""
         ...
 
     def predict(self, theta__mp: Array, x: Array, a__mno: Array) -> None:
@@ -187,10 +192,21 @@ class PopulationEngine(Protocol):
 
 
 class OneByOne:
-    """A `PopulationEngine` that takes one network after another through the backend's engine for single ones."""
+    """A `PopulationEngine` that takes one network after another through the backend's engine for single ones, or as
+    many at a time as there are threads.
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    Parameters
+    ----------
+    engine : Engine
+        Whose calls may overlap in time if there are threads.
+    architecture : Architecture
+    most_threads : callable
+        Returns how many threads can work on networks of their own where the plan leaves the number open.
+    """
+
+    def __init__(self, engine: Engine, architecture: Architecture, most_threads: Callable[[], int] = lambda: 1) -> None:
+        self._engine, self._architecture, self._most_threads = engine, architecture, most_threads
+        self._threads = 1
 
     @property
     def isa(self) -> str:
@@ -198,10 +214,10 @@ class OneByOne:
 
     @property
     def threads(self) -> int:
-        return self._engine.threads
+        return max(self._engine.threads, self._threads)
 
-    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
-        return False
+    def side_by_side(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+        return min(networks, plan.threads or self._most_threads(), self._most_threads()) > 1
 
     def predict(self, theta__mp: Array, x: Array, a__mno: Array) -> None:
         for m, theta__p in enumerate(theta__mp):
@@ -220,39 +236,68 @@ class OneByOne:
         plan: PopulationPlan,
         call: PopulationCall,
     ) -> None:
+        flops = 6.0 * self._architecture.parameter_count * len(data) * call.epochs
+        most = self._most_threads() if flops >= THREAD_FLOPS else 1
+        # threads of the plan beyond one for each network are left to the engine
+        self._threads = threads = min(most, len(call.who), plan.threads or most)
+
+        def train_one(k: int) -> None:
+            if plan.cancel is None or not plan.cancel[0]:
+                one = plan.of(int(call.who[k]))
+                one = one if threads == 1 else replace(one, threads=1)
+                self._train_one(theta__mp, slots__msp, data, optimizer, one, call, k)
+
+        if threads == 1:
+            for k in range(len(call.who)):
+                train_one(k)
+            return
+        with ThreadPoolExecutor(threads, "nanostep networks") as pool:
+            for _ in pool.map(train_one, range(len(call.who))):
+                pass
+
+    def _train_one(
+        self,
+        theta__mp: Array,
+        slots__msp: Array,
+        data: PopulationSamples,
+        optimizer: Optimizer,
+        plan: Plan,
+        call: PopulationCall,
+        k: int,
+    ) -> None:
+        """Train network k of the call; one that is cancelled stays as it was."""
         # with orders of the caller's an engine makes one epoch a call
         parts, epochs = (1, call.epochs) if call.order is None else (call.epochs, 1)
-        steps = epochs * -(-len(data) // plan.batch)
-        for k, m in enumerate(call.who.tolist()):
-            alone, samples, its_plan = optimizer.of(m), data.of(m), plan.of(m)
-            kept = optimizer.slot_rows(alone)
-            theta__p, slots__sp = theta__mp[m].copy(), slots__msp[m][kept]
-            cursor = Cursor(np.empty(len(data) if plan.shuffle else 0, np.int64), call.epoch, 0, call.updates)
-            losses, penalties = np.zeros(epochs + 1), np.zeros(epochs + 1)
-            for part in range(parts):
-                if call.order is not None:
-                    cursor.order = call.order[part]
-                if call.rates is not None:
-                    its_rates = call.rates[k if len(call.rates) > 1 else 0]
-                    its_plan = replace(its_plan, rates=its_rates[part * steps : (part + 1) * steps])
-                self._engine.train(theta__p, slots__sp, samples, alone, its_plan, cursor, steps, losses, penalties)
-                if cursor.updates < call.updates + (part + 1) * steps:
-                    return  # cancelled: this network stays as it was
-                at = slice(part * epochs, (part + 1) * epochs)
-                call.loss[k, at], call.penalty[k, at] = losses[:epochs], penalties[:epochs]
-            theta__mp[m], slots__msp[m, kept] = theta__p, slots__sp
-            call.done[k] = True
-            if plan.cancel is not None and plan.cancel[0]:
+        steps, m = epochs * -(-len(data) // plan.batch), int(call.who[k])
+        alone, samples = optimizer.of(m), data.of(m)
+        kept = optimizer.slot_rows(alone)
+        theta__p, slots__sp = theta__mp[m].copy(), slots__msp[m][kept]
+        cursor = Cursor(np.empty(len(data) if plan.shuffle else 0, np.int64), call.epoch, 0, call.updates)
+        losses, penalties = np.zeros(epochs + 1), np.zeros(epochs + 1)
+        for part in range(parts):
+            if call.order is not None:
+                cursor.order = call.order[part]
+            if call.rates is not None:
+                its_rates = call.rates[k if len(call.rates) > 1 else 0]
+                plan = replace(plan, rates=its_rates[part * steps : (part + 1) * steps])
+            self._engine.train(theta__p, slots__sp, samples, alone, plan, cursor, steps, losses, penalties)
+            if cursor.updates < call.updates + (part + 1) * steps:
                 return
+            at = slice(part * epochs, (part + 1) * epochs)
+            call.loss[k, at], call.penalty[k, at] = losses[:epochs], penalties[:epochs]
+        theta__mp[m], slots__msp[m, kept] = theta__p, slots__sp
+        call.done[k] = True
 
 
 class InLanes(OneByOne):
     """A `PopulationEngine` that trains small networks in the lanes of vectors, as `_train_in_lanes` of a backend does,
     and others one by one."""
 
-    def __init__(self, engine: Engine, architecture: Architecture, dtype: np.dtype) -> None:
-        super().__init__(engine)
-        self._architecture, self._dtype = architecture, dtype
+    def __init__(
+        self, engine: Engine, architecture: Architecture, dtype: np.dtype, most_threads: Callable[[], int]
+    ) -> None:
+        super().__init__(engine, architecture, most_threads)
+        self._dtype = dtype
         self._ran: tuple[str, int] | None = None
 
     @property
@@ -261,7 +306,10 @@ class InLanes(OneByOne):
 
     @property
     def threads(self) -> int:
-        return self._ran[1] if self._ran is not None else self._engine.threads
+        return self._ran[1] if self._ran is not None else super().threads
+
+    def side_by_side(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+        return self.lanes_pay(networks, optimizer, plan) or super().side_by_side(networks, optimizer, plan)
 
     def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
         """Return True if a population of so many networks is trained in lanes: small ones that agree in what lanes

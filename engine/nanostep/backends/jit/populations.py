@@ -27,7 +27,7 @@ class Engine(InLanes):
     """See `nanostep.backends.populations.PopulationEngine`."""
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
-        super().__init__(networks.Engine(architecture, dtype), architecture, dtype)
+        super().__init__(networks.Engine(architecture, dtype), architecture, dtype, most_threads)
 
     def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
         return plan.is_simple and not plan.own_order and super().lanes_pay(networks, optimizer, plan)

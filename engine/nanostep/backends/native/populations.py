@@ -23,7 +23,7 @@ class Engine(InLanes):
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self._single = networks.Engine(architecture, dtype)
-        super().__init__(self._single, architecture, dtype)
+        super().__init__(self._single, architecture, dtype, most_threads)
 
     def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
         joined = self._architecture.loss != "binary_cross_entropy" or self._architecture.output == "sigmoid"

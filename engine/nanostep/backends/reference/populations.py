@@ -13,4 +13,4 @@ class Engine(OneByOne):
     """See `nanostep.backends.populations.PopulationEngine`."""
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
-        super().__init__(networks.Engine(architecture, dtype))
+        super().__init__(networks.Engine(architecture, dtype), architecture)
