@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -306,13 +307,17 @@ def test_ctrl_c_leaves_the_last_whole_round(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_cluster_without_workers_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_partitions, "PATIENCE_SECONDS", 0.05)
     options = {"n_workers": 0, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": "CRITICAL"}
-    with LocalCluster(processes=False, **options) as empty, Client(empty, set_as_default=False) as client:
+    monkeypatch.setattr("distributed.client._global_clients", {})  # the client is the one that was given
+    monkeypatch.setattr("distributed.client._current_client", ContextVar("none", default=None))
+    with LocalCluster(processes=False, **options) as empty:
+        client = Client(empty, set_as_default=False)
         late = threading.Timer(0.3, lambda: empty.scale(1))
         late.start()
         net = make()
         with pytest.warns(RuntimeWarning, match="no workers"):
             nanostep.dask.train(net, *arrays(), rounds=1, client=client)
         late.join()
+        client.close()
     assert net.history is not None
     assert net.history.workers == [1]
 

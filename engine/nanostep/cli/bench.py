@@ -87,3 +87,16 @@ def fit(quick: bool, json_path: Path | None) -> None:
     from nanostep.benchmark.fit import run_fit
 
     run_fit(quick, json_path)
+
+
+@command.command("local-sgd")
+@click.option("--quick", is_flag=True, help="A tenth of the rows, one rate, one repeat.")
+@click.option("--json", "json_path", type=NEW_FILE, metavar="FILE", help="Write every figure to FILE.")
+def local_sgd(quick: bool, json_path: Path | None) -> None:
+    """Time rounds of nanostep.dask on one and two worker processes, and see how the loss falls with averaging.
+
+    Needs `pip install 'nanostep[dask]'`.
+    """
+    from nanostep.benchmark.local_sgd import run_local_sgd
+
+    run_local_sgd(quick, json_path)

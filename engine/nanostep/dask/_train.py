@@ -133,19 +133,19 @@ def train(
     checked_client = _check_client(client)
     net._check_writable()
 
-    data = load(checked_client, recipe, source)
-    held_out = None if held_out_source is None else load(checked_client, recipe, held_out_source)
-    count = min(count, len(data.samples))
-    ends = [s * len(data.samples) // count for s in range(count + 1)]
-    groups = [range(*pair) for pair in pairwise(ends)]
+    with checked_client.as_current():  # which Dask's functions without an argument for it go by
+        data = load(checked_client, recipe, source)
+        held_out = None if held_out_source is None else load(checked_client, recipe, held_out_source)
+        count = min(count, len(data.samples))
+        ends = [s * len(data.samples) // count for s in range(count + 1)]
+        groups = [range(*pair) for pair in pairwise(ends)]
 
-    history = RoundHistory(backend=net.backend, seed=recipe.seed, shards=count)
-    net._state, net._history = state, history
-    position = Position({}, history, BestSoFar(), state.updates, state.epochs)
-    recorder = Recorder(net, watch, None, held_out_samples, checked_rounds, position)
-    Rounds(net, checked_client, recipe, data, groups, checked_epochs, held_out, history, recorder).execute(
-        checked_rounds
-    )
+        history = RoundHistory(backend=net.backend, seed=recipe.seed, shards=count)
+        net._state, net._history = state, history
+        position = Position({}, history, BestSoFar(), state.updates, state.epochs)
+        recorder = Recorder(net, watch, None, held_out_samples, checked_rounds, position)
+        run = Rounds(net, checked_client, recipe, data, groups, checked_epochs, held_out, history, recorder)
+        run.execute(checked_rounds)
     return history
 
 
