@@ -28,6 +28,7 @@ import nanostep as ns
 import nanostep.dask
 from cases import QUICK
 from nanostep._arrays import Samples
+from nanostep.benchmark import local_sgd
 from nanostep.dask import _partitions, _rounds, _tasks
 from nanostep.training import CHUNK_SEED
 
@@ -347,7 +348,7 @@ def test_frames() -> None:
     np.testing.assert_allclose(history.validation_loss[-1], net.loss(X, Y))
     # an array whose lengths are not known, and a Series of labels
     of_classes, x = make(classes=True), frames(["a", "b", "c"])
-    nanostep.dask.train(of_classes, x.values, frames(["label"])["label"], rounds=30, optimizer=ns.Adam(0.05))
+    nanostep.dask.train(of_classes, x.values, frames(["label"])["label"], rounds=10, optimizer=ns.Adam(0.1))
     assert (of_classes.predict(X).argmax(axis=1) == LABELS).mean() > 0.95
 
 
@@ -397,6 +398,30 @@ def test_arrays_read_back_from_disk_are_aligned() -> None:
     assert samples.x.flags.aligned
     assert np.array_equal(samples.x, X)
     assert samples.y is Y
+
+
+# -- the benchmark ----------------------------------------------------------------------------------------------------
+
+
+def test_benchmark(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = local_sgd.make_problem(600, 100, inputs=8)
+    (times,) = local_sgd.measure(client, client, problem, tmp_path, repeats=1, epochs=(1,))
+    assert (len(times.alone), len(times.one), len(times.two)) == (1, 3, 3)
+    _, _, row = local_sgd.time_lines([local_sgd.Times(4, [0.3, 0.1, 0.2], [0.2], [0.1])])
+    assert row == "| 4 | 200 ms | 200 ms | 100 ms | 2.00 | 2.00 | 100 % |"
+    monkeypatch.setattr(local_sgd, "SHARDS", (2,))
+    curves = list(local_sgd.converge(client, problem, tmp_path, rates=(0.1,)))
+    assert [(curve.shards, curve.epochs, len(curve.loss)) for curve in curves] == [(2, 1, 20), (2, 4, 5)]
+    listed = [local_sgd.Curve(2, 4, lr, [1.0, 0.95, 0.96, 0.97, low]) for lr, low in ((0.1, 0.97), (0.2, 0.9))]
+    _, _, row = local_sgd.convergence_lines([*listed, local_sgd.Curve(2, 4, 0.4, [0.96] * 5)])
+    assert row == "| 2 | 4 | 0.2 | 8 | -, -, 0.900 |"
+
+
+def test_benchmark_refuses_other_bits(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, seeds = nanostep.dask.train, iter(range(9))
+    monkeypatch.setattr(nanostep.dask, "train", lambda *a, **k: train(*a, **k, seed=next(seeds)))
+    with pytest.raises(RuntimeError, match="different parameters"):
+        list(local_sgd.measure(client, client, local_sgd.make_problem(90, 9), tmp_path, repeats=1, epochs=(1,)))
 
 
 # -- errors -----------------------------------------------------------------------------------------------------------
