@@ -16,8 +16,9 @@ import pytest
 
 HERE = Path(__file__).parent
 KERNELS = (
-    "_math", "activations", "arguments", "batch", "dropout", "gradient", "jacobian", "layers", "layout", "losses",
-    "optimizers", "order", "output", "passes", "product", "row", "sample", "squares", "train", "vector",
+    "_math", "activations", "arguments", "batch", "dropout", "gradient", "jacobian", "lanes", "lanes_batch",
+    "lanes_layers", "lanes_step", "lanes_update", "layers", "layout", "losses", "optimizers", "order", "output",
+    "passes", "population", "product", "row", "sample", "squares", "train", "vector",
 )  # fmt: skip
 """Files whose every function is a kernel or part of one."""
 
@@ -99,7 +100,7 @@ def check_small_cases() -> int:
         check_training(engine, case, Schedule("adam", n, True, 2), "float64")
         made += 4
     check_rare_paths()
-    made += check_extras(engine)
+    made += check_extras(engine) + check_populations()
     return made + check_functions(np.random.default_rng(0))
 
 
@@ -134,13 +135,39 @@ def check_extras(engine: Any) -> int:
     return len(cases) * (len(schedules) + 1) + 4
 
 
+def check_populations() -> int:
+    """Compare populations with their networks on the reference's backend: losses with outputs, in turns with every
+    activation, kind of update and size of batch."""
+    import test_population
+    from cases import PAIRS
+
+    hidden, names = (
+        ["sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu"],
+        list(test_population.OPTIMIZERS),
+    )
+    for k, (loss, output) in enumerate(PAIRS[::2]):
+        sizes = ([2, 2, 1], [3, 5, 4, 2], [3, 9, 6])[k % 3]
+        if sizes[-1] == 1 and output == "softmax":
+            sizes = [3, 2]
+        shape = (sizes, [hidden[(k + l) % 7] for l in range(len(sizes) - 2)], (output, loss))
+        for batch, name in ((1, "sgd"), (3 + k % 7, names[k % len(names)])):
+            # without fused sums, and with divisions by roots of small sums
+            test_population.compare("numba", *shape, name, "float64", batch, "numpy", 1e7)
+    for check in (test_population.test_data_of_their_own_and_rows, test_population.test_labels_of_rows_of_their_own):
+        check("numba")
+    test_population.test_a_cancelled_call_leaves_networks_as_they_were_or_done("numba")
+    return len(PAIRS) + 3
+
+
 def check_rare_paths() -> None:
     """What only some processors, some names or one draw in a billion make kernels do."""
+    from dataclasses import replace
+
     import numpy as np
 
     import nanostep as ns
     from nanostep.architecture import make_architecture
-    from nanostep.backends.jit import _interpreter, _math, layout, order
+    from nanostep.backends.jit import _interpreter, _math, lanes, layout, order
 
     x = np.linspace(-20, 20, 8)
     m = _interpreter.Interpreter(np.dtype(np.float64), 8)
@@ -148,7 +175,9 @@ def check_rare_paths() -> None:
     with np.errstate(over="ignore"):
         assert order.bounded(np.uint64(0), np.uint64(3)) < 3  # a draw that must be drawn again
     deep = make_architecture([1] * 60, "leaky_relu", "identity", "huber")
-    assert len(layout.make_net(deep, np.dtype(np.float64), 64).label) < 120
+    for static in layout.make_net(deep, x.dtype, 64), lanes.make_lanes(deep, x.dtype, 64, 0, 1, True):
+        assert len(static.label) < 120
+        assert len({static, replace(static, lanes=2)}) == 2
     names = ("numpy", "numba")
     nets = [ns.Network([1, 3], output="softmax", loss="cross_entropy", backend=name) for name in names]
     for net in nets:

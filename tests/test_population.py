@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import nanostep as ns
-from cases import QUICK
+from cases import QUICK, REQUIRED
 from nanostep import population_training
 from nanostep.backends import populations
 from nanostep.population_requests import check_population_data
@@ -46,6 +46,21 @@ HEADS = [
 
 RATES = np.linspace(0.05, 0.4, K)
 
+LEAN = [
+    ([3, 5, 4, 2], ["sigmoid", "softplus"], ("sigmoid", "half_squared_error"), "sgd", 1, "float64"),
+    ([3, 4], [], ("softmax", "cross_entropy"), "sgd", 1, "float32"),
+    ([9, 11, 3], ["silu"], ("softmax", "cross_entropy"), "sgd", 1, "float32"),
+    ([3, 5, 4, 2], ["tanh", "relu"], ("identity", "huber"), "momentum", 4, "float32"),
+    ([3, 5, 4, 2], ["leaky_relu", "elu"], ("softmax", "cross_entropy"), "nesterov", 9, "float64"),
+    ([3, 5, 4, 2], ["sigmoid", "identity"], ("softmax", "squared_error"), "rmsprop", 1, "float64"),
+    ([3, 5, 4, 2], ["softplus", "silu"], ("sigmoid", "binary_cross_entropy"), "centered", 4, "float64"),
+    ([3, 5, 4, 2], ["sigmoid", "tanh"], ("softmax", "binary_cross_entropy"), "adam", 9, "float64"),
+    ([3, 9, 6], ["elu"], ("tanh", "absolute_error"), "adamw", 1, "float32"),
+    ([3, 5, 4, 2], ["relu", "sigmoid"], ("tanh", "poisson"), "norm", 10, "float32"),
+    ([3, 5, 4, 2], ["tanh", "elu"], ("sigmoid", "half_squared_error"), "value", 9, "float32"),
+]
+"""Every activation, head and kind of update in few networks, for a backend that takes half a second to compile each."""
+
 
 def data(sizes: list[int], loss: str, n: int = 11) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(n)
@@ -68,17 +83,19 @@ def agree(population: ns.Population, nets: list[ns.Network], ulps: float) -> boo
 
 
 def compare(
-    backend: str, sizes: list[int], activation: str, head: tuple[str, str], name: str, dtype: str, batch: int
-) -> None:
+    backend: str, sizes: list[int], activation: str | list[str], head: tuple[str, str], name: str, dtype: str,
+    batch: int, against: str = "", ulps: float = ULPS,
+) -> None:  # fmt: skip
+    """A population against its networks alone, of backend `against` if that is given."""
     output, loss = head
     population = ns.Population(sizes, K, activation, output, loss, dtype, backend, seed=3)
-    nets = alone(population, range(3, 3 + K), backend)
+    nets = alone(population, range(3, 3 + K), against or backend)
     assert agree(population, nets, 0)
     x, y = data(sizes, loss)
     optimizer = OPTIMIZERS[name](RATES)
     history = population.train(x, y, 3, batch, optimizer, seed=5)
     losses = [net.train(x, y, 3, batch, optimizer.of(i), seed=5).loss for i, net in enumerate(nets)]
-    ulps = 0 if backend == "numpy" else ULPS
+    ulps = 0 if backend == "numpy" else ulps
     assert agree(population, nets, ulps)
     np.testing.assert_allclose(history.loss, losses, rtol=ulps * np.finfo(dtype).eps, atol=0)
     assert np.isfinite(population.theta).all()
@@ -110,9 +127,18 @@ def test_activations(backend: str, activation: str) -> None:
         compare(backend, [4, 9, 3], activation, ("softmax", "cross_entropy"), "sgd", "float64", batch)
 
 
-@pytest.mark.parametrize("name", ["sgd", "momentum", "adam"])
-def test_every_backend(each_backend: str, name: str) -> None:
-    compare(each_backend, [3, 5, 2], "tanh", ("sigmoid", "half_squared_error"), name, "float64", 4)
+@pytest.mark.parametrize(("name", "dtype"), [("sgd", "float32"), ("momentum", "float64"), ("adam", "float32")])
+def test_every_backend(each_backend: str, name: str, dtype: str) -> None:
+    compare(each_backend, [3, 5, 2], "tanh", ("sigmoid", "half_squared_error"), name, dtype, 4)
+
+
+@pytest.mark.parametrize("backend", [name for name in REQUIRED if name not in QUICK])
+@pytest.mark.parametrize("case", LEAN, ids=lambda case: "-".join((*case[2], *map(str, case[3:]))))
+def test_few_networks_of_all_kinds(backend: str, case: tuple) -> None:
+    sizes, hidden, head, name, batch, dtype = case
+    # RMSprop and Adam divide by roots of small sums
+    ulps = 100_000 if name in ("rmsprop", "centered", "adam") else ULPS
+    compare(backend, sizes, hidden, head, name, dtype, batch, "numpy", ulps)
 
 
 def test_data_of_their_own_and_rows(each_backend: str) -> None:
@@ -133,6 +159,17 @@ def test_data_of_their_own_and_rows(each_backend: str) -> None:
         np.testing.assert_allclose(ours.predict(x)[2], nets[2].predict(x[2]), atol=1e-12)
         np.testing.assert_allclose(ours.loss(x, y), [net.loss(x[i], y[i]) for i, net in enumerate(nets)], atol=1e-12)
         assert ours.predict(x[0]).shape == (K, 11, 2)
+
+
+def test_labels_of_rows_of_their_own(each_backend: str) -> None:
+    x, y = data([3, 5, 2], "cross_entropy")
+    rows = np.random.default_rng(0).integers(0, 11, (K, 6))
+    ours = ns.Population([3, 5, 2], K, "tanh", "softmax", "cross_entropy", backend=each_backend)
+    nets = alone(ours, range(K), each_backend)
+    ours.train(x, y, 2, 4, ns.SGD(lr=RATES), label_smoothing=0.1, rows=rows)
+    for i, net in enumerate(nets):
+        net.train(x[rows[i]], y[rows[i]], 2, 4, ns.SGD(lr=float(RATES[i])), label_smoothing=0.1)
+    assert agree(ours, nets, 100)
 
 
 def test_seeds_dropout_and_smoothing_of_each_network(each_backend: str) -> None:
@@ -192,11 +229,12 @@ def test_cuts_threads_and_company_change_no_bit(each_backend: str) -> None:
     rates = np.linspace(0.1, 1, 600)
     runs = []
     for threads, calls in ((1, (6,)), (2, (1, 5)), (3, (2, 2, 2))):
-        size = 600 if each_backend == "c" else K
+        size = K if each_backend == "numpy" else 600
         population = ns.Population([2, 2, 1], size, dtype="float32", backend=each_backend)
         optimizer = ns.SGD(lr=rates[:size])
         for epochs in calls:
-            population.train(x, y, epochs, optimizer=optimizer, threads=threads)
+            history = population.train(x, y, epochs, optimizer=optimizer, threads=threads)
+        assert history.threads == (threads if each_backend == "numba" else history.threads)
         runs.append(population.theta.copy())
     assert np.array_equal(runs[0], runs[1])
     assert np.array_equal(runs[0], runs[2])

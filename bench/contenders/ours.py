@@ -87,6 +87,7 @@ class C(Backend):
 
 class Numba(Backend):
     name, title = "numba", "nanostep, Numba"
+    most_networks: ClassVar[int] = 1_000_000
     distributions: ClassVar[tuple[str, ...]] = ("numba", "llvmlite")
 
 

@@ -36,8 +36,9 @@ ENTRIES_TOGETHER = 1 << 20
 class Population(PopulationLearning, Model):
     """K dense networks of one architecture that are trained at once, each as if it were alone.
 
-    For sweeps over seeds and hyper-parameters, ensembles, models per sensor or user, and evolution. The C backend puts
-    a network into each lane of a vector: small networks take a small part of the time that they take one by one.
+    For sweeps over seeds and hyper-parameters, ensembles, models per sensor or user, and evolution. The C and Numba
+    backends put a network into each lane of a vector: small networks take a small part of the time that they take one
+    by one.
 
     Parameters
     ----------

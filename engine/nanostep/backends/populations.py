@@ -32,8 +32,9 @@ THREAD_FLOPS = 5e6
 """Work of a network in a call, some 0.1 to 0.3 ms, from which networks are shared out among Python's threads."""
 
 WIDEST = 64
-"""Units of a layer up to which lanes are taken. In C, against one by one, 64 networks of 8-16-4 were 2 to 11 times as
-fast, of 64-64-10 0.8 to 2, of 128-64-10 0.6 to 1.6 (float32 and float64, batches 1 and 32, SGD and Adam)."""
+"""Units of a layer up to which lanes are taken. Against one by one, 64 networks of 8-16-4 were 2 to 11 times as fast in
+C, of 64-64-10 0.8 to 2, of 128-64-10 0.6 to 1.6 (float32 and float64, batches 1 and 32, SGD and Adam); with Numba 4 to
+10, 1.3 to 3 and 1.1 to 3.4, on another processor."""
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,13 @@ from nanostep.architecture import Architecture
 from nanostep.backends.jit._kernel import Choice, Static
 from nanostep.backends.jit.layout import described
 
-MOST_GROUPS = 4
 WRITTEN_OUT = 64
-"""Vectors of parameters of a tile up to which a step on single samples is written out: with several vectors of
-networks, because each step waits for the one before, but not for those of other networks."""
+"""Vectors of parameters of a tile up to which a step on a single sample is written out (float32: 3-5-2, 32 parameters,
+3.3 ns instead of 5.0; 4-16-3, 131 parameters, 12.7 instead of 10.1)."""
+
+MOST_GROUPS = 4
+"""Vectors of networks of such a tile, as far as their parameters fit: each step waits for the one before, but not for
+those of other networks (2-2-1, float: 1 vector 2.7 ns, 2 1.6, 4 1.1, 8 1.3)."""
 
 ROWS = 8
 """Rows of a batch that go through the layers together."""

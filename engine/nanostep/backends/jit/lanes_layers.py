@@ -133,7 +133,7 @@ def softmax_row(m: Any, width: int, z: Any, e: Any) -> tuple[Any, Any]:
 
 
 def output_row(m: Any, loss: str, f: str, width: int, z: Any, y: Any, d: Any) -> Any:
-    """Write d of one row of the last layer, and return L of each network. z is left to whatever comes."""
+    """Write d of one row of the last layer, and return L of each network. Softmax uses z as memory."""
     share = share_of(loss, width)
     if f != "softmax":
 

@@ -23,7 +23,7 @@ from nanostep.optimizers import Optimizer
 Array = np.ndarray
 
 SINGLE = "single"
-"""The rule of plain SGD on single samples, one after another."""
+"""The rule of plain SGD on single samples."""
 
 FLAGS = ("nesterov", "velocity_with_rate", "centered", "amsgrad", "epsilon_hat")
 
@@ -135,8 +135,8 @@ def moved(
     if kind == "sgd":
         if not slots:
             return [w - lr * (decay * w + g)]
-        still = "nesterov" in marks, lr, decay, row["momentum"], row["keep"]
-        return list(moving_vector(m, w, g, slots[0], fresh, *still))
+        rates = (row[name] for name in ("momentum", "keep"))
+        return list(moving_vector(m, w, g, slots[0], fresh, "nesterov" in marks, lr, decay, *rates))
     if kind == "rmsprop":
         s = next(held), next(held) if "momentum" in marks else None, next(held) if "centered" in marks else None
         rates = (row[name] for name in ("momentum", "alpha", "rest", "eps"))

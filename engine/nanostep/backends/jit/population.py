@@ -17,6 +17,8 @@ from nanostep.backends.jit.order import shuffle_kernel
 from nanostep.backends.jit.train import flush_subnormals, restore_mode
 
 SAMPLES_TOGETHER = 16
+"""Single samples whose losses are added up in the dtype before they are added in float64, and between two looks at the
+flag that ends a call."""
 
 
 class Networks(NamedTuple):
@@ -25,8 +27,7 @@ class Networks(NamedTuple):
     Attributes
     ----------
     who : array of int64, (whole tiles,)
-    h : array (whole tiles, rule, lanes)
-    corrected : array of float64, or None
+    h, corrected : array, and array of float64 or None
         See `lanes_update.rule_tables`.
     next_ : array of int64, (1,)
         Number of the first network that nobody has taken.
