@@ -30,7 +30,7 @@ OPTIMIZERS: dict[str, Callable[[Any], ns.Optimizer]] = {
     "adam": lambda r: ns.Adam(lr=0.1 * r, betas=(np.linspace(0.5, 0.9, K), 0.99), amsgrad=True),
     "adamw": lambda r: ns.AdamW(lr=0.1 * r, l1=1e-3, weight_decay=np.linspace(0, 0.1, K)),
     "norm": lambda r: ns.SGD(lr=r, clip_norm=np.linspace(0.01, 1.0, K), l1=1e-3),
-    "value": lambda r: ns.Adam(lr=0.1 * r, clip_value=0.01, epsilon_hat=True),
+    "value": lambda r: ns.Adam(lr=0.1 * r, betas=(0.9, np.linspace(0.8, 0.99, K)), clip_value=0.01, epsilon_hat=True),
 }
 
 HEADS = [
