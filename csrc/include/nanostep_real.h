@@ -110,8 +110,9 @@ NST_API nst_status NST(population_workspace_size)(const nst_architecture *net, s
  * the population is not 0. alpha__m, unless null, is an L2 penalty for each (see nst_plan.alpha, which must be 0). plain is 1
  * if all networks of the population, whoever the call is for, are updated by theta -= lr * gradient without weights,
  * penalty, scale or lowest_log: batches of one then are single samples, and bits do not depend on the company of a network.
- * The mean loss of each epoch goes into loss__ke, its mean penalty into penalty__ke unless that is null. Rates and dropout
- * of the plan must be off.
+ * plan->rates are the learning rates of the call's steps for all networks; rates__ks, unless null, are those of each.
+ * The mean loss of each epoch goes into loss__ke, its mean penalty into penalty__ke unless that is null. Dropout of the plan
+ * must be off.
  * If the status is not NST_OK, networks with done = 0 are as they were, and those with done = 1 are complete. NST_E_LOSS
  * for binary cross-entropy of softmax. */
 NST_API nst_status NST(population_train)(const nst_architecture *net, size_t networks, size_t count,
@@ -119,7 +120,7 @@ NST_API nst_status NST(population_train)(const nst_architecture *net, size_t net
                                          size_t n, size_t all_rows, const REAL *x__ri, const REAL *y__ro,
                                          const int64_t *labels__r, const int64_t *rows__mn, const REAL *weight__mn,
                                          const int64_t *order__en, const nst_optimizers *optimizers,
-                                         const double *alpha__m, int32_t plain, const nst_plan *plan, uint64_t epoch,
-                                         uint64_t updates, size_t epochs, double *loss__ke, double *penalty__ke,
-                                         uint8_t *done__k, int32_t *isa, int32_t *threads, void *workspace,
-                                         size_t bytes);
+                                         const double *rates__ks, const double *alpha__m, int32_t plain,
+                                         const nst_plan *plan, uint64_t epoch, uint64_t updates, size_t epochs,
+                                         double *loss__ke, double *penalty__ke, uint8_t *done__k, int32_t *isa,
+                                         int32_t *threads, void *workspace, size_t bytes);

@@ -137,8 +137,7 @@ class PopulationLearning:
             that `rows` leaves out.
         schedule : Schedule, optional
             As in `Network.train`, from the optimiser's lr of each network; a `ReduceLROnPlateau` looks at the
-            "validation_loss" or "loss" of each by itself. Where rates change within an epoch, networks are trained one
-            after another.
+            "validation_loss" or "loss" of each by itself.
         dropout : float or array-like, default=0
             One probability, K of them, or shape (K, hidden layers).
         early_stopping : EarlyStopping, optional

@@ -68,13 +68,19 @@ class Engine(OneByOne):
         plan: PopulationPlan,
         call: PopulationCall,
     ) -> None:
-        if call.rates is not None or not self.lanes_pay(len(theta__mp), optimizer, plan):
+        if not self.lanes_pay(len(theta__mp), optimizer, plan):
             self._ran = None
             super().train(theta__mp, slots__msp, data, optimizer, plan, call)
             return
         net, dtype, n, (networks, parameters) = self._single._net, self._dtype, len(data), theta__mp.shape
         slots, count = len(optimizer.slots), len(call.who)
         one = replace(plan.of(0), alpha=0.0, threads=most_threads() if plan.threads is None else plan.threads)
+        rates = ffi.NULL
+        if call.rates is not None:
+            steps = call.epochs * -(-n // plan.batch)
+            rates = pointer(call.rates, (len(call.rates), steps), FLOAT64)
+            if len(call.rates) == 1:
+                one, rates = replace(one, rates=call.rates[0]), ffi.NULL
         pool = pool_for(one.threads)
         c_plan = self._single._plan(one, pool)
         size = ffi.new("size_t *")
@@ -95,7 +101,7 @@ class Engine(OneByOne):
             net, networks, count, pointer(call.who, (count,), INT64),
             pointer(theta__mp, (networks, parameters), dtype, writable=True), slots,
             pointer(slots__msp, (networks, slots, parameters), dtype, writable=True),
-            n, all_rows, x, y, labels, rows, weight, order, hyper.c, alpha, plain, c_plan,
+            n, all_rows, x, y, labels, rows, weight, order, hyper.c, rates, alpha, plain, c_plan,
             call.epoch, call.updates, call.epochs,
             pointer(call.loss, (count, call.epochs), FLOAT64, writable=True), penalty,
             pointer(call.done, (count,), BOOL, writable=True), isa, threads,
