@@ -117,6 +117,19 @@ def test_cuts_change_no_bit(backend: str, schedule: schedules.Schedule, monkeypa
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.parametrize("rates", [np.linspace(0.1, 0.9, 300), 0.4], ids=["rates", "rate"])
+@pytest.mark.parametrize("optimizer", [ns.SGD, ns.AdamW])
+def test_rates_of_updates_depend_on_no_company(optimizer: type[ns.SGD | ns.AdamW], rates: Any) -> None:
+    """Single samples go 8 vectors of networks at a time, or 2; batches one vector."""
+    schedule, found = schedules.ExponentialLR(0.97, every="step"), []
+    for size in (300, K):
+        ours = ns.Population([3, 5, 2], size, "tanh", backend="c")
+        history = ours.train(X, Y, 4, 1, optimizer(rates if np.ndim(rates) == 0 else rates[:size]), schedule=schedule)
+        found.append((ours.theta[:K].copy(), history.lr[:K]))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_steps_count_for_schedules_by_updates() -> None:
     """An epoch of one update is one more, but not the first, where `step` has made some before."""
     ours, nets = make("numpy")

@@ -108,6 +108,13 @@ typedef struct nst_optimizer {
         clip_value, velocity_with_rate, epsilon_hat;
 } nst_optimizer;
 
+/* Hyper-parameters of the networks of a population: those of `shared`, but for fields whose array is not null. It has an
+ * entry for each network. */
+typedef struct nst_optimizers {
+    nst_optimizer shared;
+    const double *lr, *momentum, *dampening, *weight_decay, *alpha, *eps, *beta1, *beta2, *l1, *clip_norm, *clip_value;
+} nst_optimizers;
+
 /* Threads that wait for work. */
 typedef struct nst_pool nst_pool;
 

@@ -106,21 +106,21 @@ NST_API nst_status NST(population_workspace_size)(const nst_architecture *net, s
  * each other in slots, for `epochs` whole epochs. who names them, each once. All stand at the start of epoch number `epoch`,
  * after `updates` updates. They use the `all_rows` samples x with y or labels: each of them all (rows null, n = all_rows),
  * or the n rows that rows[network] names; weight, unless null, says what each of the n counts to the network. order is used
- * if plan->own_order is 1: a permutation of 0..n-1 for each epoch. optimizer__k, in order of who, are of one kind with the
- * same flags; one whose momentum is 0 may stand among others. alpha__k, unless null, is an L2 penalty for each (see
- * nst_plan.alpha, which must be 0). plain is 1 if all networks of the population, whoever the call is for, are updated by
- * theta -= lr * gradient without weights, penalty, scale or lowest_log: batches of one then are single samples, and bits do
- * not depend on the company of a network.
- * The mean loss of each epoch goes into loss__ke, its mean penalty into penalty__ke unless that is null. Rates and dropout
- * of the plan must be off.
+ * if plan->own_order is 1: a permutation of 0..n-1 for each epoch. There is a slot for momentum if that of any network of
+ * the population is not 0. alpha__m, unless null, is an L2 penalty for each (see nst_plan.alpha, which must be 0). plain is 1
+ * if all networks of the population, whoever the call is for, are updated by theta -= lr * gradient without weights,
+ * penalty, scale or lowest_log: batches of one then are single samples, and bits do not depend on the company of a network.
+ * plan->rates are the learning rates of the call's steps for all networks; rates__ks, unless null, are those of each.
+ * The mean loss of each epoch goes into loss__ke, its mean penalty into penalty__ke unless that is null. Dropout of the plan
+ * must be off.
  * If the status is not NST_OK, networks with done = 0 are as they were, and those with done = 1 are complete. NST_E_LOSS
  * for binary cross-entropy of softmax. */
 NST_API nst_status NST(population_train)(const nst_architecture *net, size_t networks, size_t count,
                                          const int64_t *who__k, REAL *theta__mp, size_t slot_count, REAL *slots__msp,
                                          size_t n, size_t all_rows, const REAL *x__ri, const REAL *y__ro,
                                          const int64_t *labels__r, const int64_t *rows__mn, const REAL *weight__mn,
-                                         const int64_t *order__en, const nst_optimizer *optimizer__k,
-                                         const double *alpha__k, int32_t plain, const nst_plan *plan, uint64_t epoch,
-                                         uint64_t updates, size_t epochs, double *loss__ke, double *penalty__ke,
-                                         uint8_t *done__k, int32_t *isa, int32_t *threads, void *workspace,
-                                         size_t bytes);
+                                         const int64_t *order__en, const nst_optimizers *optimizers,
+                                         const double *rates__ks, const double *alpha__m, int32_t plain,
+                                         const nst_plan *plan, uint64_t epoch, uint64_t updates, size_t epochs,
+                                         double *loss__ke, double *penalty__ke, uint8_t *done__k, int32_t *isa,
+                                         int32_t *threads, void *workspace, size_t bytes);

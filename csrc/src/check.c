@@ -57,17 +57,15 @@ nst_status nst_check_architecture(const nst_architecture *net)
     return nst_check_output(net->loss, net->activations[net->layers - 1]);
 }
 
-/* The number of slots that an optimiser keeps. */
-static nst_status slots_of(const nst_optimizer *o, size_t *slots)
+/* The number of slots that an optimiser keeps, where momentum may count or not. */
+static nst_status slots_of(const nst_optimizer *o, int with_momentum, size_t *slots)
 {
-    if (o->clip_norm != 0 && o->clip_value != 0)
-        return NST_E_VALUE;
     switch (o->kind) {
     case NST_OPTIMIZER_SGD:
-        *slots = o->momentum != 0;
+        *slots = (size_t)with_momentum;
         return NST_OK;
     case NST_OPTIMIZER_RMSPROP:
-        *slots = 1 + (size_t)(o->momentum != 0) + (size_t)(o->centered != 0);
+        *slots = 1 + (size_t)with_momentum + (size_t)(o->centered != 0);
         return NST_OK;
     case NST_OPTIMIZER_ADAM:
     case NST_OPTIMIZER_ADAMW:
@@ -83,29 +81,43 @@ nst_status nst_check_optimizer(const nst_optimizer *o, size_t slot_count)
     size_t expected;
     if (o == NULL)
         return NST_E_NULL;
-    const nst_status status = slots_of(o, &expected);
+    if (o->clip_norm != 0 && o->clip_value != 0)
+        return NST_E_VALUE;
+    const nst_status status = slots_of(o, o->momentum != 0, &expected);
     if (status != NST_OK)
         return status;
     return slot_count == expected ? NST_OK : NST_E_OPTIMIZER;
 }
 
-nst_status nst_check_optimizers(const nst_optimizer *optimizers, size_t count, size_t slot_count, int plain)
+/* 1 if a hyper-parameter of any network of `who` is not 0. */
+static int any(const double *each, double shared, const int64_t *who, size_t count)
 {
-    const nst_optimizer *const first = optimizers;
-    if (plain && slot_count > 0)
+    int found = each == NULL && shared != 0;
+    for (size_t k = 0; each != NULL && k < count; k++)
+        found |= each[who[k]] != 0;
+    return found;
+}
+
+nst_status nst_check_optimizers(const nst_optimizers *o, const int64_t *who, size_t count, size_t slot_count, int plain)
+{
+    const nst_optimizer *const shared = &o->shared;
+    size_t least, most;
+    const nst_status status = slots_of(shared, 0, &least);
+    if (status != NST_OK)
+        return status;
+    (void)slots_of(shared, 1, &most);
+    const int by_norm = any(o->clip_norm, shared->clip_norm, who, count);
+    const int by_value = any(o->clip_value, shared->clip_value, who, count);
+    for (size_t k = 0; by_norm && by_value && k < count; k++)
+        if (nst_hyper(o->clip_norm, shared->clip_norm, who[k]) != 0 &&
+            nst_hyper(o->clip_value, shared->clip_value, who[k]) != 0)
+            return NST_E_VALUE;
+    const int momentum = least < most && any(o->momentum, shared->momentum, who, count);
+    if (slot_count != most && (momentum || slot_count != least))
         return NST_E_OPTIMIZER;
-    for (const nst_optimizer *o = first; o < first + count; o++) {
-        size_t needed;
-        const nst_status status = slots_of(o, &needed);
-        if (status != NST_OK)
-            return status;
-        /* a network without momentum has a slot among those with it */
-        const int fits = needed == slot_count || (o->momentum == 0 && needed + 1 == slot_count);
-        if (!fits || o->kind != first->kind || (o->nesterov != 0) != (first->nesterov != 0) ||
-            (o->centered != 0) != (first->centered != 0) || (o->amsgrad != 0) != (first->amsgrad != 0) ||
-            (o->velocity_with_rate != 0) != (first->velocity_with_rate != 0) || (plain && !nst_is_plain(o)))
-            return NST_E_OPTIMIZER;
-    }
+    if (plain && (shared->kind != NST_OPTIMIZER_SGD || slot_count > 0 || by_norm || by_value ||
+                  any(o->weight_decay, shared->weight_decay, who, count) || any(o->l1, shared->l1, who, count)))
+        return NST_E_OPTIMIZER;
     return NST_OK;
 }
 

@@ -88,6 +88,12 @@ static inline int nst_is_plain(const nst_optimizer *o)
            o->clip_norm == 0 && o->clip_value == 0;
 }
 
+/* A hyper-parameter of one network of a population. */
+static inline double nst_hyper(const double *each, double shared, int64_t network)
+{
+    return each == NULL ? shared : each[network];
+}
+
 /* 1 if a run asks for no more than an order of samples and learning rates. */
 static inline int nst_is_simple(const nst_plan *plan)
 {
@@ -119,8 +125,9 @@ nst_status nst_check_architecture(const nst_architecture *net);
 nst_status nst_check_output(int32_t loss, int32_t output);
 nst_status nst_check_optimizer(const nst_optimizer *optimizer, size_t slot_count);
 
-/* Of the networks of a population: alike in what decides about their slots, and plain if that is said. */
-nst_status nst_check_optimizers(const nst_optimizer *optimizers, size_t count, size_t slot_count, int plain);
+/* Of the networks `who` of a population: as many slots as they need, and plain if that is said. */
+nst_status nst_check_optimizers(const nst_optimizers *optimizers, const int64_t *who, size_t count, size_t slot_count,
+                                int plain);
 nst_status nst_check_plan(const nst_architecture *net, const nst_plan *plan, const nst_cursor *cursor, size_t n);
 
 /* -- Rows ---------------------------------------------------------------------------------------------------------- */

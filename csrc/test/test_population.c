@@ -15,11 +15,14 @@ typedef struct call {
     double theta[NETWORKS * PARAMETERS], slots[NETWORKS * SLOTS * PARAMETERS], x[ROWS * INPUTS];
     double loss[NETWORKS * EPOCHS], penalty[NETWORKS * EPOCHS], weight[NETWORKS * ROWS], alpha[NETWORKS];
     int64_t order[EPOCHS * ROWS], who[NETWORKS], labels[ROWS], rows[NETWORKS * ROWS];
-    nst_optimizer optimizers[NETWORKS];
+    double lr[NETWORKS], rates[NETWORKS * EPOCHS * ROWS], extra[NETWORKS]; /* extra: of another hyper-parameter */
+    nst_optimizers optimizers;
     uint8_t done[NETWORKS];
     nst_plan plan;
     size_t slot_count, count;
+    size_t steps;
     int with_rows, plain, with_more; /* more: weights, penalties, scale, and an order of the caller's */
+    int with_rates;                  /* of each update and network */
 } call;
 
 static call *make_call(nst_optimizer_kind kind, size_t batch, int with_rows)
@@ -33,8 +36,7 @@ static call *make_call(nst_optimizer_kind kind, size_t batch, int with_rows)
         c->labels[i] = i % OUTPUTS;
     for (int m = 0; m < NETWORKS; m++) {
         c->who[m] = m;
-        c->optimizers[m] =
-            (nst_optimizer){.kind = (int32_t)kind, .lr = 0.01 * (m + 1), .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-6};
+        c->lr[m] = 0.01 * (m + 1);
         for (int n = 0; n < ROWS; n++)
             c->rows[m * ROWS + n] = (n * 7 + m) % ROWS;
         for (int n = 0; n < ROWS; n++)
@@ -43,8 +45,17 @@ static call *make_call(nst_optimizer_kind kind, size_t batch, int with_rows)
     }
     for (int n = 0; n < EPOCHS * ROWS; n++)
         c->order[n] = n % ROWS * 11 % ROWS;
+    c->optimizers.shared = (nst_optimizer){.kind = (int32_t)kind,
+                                           .beta1 = 0.9,
+                                           .beta2 = 0.99,
+                                           .eps = 1e-6,
+                                           .weight_decay = kind == NST_OPTIMIZER_ADAMW ? 0.1 : 0};
+    c->optimizers.lr = c->lr;
     c->plan = (nst_plan){.batch = batch, .shuffle = 1, .seed = 5};
-    c->slot_count = kind == NST_OPTIMIZER_ADAM ? SLOTS : 0;
+    c->steps = batch == 0 ? 0 : EPOCHS * ((ROWS + batch - 1) / batch);
+    for (size_t i = 0; i < NETWORKS * c->steps; i++)
+        c->rates[i] = 0.1 + 0.09 * sin(2.7 * (double)i);
+    c->slot_count = kind == NST_OPTIMIZER_SGD ? 0 : SLOTS;
     c->count = NETWORKS;
     c->with_rows = with_rows;
     c->plain = kind == NST_OPTIMIZER_SGD;
@@ -59,11 +70,11 @@ static nst_status run(call *c)
     if (status != NST_OK)
         return status;
     void *const workspace = malloc(bytes);
-    status =
-        nst_f64_population_train(&net, NETWORKS, c->count, c->who, c->theta, c->slot_count, c->slots, ROWS, ROWS, c->x,
-                                 NULL, c->labels, c->with_rows ? c->rows : NULL, c->with_more ? c->weight : NULL,
-                                 c->order, c->optimizers, c->with_more ? c->alpha : NULL, c->plain, &c->plan, 0, 0,
-                                 EPOCHS, c->loss, c->penalty, c->done, &isa, &threads, workspace, bytes);
+    status = nst_f64_population_train(
+        &net, NETWORKS, c->count, c->who, c->theta, c->slot_count, c->slots, ROWS, ROWS, c->x, NULL, c->labels,
+        c->with_rows ? c->rows : NULL, c->with_more ? c->weight : NULL, c->order, &c->optimizers,
+        c->with_rates ? c->rates : NULL, c->with_more ? c->alpha : NULL, c->plain, &c->plan, 0, 0, EPOCHS, c->loss,
+        c->penalty, c->done, &isa, &threads, workspace, bytes);
     free(workspace);
     return status;
 }
@@ -74,7 +85,12 @@ static void run_alone(const call *c, int m, double *theta, double *loss, double 
     double slots[SLOTS * PARAMETERS] = {0}, x[ROWS * INPUTS], losses[EPOCHS + 1], penalties[EPOCHS + 1];
     int64_t labels[ROWS], order[ROWS];
     nst_cursor cursor = {.order = order};
+    nst_optimizer optimizer = c->optimizers.shared;
+    optimizer.lr = c->lr[m];
+    optimizer.clip_value = c->optimizers.clip_value == NULL ? 0 : c->extra[m];
     nst_plan plan = c->plan;
+    if (c->with_rates)
+        plan.rates = c->rates + (size_t)m * c->steps;
     plan.alpha = c->with_more ? c->alpha[m] : 0;
     memcpy(order, c->order, sizeof order);
     size_t bytes, ended;
@@ -86,9 +102,8 @@ static void run_alone(const call *c, int m, double *theta, double *loss, double 
     memcpy(theta, c->theta + m * PARAMETERS, sizeof(double) * PARAMETERS);
     CHECK(nst_f64_workspace_size(&net, c->slot_count, &bytes) == NST_OK);
     void *const workspace = malloc(bytes);
-    const size_t steps = EPOCHS * ((ROWS + c->plan.batch - 1) / c->plan.batch);
     CHECK(nst_f64_train(&net, theta, c->slot_count, slots, ROWS, x, NULL, labels,
-                        c->with_more ? c->weight + m * ROWS : NULL, &c->optimizers[m], &plan, &cursor, steps, losses,
+                        c->with_more ? c->weight + m * ROWS : NULL, &optimizer, &plan, &cursor, c->steps, losses,
                         penalties, &ended, workspace, bytes) == NST_OK);
     free(workspace);
     *loss = losses[EPOCHS - 1];
@@ -104,21 +119,27 @@ static void ask_for_more(call *c)
     c->plan.own_order = c->plan.batch_mean = 1;
     c->plan.scale = 2;
     c->plan.lowest_log = -1.5;
+    c->optimizers.shared.l1 = 0.001;
+    for (int m = 0; m < NETWORKS; m++)
+        c->extra[m] = 0.02 * (m % 4);
+    c->optimizers.clip_value = c->extra;
 }
 
 static void test_networks_are_those_trained_alone(void)
 {
-    const nst_optimizer_kind kinds[] = {NST_OPTIMIZER_SGD, NST_OPTIMIZER_ADAM};
+    const nst_optimizer_kind kinds[] = {NST_OPTIMIZER_SGD, NST_OPTIMIZER_ADAM, NST_OPTIMIZER_ADAMW};
     const size_t batches[] = {1, 8, 12};
-    for (int kind = 0; kind < 2; kind++)
+    for (int kind = 0; kind < 3; kind++)
         for (int b = 0; b < 3; b++)
-            for (int variant = 0; variant < 4; variant++) {
+            for (int variant = 0; variant < 12; variant++) {
                 call *const c = make_call(kinds[kind], batches[b], variant % 2);
-                call *const before = make_call(kinds[kind], batches[b], variant % 2);
-                if (variant / 2) {
+                if (variant / 2 % 2)
                     ask_for_more(c);
-                    ask_for_more(before);
-                }
+                c->with_rates = variant / 4 == 1;
+                if (variant / 4 == 2)
+                    c->plan.rates = c->rates;
+                call *const before = malloc(sizeof *before);
+                memcpy(before, c, sizeof *c);
                 CHECK(run(c) == NST_OK);
                 for (int m = 0; m < NETWORKS; m++) {
                     double theta[PARAMETERS], loss, penalty, most = 0;
@@ -137,7 +158,7 @@ static void test_networks_are_those_trained_alone(void)
 /* Expects a status, and theta as it was. */
 static void expect(call *c, nst_status status)
 {
-    call *const before = make_call((nst_optimizer_kind)c->optimizers[0].kind, 1, 0);
+    call *const before = make_call((nst_optimizer_kind)c->optimizers.shared.kind, 1, 0);
     CHECK(run(c) == status);
     CHECK(memcmp(before->theta, c->theta, sizeof before->theta) == 0);
     free(before);
@@ -146,7 +167,7 @@ static void expect(call *c, nst_status status)
 
 static void test_errors(void)
 {
-    const double rates[] = {0.1}, dropout[] = {0.5};
+    const double dropout[] = {0.5};
     const int32_t cancel = 1;
     call *c = make_call(NST_OPTIMIZER_SGD, 1, 0);
     c->who[3] = NETWORKS;
@@ -165,30 +186,43 @@ static void test_errors(void)
         c->rows[m * ROWS + 7] = ROWS;
     expect(c, NST_E_SIZE);
     c = make_call(NST_OPTIMIZER_SGD, 1, 0);
-    c->optimizers[1].kind = NST_OPTIMIZER_ADAM;
+    c->plain = 0;
+    c->optimizers.shared.kind = NST_OPTIMIZER_COUNT;
+    expect(c, NST_E_OPTIMIZER);
+    c = make_call(NST_OPTIMIZER_ADAM, 8, 0);
+    c->plain = 1;
     expect(c, NST_E_OPTIMIZER);
     c = make_call(NST_OPTIMIZER_SGD, 1, 0);
     c->slot_count = 1; /* which plain updates have no memory for */
     expect(c, NST_E_OPTIMIZER);
     c = make_call(NST_OPTIMIZER_SGD, 1, 0);
-    c->optimizers[1].weight_decay = 0.1; /* not plain */
+    c->extra[NETWORKS - 1] = 0.1; /* not plain */
+    c->optimizers.weight_decay = c->extra;
     expect(c, NST_E_OPTIMIZER);
     c = make_call(NST_OPTIMIZER_SGD, 1, 0);
-    c->optimizers[1].momentum = 0.9; /* needs a slot */
+    c->extra[1] = 0.9; /* needs a slot */
+    c->optimizers.momentum = c->extra;
     c->plain = 0;
     expect(c, NST_E_OPTIMIZER);
+    c = make_call(NST_OPTIMIZER_SGD, 4, 0);
+    c->plain = 0;
+    c->extra[7] = 0.1;
+    c->optimizers.clip_value = c->extra;
+    c->optimizers.shared.clip_norm = 1; /* which exclude each other */
+    expect(c, NST_E_VALUE);
     c = make_call(NST_OPTIMIZER_ADAM, 8, 0);
     c->slot_count = 1;
     expect(c, NST_E_OPTIMIZER);
     c = make_call(NST_OPTIMIZER_ADAM, 8, 0);
-    c->optimizers[1].amsgrad = 1;
+    c->optimizers.shared.amsgrad = 1;
     expect(c, NST_E_OPTIMIZER);
     c = make_call(NST_OPTIMIZER_SGD, 4, 1);
     for (int r = 0; r < ROWS; r++)
         c->labels[r] = OUTPUTS;
     expect(c, NST_E_LABEL);
     c = make_call(NST_OPTIMIZER_SGD, 1, 0);
-    c->plan.rates = rates;
+    c->with_rates = 1;
+    c->plan.rates = c->rates; /* which exclude each other */
     expect(c, NST_E_VALUE);
     c = make_call(NST_OPTIMIZER_SGD, 1, 0);
     c->plan.dropout = dropout;

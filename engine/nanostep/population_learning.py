@@ -140,8 +140,7 @@ class PopulationLearning:
             As in `Network.train`, of each network or of all; n are the samples of each, or all rows of X.
         schedule : Schedule, optional
             As in `Network.train`, from the optimiser's lr of each network; a `ReduceLROnPlateau` looks at the
-            "validation_loss" or "loss" of each by itself. Where rates change within an epoch, networks are trained one
-            after another.
+            "validation_loss" or "loss" of each by itself.
         dropout : float or array-like, default=0
             One probability, K of them, or shape (K, hidden layers).
         early_stopping : EarlyStopping, optional

@@ -15,7 +15,7 @@ from nanostep.calls import FIRST_CALL_FLOPS
 from nanostep.early_stopping import EarlyStopping
 from nanostep.optimizers import Optimizer
 from nanostep.population_callbacks import PopulationCallback, PopulationEpochEnd, who_stops
-from nanostep.population_calls import PopulationCaller, alike
+from nanostep.population_calls import PopulationCaller, alike, span
 from nanostep.population_history import PopulationHistory
 from nanostep.population_rates import PopulationRates
 from nanostep.recording import progress_bar
@@ -146,14 +146,15 @@ class PopulationRun:
         try:
             interrupted = self._caller.call(optimizer, request.plan, task)
         finally:
-            made = who[task.done]
-            self.history.loss[made, columns] = task.loss[task.done]
+            done = slice(None) if task.done.all() else task.done
+            made = span(who[done])
+            self.history.loss[made, columns] = task.loss[done]
             if self._rates.recorded:
                 recorded = np.broadcast_to(self._rates.of_epochs(optimizer, who, rates), task.loss.shape)
-                self.history.lr[made, columns] = recorded[task.done]
+                self.history.lr[made, columns] = recorded[done]
             population._epochs[made] += epochs
             population._updates[made] += epochs * self._steps_per_epoch
-            self._steps += len(made) * epochs * self._steps_per_epoch
+            self._steps += int(task.done.sum()) * epochs * self._steps_per_epoch
         if interrupted:
             raise KeyboardInterrupt
         self._most = int(CALL_SECONDS / self._caller.seconds)

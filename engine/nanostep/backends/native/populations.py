@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 
 from nanostep.architecture import Architecture
 from nanostep.backends.native import networks
-from nanostep.backends.native._library import check_status, ffi, function, identifier, isa_name, lib, pointer
+from nanostep.backends.native._library import check_status, ffi, function, isa_name, lib, pointer
 from nanostep.backends.native._pool import most_threads, pool_for
+from nanostep.backends.native.optimizers import c_optimizer
 from nanostep.backends.populations import InLanes, PopulationCall, PopulationPlan, PopulationSamples
 from nanostep.optimizers import SGD, Optimizer
 
@@ -30,7 +30,7 @@ class Engine(InLanes):
         return joined and super().lanes_pay(networks, optimizer, plan)
 
     def _lanes_do(self, data: PopulationSamples, call: PopulationCall) -> bool:
-        return call.rates is None
+        return True
 
     def _train_in_lanes(
         self,
@@ -44,6 +44,12 @@ class Engine(InLanes):
         net, dtype, n, (networks, parameters) = self._single._net, self._dtype, len(data), theta__mp.shape
         slots, count = len(optimizer.slots), len(call.who)
         one = replace(plan.of(0), alpha=0.0, threads=most_threads() if plan.threads is None else plan.threads)
+        rates = ffi.NULL
+        if call.rates is not None:
+            steps = call.epochs * -(-n // plan.batch)
+            rates = pointer(call.rates, (len(call.rates), steps), FLOAT64)
+            if len(call.rates) == 1:
+                one, rates = replace(one, rates=call.rates[0]), ffi.NULL
         pool = pool_for(one.threads)
         c_plan = self._single._plan(one, pool)
         size = ffi.new("size_t *")
@@ -52,20 +58,21 @@ class Engine(InLanes):
         rows = ffi.NULL if data.rows is None else pointer(data.rows, (networks, n), INT64)
         weight = ffi.NULL if data.weight is None else pointer(data.weight, (networks, n), dtype)
         order = ffi.NULL if call.order is None else pointer(call.order, (call.epochs, n), INT64)
-        alpha__k = None if plan.alpha is None else np.ascontiguousarray(plan.alpha[call.who], FLOAT64)
-        alpha = ffi.NULL if alpha__k is None else pointer(alpha__k, (count,), FLOAT64)
+        alpha = penalty = ffi.NULL
+        if plan.alpha is not None:
+            alpha = pointer(plan.alpha, (networks,), FLOAT64)
+            penalty = pointer(call.penalty, (count, call.epochs), FLOAT64, writable=True)
         all_rows, x, y, labels, _ = self._single._samples(data.samples)
-        optimizers = ffi.from_buffer("nst_optimizer[]", optimizer_table(optimizer, call.who))
+        hyper = _Hyperparameters(optimizer, networks)
         plain = isinstance(optimizer, SGD) and optimizer.is_plain and plan.is_simple and data.weight is None
         isa, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
         status = function(dtype, "population_train")(
             net, networks, count, pointer(call.who, (count,), INT64),
             pointer(theta__mp, (networks, parameters), dtype, writable=True), slots,
             pointer(slots__msp, (networks, slots, parameters), dtype, writable=True),
-            n, all_rows, x, y, labels, rows, weight, order, optimizers, alpha, plain, c_plan,
+            n, all_rows, x, y, labels, rows, weight, order, hyper.c, rates, alpha, plain, c_plan,
             call.epoch, call.updates, call.epochs,
-            pointer(call.loss, (count, call.epochs), FLOAT64, writable=True),
-            pointer(call.penalty, (count, call.epochs), FLOAT64, writable=True),
+            pointer(call.loss, (count, call.epochs), FLOAT64, writable=True), penalty,
             pointer(call.done, (count,), BOOL, writable=True), isa, threads,
             ffi.from_buffer("char[]", workspace, require_writable=True), len(workspace),
         )  # fmt: skip
@@ -74,27 +81,12 @@ class Engine(InLanes):
         return isa_name(isa[0]), threads[0]
 
 
-@cache
-def _optimizer_type() -> np.dtype:
-    """nst_optimizer as NumPy lays it out."""
-    members = ffi.typeof("nst_optimizer").fields
-    kinds = {"int32_t": np.int32, "double": np.float64}
-    return np.dtype(
-        {
-            "names": [name for name, _ in members],
-            "formats": [kinds[member.type.cname] for _, member in members],
-            "offsets": [member.offset for _, member in members],
-            "itemsize": ffi.sizeof("nst_optimizer"),
-        }
-    )
+class _Hyperparameters:
+    """The nst_optimizers of an optimiser, and what it refers to."""
 
-
-def optimizer_table(optimizer: Optimizer, who__k: Array) -> Array:
-    """Return an nst_optimizer for each of some networks, one after another."""
-    table = np.zeros(len(who__k), _optimizer_type())
-    table["kind"] = identifier("optimizer", optimizer.kind)
-    for name, value in optimizer.of(0).hyperparameters().items():
-        table[name] = value
-    for name, values in optimizer.arrays().items():
-        table[name] = values[who__k]
-    return table
+    def __init__(self, optimizer: Optimizer, networks: int) -> None:
+        self.c = ffi.new("nst_optimizers *")
+        self.c.shared = c_optimizer(optimizer.of(0))[0]
+        self._arrays = {name: np.ascontiguousarray(values, FLOAT64) for name, values in optimizer.arrays().items()}
+        for name, values in self._arrays.items():
+            setattr(self.c, name, pointer(values, (networks,), FLOAT64))
