@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import joblib
@@ -53,7 +54,9 @@ def test_a_sweep_is_the_same_on_a_cluster(client: Client, monkeypatch: pytest.Mo
         sweep()
 
 
-def test_a_worker_that_is_killed_changes_no_bit(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_is_killed_changes_no_bit(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     here, killed = sweep(), []
     add = Results.add
 
@@ -65,7 +68,7 @@ def test_a_worker_that_is_killed_changes_no_bit(client: Client, monkeypatch: pyt
 
     monkeypatch.setattr(Results, "add", add_and_kill)
     with joblib.parallel_config("dask"):
-        there = sweep()
+        there = sweep(path=tmp_path / "sweep.jsonl")
     assert same(here, there)
     client.wait_for_workers(2)
     now = set(client.run(os.getpid).values())

@@ -75,10 +75,10 @@ class Course:
         keeps: bool,
     ) -> None:
         """Make the tasks that are not known."""
-        keys = [task.key(data, self.metric.name) for task in tasks]
+        keys = [task.key(data, self.metric.name) if results.are_kept else None for task in tasks]
         calls = []
         for number, (task, key) in enumerate(zip(tasks, keys, strict=True)):
-            scores = results.find(key, len(task.units))
+            scores = None if key is None else results.find(key, len(task.units))
             if scores is not None:
                 self._take(task, Outcome(scores, None))
                 bar.advance()
@@ -86,7 +86,9 @@ class Course:
                 calls.append((number, task, self.samples.x, y, self.metric, keeps))
         for number, outcome in parallel(calls):
             self._take(tasks[number], outcome)
-            results.add(keys[number], outcome.scores)
+            key = keys[number]
+            if key is not None:
+                results.add(key, outcome.scores)
             bar.advance()
 
     def _take(self, task: Task, outcome: Outcome) -> None:
