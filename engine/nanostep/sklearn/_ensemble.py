@@ -107,6 +107,11 @@ class _BaseEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
             self._score_out_of_bag(X, y, drawn == 0)
         return self
 
+    def _mean(self, X: Any, return_std: bool) -> Any:
+        """Return the mean of what the members predict, and its standard deviation if that is asked for."""
+        members = self.predict_members(X)
+        return (members.mean(axis=0), members.std(axis=0)) if return_std else members.mean(axis=0)
+
     def _draw(self, generator: np.random.RandomState, weight: np.ndarray) -> np.ndarray | None:
         """Return how often each member draws each sample, (members, n): as many draws, with replacement, as samples."""
         if not self.bootstrap:
@@ -214,8 +219,7 @@ class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
         std : ndarray, shape (n_samples, n_classes)
             Standard deviation over the members, with ``return_std=True``.
         """
-        members = self.predict_members(X)
-        return (members.mean(axis=0), members.std(axis=0)) if return_std else members.mean(axis=0)
+        return self._mean(X, return_std)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Return the logarithm of `predict_proba`."""
@@ -288,8 +292,7 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
             Standard deviation over the members, with ``return_std=True``: what the members do not agree about, without
             the noise of the targets.
         """
-        members = self.predict_members(X)
-        return (members.mean(axis=0), members.std(axis=0)) if return_std else members.mean(axis=0)
+        return self._mean(X, return_std)
 
     def predict_members(self, X: Any) -> np.ndarray:
         """Return each member's predictions, shape (n_estimators, n_samples) or (n_estimators, n_samples, n_outputs)."""
