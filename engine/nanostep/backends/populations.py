@@ -155,12 +155,31 @@ class PopulationEngine(Protocol):
         """Return True if a population of so many networks is trained side by side, not one after another."""
         ...
 
-    def predict(self, theta__mp: Array, x: Array, a__mno: Array) -> None:
-        """Write the outputs of every network for the rows of x, (n, i) for all or (m, n, i), into a."""
+    def predict(
+        self,
+        theta__mp: Array,
+        x: Array,
+        a__kno: Array,
+        who__k: Array | None = None,
+        rows__mn: Array | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Write the outputs of some networks (None: all) for the rows of x, (n, i) for all or (m, n, i), into a.
+
+        With `rows__mn`, numbers of the rows of x (r, i) that each network uses, for those. Bits depend on the
+        population and not on who else is asked.
+        """
         ...
 
-    def loss(self, theta__mp: Array, data: PopulationSamples, loss__m: Array) -> None:
-        """Write the mean loss of every network over its samples into loss (float64)."""
+    def loss(
+        self,
+        theta__mp: Array,
+        data: PopulationSamples,
+        loss__k: Array,
+        who__k: Array | None = None,
+        threads: int | None = None,
+    ) -> None:
+        """Write the mean loss of some networks (None: all) over their samples into loss (float64)."""
         ...
 
     def train(
@@ -193,13 +212,29 @@ class OneByOne:
     def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
         return False
 
-    def predict(self, theta__mp: Array, x: Array, a__mno: Array) -> None:
-        for m, theta__p in enumerate(theta__mp):
-            self._engine.predict(theta__p, x if x.ndim == 2 else x[m], a__mno[m])
+    def predict(
+        self,
+        theta__mp: Array,
+        x: Array,
+        a__kno: Array,
+        who__k: Array | None = None,
+        rows__mn: Array | None = None,
+        threads: int | None = None,
+    ) -> None:
+        for k, m in enumerate(range(len(theta__mp)) if who__k is None else who__k.tolist()):
+            its = x[m] if x.ndim == 3 else x if rows__mn is None else x[rows__mn[m]]
+            self._engine.predict(theta__mp[m], its, a__kno[k])
 
-    def loss(self, theta__mp: Array, data: PopulationSamples, loss__m: Array) -> None:
-        for m, theta__p in enumerate(theta__mp):
-            loss__m[m] = self._engine.loss(theta__p, data.of(m))
+    def loss(
+        self,
+        theta__mp: Array,
+        data: PopulationSamples,
+        loss__k: Array,
+        who__k: Array | None = None,
+        threads: int | None = None,
+    ) -> None:
+        for k, m in enumerate(range(len(theta__mp)) if who__k is None else who__k.tolist()):
+            loss__k[k] = self._engine.loss(theta__mp[m], data.of(m))
 
     def train(
         self,
