@@ -14,7 +14,7 @@ import pytest
 import nanostep as ns
 from cases import QUICK, REQUIRED
 from nanostep import population_training
-from nanostep.backends import populations
+from nanostep.backends import one_by_one, populations
 from nanostep.population_requests import check_population_data
 
 K = 7
@@ -378,7 +378,7 @@ def test_data_are_not_copied_for_rows() -> None:
 
 @pytest.mark.parametrize("backend", QUICK)
 def test_wide_networks_have_threads_of_their_own(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(populations, "THREAD_FLOPS", 0.0)
+    monkeypatch.setattr(one_by_one, "THREAD_FLOPS", 0.0)
     x, y = data([3, 70, 2], "half_squared_error", 20)
     got = []
     for threads in (1, 3, None):
@@ -393,7 +393,7 @@ def test_wide_networks_have_threads_of_their_own(backend: str, monkeypatch: pyte
 
 
 def test_an_error_of_one_network_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(populations, "THREAD_FLOPS", 0.0)
+    monkeypatch.setattr(one_by_one, "THREAD_FLOPS", 0.0)
     ours = ns.Population([3, 70, 2], 6, backend="c")
     monkeypatch.setattr(ours._engine, "_most_threads", lambda: 2)
 

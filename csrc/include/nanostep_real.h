@@ -124,3 +124,22 @@ NST_API nst_status NST(population_train)(const nst_architecture *net, size_t net
                                          const nst_plan *plan, uint64_t epoch, uint64_t updates, size_t epochs,
                                          double *loss__ke, double *penalty__ke, uint8_t *done__k, int32_t *isa,
                                          int32_t *threads, void *workspace, size_t bytes);
+
+/* Bytes of workspace that the next two need with this pool, which may be null. */
+NST_API nst_status NST(population_evaluation_size)(const nst_architecture *net, const nst_pool *pool, size_t *bytes);
+
+/* a = the outputs of `count` networks of a population, each for n rows: networks, who, theta, all_rows, x and rows are as
+ * above. At most `threads` threads of the pool are used; 0: the library chooses. Bits do not depend on the company of a
+ * network. n may be 0. */
+NST_API nst_status NST(population_predict)(const nst_architecture *net, size_t networks, size_t count,
+                                           const int64_t *who__k, const REAL *theta__mp, size_t n, size_t all_rows,
+                                           const REAL *x__ri, const int64_t *rows__mn, REAL *a__kno, nst_pool *pool,
+                                           int32_t threads, void *workspace, size_t bytes);
+
+/* value__k = the mean of weight * L over n >= 1 samples of each network. All labels are checked, also those that no network
+ * uses. NST_E_LOSS as above. */
+NST_API nst_status NST(population_loss)(const nst_architecture *net, size_t networks, size_t count,
+                                        const int64_t *who__k, const REAL *theta__mp, size_t n, size_t all_rows,
+                                        const REAL *x__ri, const REAL *y__ro, const int64_t *labels__r,
+                                        const int64_t *rows__mn, const REAL *weight__mn, double *value__k,
+                                        nst_pool *pool, int32_t threads, void *workspace, size_t bytes);

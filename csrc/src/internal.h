@@ -146,27 +146,30 @@ nst_status nst_row_open(const nst_architecture *net, size_t real_size, void *mem
 /* -- Kernel tables ------------------------------------------------------------------------------------------------- */
 
 /* Every function of nanostep_real.h that an instruction set implements. */
-#define NST_KERNELS(X)           \
-    X(activate)                  \
-    X(activation_derivative)     \
-    X(dense_forward)             \
-    X(dense_backward_input)      \
-    X(dense_backward_weights)    \
-    X(loss_value)                \
-    X(loss_derivative)           \
-    X(output_delta)              \
-    X(update)                    \
-    X(workspace_size)            \
-    X(predict_row)               \
-    X(step_row)                  \
-    X(predict)                   \
-    X(loss)                      \
-    X(gradient)                  \
-    X(jacobian)                  \
-    X(choose)                    \
-    X(train)                     \
-    X(population_workspace_size) \
-    X(population_train)
+#define NST_KERNELS(X)            \
+    X(activate)                   \
+    X(activation_derivative)      \
+    X(dense_forward)              \
+    X(dense_backward_input)       \
+    X(dense_backward_weights)     \
+    X(loss_value)                 \
+    X(loss_derivative)            \
+    X(output_delta)               \
+    X(update)                     \
+    X(workspace_size)             \
+    X(predict_row)                \
+    X(step_row)                   \
+    X(predict)                    \
+    X(loss)                       \
+    X(gradient)                   \
+    X(jacobian)                   \
+    X(choose)                     \
+    X(train)                      \
+    X(population_workspace_size)  \
+    X(population_train)           \
+    X(population_evaluation_size) \
+    X(population_predict)         \
+    X(population_loss)
 
 #define NST_F32_MEMBER(name) __typeof__(nst_f32_##name) *name;
 #define NST_F64_MEMBER(name) __typeof__(nst_f64_##name) *name;

@@ -29,9 +29,6 @@ from nanostep.population_requests import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-ENTRIES_TOGETHER = 1 << 20
-"""Entries of the inputs of networks, each with rows of its own, that are gathered at a time."""
-
 
 class Population(PopulationLearning, Model):
     """K dense networks of one architecture that are trained at once, each as if it were alone.
@@ -170,13 +167,7 @@ class Population(PopulationLearning, Model):
         x, index = check_population_inputs(self, X, rows)
         count = x.shape[-2] if index is None else index.shape[1]
         a = np.empty((len(self), count, self._architecture.outputs), self._dtype)
-        if index is None:
-            self._engine.predict(self._theta, x, a)
-            return a
-        together = max(1, ENTRIES_TOGETHER // (count * self._architecture.inputs))
-        for at in range(0, len(self), together):
-            some = slice(at, at + together)
-            self._engine.predict(self._theta[some], x[index[some]], a[some])
+        self._engine.predict(self._theta, x, a, rows__mn=index)
         return a
 
     def loss(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -179,11 +179,9 @@ class PopulationRun:
             bar.update(done, part, self._steps, partial(self.history._describe_losses, done))
 
     def _validate(self, active: np.ndarray, done: int) -> None:
-        population, data = self._population, self._request.validation
+        population, data, loss = self._population, self._request.validation, np.empty(len(active))
         assert data is not None
-        rows = None if data.rows is None else data.rows[active]
-        loss = np.empty(len(active))
-        population._engine.loss(population._theta[active], replace(data, rows=rows), loss)
+        population._engine.loss(population._theta, data, loss, active, self._request.plan.threads)
         self.history.validation_loss[active, done - 1] = loss
 
 

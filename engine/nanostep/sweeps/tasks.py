@@ -13,11 +13,15 @@ from nanostep.calls import thread_limit
 from nanostep.metrics import Metric
 from nanostep.optimizers import stacked
 from nanostep.population import Population
+from nanostep.population_requests import check_population_data
 from nanostep.sweeps.folds import Fold
 from nanostep.sweeps.settings import Trial
 
 TASK_FLOPS = 2e10
 """Work of a task: about a second or two of one core, so that handing it out costs little."""
+
+ENTRIES_TOGETHER = 1 << 20
+"""Outputs that are kept in memory at a time, to be scored."""
 
 WHOLE_GROUP = 64
 """Networks that stay together even if they are more work than that: fewer would leave lanes of vectors empty."""
@@ -117,7 +121,7 @@ def run(task: Task, x: np.ndarray, y: np.ndarray, metric: Metric, *, keeps: bool
     state = None
     if keeps:
         state = State(population._theta, population._slots, population._updates, population._epochs)
-    return Outcome(_scores(population, x[held_out], y[held_out], metric), state)
+    return Outcome(_scores(population, x[held_out], y[held_out], metric, thread_limit(task.threads)), state)
 
 
 def _make_population(task: Task) -> Population:
@@ -139,15 +143,20 @@ def _make_population(task: Task) -> Population:
     return population
 
 
-def _scores(population: Population, x: np.ndarray, y: np.ndarray, metric: Metric) -> np.ndarray:
+def _scores(population: Population, x: np.ndarray, y: np.ndarray, metric: Metric, threads: int | None) -> np.ndarray:
+    size, engine, theta = len(population), population._engine, population._theta
+    scores = np.empty(size)
     if metric.name == "loss":
-        return population.loss(x, y)
-    scores = np.empty(len(population))
-    a__no = np.empty((1, len(x), population.architecture.outputs), population.dtype)
-    for k in range(len(population)):  # one at a time, so that memory does not grow with their number
-        population._engine.predict(population._theta[k : k + 1], x, a__no)
-        finite = np.isfinite(a__no).all()
-        scores[k] = metric.function(y, a__no[0], None) if finite else np.nan
+        engine.loss(theta, check_population_data(population, x, y), scores, threads=threads)
+        return scores
+    outputs = population.architecture.outputs
+    together = max(1, ENTRIES_TOGETHER // (len(x) * outputs))
+    for start in range(0, size, together):
+        who = np.arange(start, min(start + together, size))
+        a__kno = np.empty((len(who), len(x), outputs), population.dtype)
+        engine.predict(theta, x, a__kno, who, threads=threads)
+        for k, a__no in zip(who, a__kno, strict=True):
+            scores[k] = metric.function(y, a__no, None) if np.isfinite(a__no).all() else np.nan
     return scores
 
 

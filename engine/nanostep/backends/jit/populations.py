@@ -14,7 +14,8 @@ from nanostep.backends.jit.lanes import LaneData, Lanes, make_lanes
 from nanostep.backends.jit.lanes_update import lane_rule_of, rule_tables
 from nanostep.backends.jit.networks import aligned, flat, is_plain
 from nanostep.backends.jit.population import SAMPLES_TOGETHER, Networks, draw_orders, train_tiles
-from nanostep.backends.populations import InLanes, PopulationCall, PopulationPlan, PopulationSamples
+from nanostep.backends.one_by_one import InLanes
+from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
 from nanostep.optimizers import Optimizer
 
 Array = np.ndarray

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,8 @@ from nanostep.backends.native import networks
 from nanostep.backends.native._library import check_status, ffi, function, isa_name, lib, pointer
 from nanostep.backends.native._pool import most_threads, pool_for
 from nanostep.backends.native.optimizers import c_optimizer
-from nanostep.backends.populations import InLanes, PopulationCall, PopulationPlan, PopulationSamples
+from nanostep.backends.one_by_one import InLanes
+from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
 from nanostep.optimizers import SGD, Optimizer
 
 Array = np.ndarray
@@ -25,12 +27,71 @@ class Engine(InLanes):
         self._single = networks.Engine(architecture, dtype)
         super().__init__(self._single, architecture, dtype, most_threads)
 
-    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+    def _lanes_fit(self, networks: int, slots: int) -> bool:
         joined = self._architecture.loss != "binary_cross_entropy" or self._architecture.output == "sigmoid"
-        return joined and super().lanes_pay(networks, optimizer, plan)
+        return joined and super()._lanes_fit(networks, slots)
 
     def _lanes_do(self, data: PopulationSamples, call: PopulationCall) -> bool:
         return True
+
+    def predict(
+        self,
+        theta__mp: Array,
+        x: Array,
+        a__kno: Array,
+        who__k: Array | None = None,
+        rows__mn: Array | None = None,
+        threads: int | None = None,
+    ) -> None:
+        networks = len(theta__mp)
+        if not self._lanes_fit(networks, 0):
+            super().predict(theta__mp, x, a__kno, who__k, rows__mn)
+            return
+        if x.ndim == 3:
+            rows__mn = np.arange(networks * x.shape[1]).reshape(x.shape[:2])
+            x = x.reshape(-1, x.shape[2])
+        who = np.arange(networks) if who__k is None else who__k
+        n = len(x) if rows__mn is None else rows__mn.shape[1]
+        rows = ffi.NULL if rows__mn is None else pointer(rows__mn, (networks, n), INT64)
+        a = pointer(a__kno, (len(who), n, self._architecture.outputs), self._dtype, writable=True)
+        task = n, len(x), self._single._inputs(x), rows, a
+        self._evaluate("population_predict", theta__mp, who, task, threads)
+
+    def loss(
+        self,
+        theta__mp: Array,
+        data: PopulationSamples,
+        loss__k: Array,
+        who__k: Array | None = None,
+        threads: int | None = None,
+    ) -> None:
+        networks, n = len(theta__mp), len(data)
+        if not self._lanes_fit(networks, 0):
+            super().loss(theta__mp, data, loss__k, who__k)
+            return
+        who = np.arange(networks) if who__k is None else who__k
+        samples = self._of_networks(data, networks)
+        value = pointer(loss__k, (len(who),), FLOAT64, writable=True)
+        self._evaluate("population_loss", theta__mp, who, (n, *samples, value), threads)
+
+    def _evaluate(self, name: str, theta__mp: Array, who__k: Array, task: tuple[Any, ...], threads: int | None) -> None:
+        """Call the function `name` of the C library for the networks `who__k`."""
+        net, dtype = self._single._net, self._dtype
+        who = pointer(who__k, (len(who__k),), INT64)
+        theta = pointer(theta__mp, (len(theta__mp), self._architecture.parameter_count), dtype)
+        pool, size = pool_for(threads), ffi.new("size_t *")
+        check_status(function(dtype, "population_evaluation_size")(net, pool, size))
+        workspace = ffi.from_buffer("char[]", np.empty(size[0], np.uint8), require_writable=True)
+        state = net, len(theta__mp), len(who__k), who, theta
+        check_status(function(dtype, name)(*state, *task, pool, threads or 0, workspace, size[0]))
+
+    def _of_networks(self, data: PopulationSamples, networks: int) -> tuple[Any, ...]:
+        """Return the number of all rows, x, y, labels, and each network's rows and weights as C takes them."""
+        all_rows, x, y, labels, _ = self._single._samples(data.samples)
+        shape = networks, len(data)
+        rows = ffi.NULL if data.rows is None else pointer(data.rows, shape, INT64)
+        weight = ffi.NULL if data.weight is None else pointer(data.weight, shape, self._dtype)
+        return all_rows, x, y, labels, rows, weight
 
     def _train_in_lanes(
         self,
@@ -55,14 +116,11 @@ class Engine(InLanes):
         size = ffi.new("size_t *")
         check_status(function(dtype, "population_workspace_size")(net, slots, c_plan, n, call.epochs, size))
         workspace = np.empty(size[0], np.uint8)
-        rows = ffi.NULL if data.rows is None else pointer(data.rows, (networks, n), INT64)
-        weight = ffi.NULL if data.weight is None else pointer(data.weight, (networks, n), dtype)
         order = ffi.NULL if call.order is None else pointer(call.order, (call.epochs, n), INT64)
         alpha = penalty = ffi.NULL
         if plan.alpha is not None:
             alpha = pointer(plan.alpha, (networks,), FLOAT64)
             penalty = pointer(call.penalty, (count, call.epochs), FLOAT64, writable=True)
-        all_rows, x, y, labels, _ = self._single._samples(data.samples)
         hyper = _Hyperparameters(optimizer, networks)
         plain = isinstance(optimizer, SGD) and optimizer.is_plain and plan.is_simple and data.weight is None
         isa, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
@@ -70,7 +128,7 @@ class Engine(InLanes):
             net, networks, count, pointer(call.who, (count,), INT64),
             pointer(theta__mp, (networks, parameters), dtype, writable=True), slots,
             pointer(slots__msp, (networks, slots, parameters), dtype, writable=True),
-            n, all_rows, x, y, labels, rows, weight, order, hyper.c, rates, alpha, plain, c_plan,
+            n, *self._of_networks(data, networks), order, hyper.c, rates, alpha, plain, c_plan,
             call.epoch, call.updates, call.epochs,
             pointer(call.loss, (count, call.epochs), FLOAT64, writable=True), penalty,
             pointer(call.done, (count,), BOOL, writable=True), isa, threads,

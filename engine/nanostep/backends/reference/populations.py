@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from nanostep.architecture import Architecture
-from nanostep.backends.populations import OneByOne
+from nanostep.backends.one_by_one import OneByOne
 from nanostep.backends.reference import networks
 
 

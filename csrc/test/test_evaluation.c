@@ -1,0 +1,91 @@
+/* Outputs and losses of populations: those of each network alone; errors. */
+#include "population.h"
+
+/* Outputs, or with `losses` losses, of the networks who[0] to who[count - 1]. */
+static nst_status evaluate(call *c, size_t count, int losses, double *values)
+{
+    size_t bytes = 0;
+    nst_status status = nst_f64_population_evaluation_size(&net, NULL, &bytes);
+    if (status != NST_OK)
+        return status;
+    void *const workspace = malloc(bytes);
+    const int64_t *const rows = c->with_rows ? c->rows : NULL;
+    status = losses ? nst_f64_population_loss(&net, NETWORKS, count, c->who, c->theta, ROWS, ROWS, c->x, NULL,
+                                              c->labels, rows, c->with_more ? c->weight : NULL, values, NULL,
+                                              c->threads, workspace, bytes - c->missing)
+                    : nst_f64_population_predict(&net, NETWORKS, count, c->who, c->theta, ROWS, ROWS, c->x, rows,
+                                                 values, NULL, c->threads, workspace, bytes - c->missing);
+    free(workspace);
+    return status;
+}
+
+static void test_outputs_and_losses_are_those_alone(void)
+{
+    size_t bytes;
+    CHECK(nst_f64_workspace_size(&net, 0, &bytes) == NST_OK);
+    void *const workspace = malloc(bytes);
+    for (int variant = 0; variant < 4; variant++) {
+        call *const c = make_call(NST_OPTIMIZER_SGD, 1, variant % 2);
+        double outputs[NETWORKS * ROWS * OUTPUTS], losses[NETWORKS], some[2 * ROWS * OUTPUTS];
+        c->with_more = variant / 2;
+        CHECK(evaluate(c, NETWORKS, 0, outputs) == NST_OK && evaluate(c, NETWORKS, 1, losses) == NST_OK);
+        for (int m = 0; m < NETWORKS; m++) {
+            double x[ROWS * INPUTS], a[ROWS * OUTPUTS], loss, most = 0;
+            int64_t labels[ROWS];
+            take_rows(c, m, x, labels);
+            CHECK(nst_f64_predict(&net, c->theta + m * PARAMETERS, ROWS, x, a, workspace, bytes) == NST_OK);
+            CHECK(nst_f64_loss(&net, c->theta + m * PARAMETERS, ROWS, x, NULL, labels,
+                               c->with_more ? c->weight + m * ROWS : NULL, workspace, bytes, &loss) == NST_OK);
+            for (int i = 0; i < ROWS * OUTPUTS; i++)
+                most = fmax(most, fabs(a[i] - outputs[m * ROWS * OUTPUTS + i]));
+            CHECK(most < 1e-14 && fabs(losses[m] - loss) < 1e-14);
+        }
+        c->who[0] = NETWORKS - 1; /* bits do not depend on who else is asked */
+        CHECK(evaluate(c, 2, 0, some) == NST_OK);
+        CHECK(memcmp(some, outputs + (NETWORKS - 1) * ROWS * OUTPUTS, sizeof some / 2) == 0);
+        CHECK(memcmp(some + ROWS * OUTPUTS, outputs + ROWS * OUTPUTS, sizeof some / 2) == 0);
+        CHECK(evaluate(c, 2, 1, some) == NST_OK && some[0] == losses[NETWORKS - 1] && some[1] == losses[1]);
+        free(c);
+    }
+    free(workspace);
+}
+
+/* Expects a status of outputs (unless it is of losses alone) and of losses, and nothing written. */
+static void expect_value(call *c, size_t count, int losses_alone, nst_status status)
+{
+    double values[NETWORKS * ROWS * OUTPUTS], before[NETWORKS * ROWS * OUTPUTS];
+    memset(values, 7, sizeof values);
+    memcpy(before, values, sizeof values);
+    CHECK(losses_alone || evaluate(c, count, 0, values) == status);
+    CHECK(evaluate(c, count, 1, values) == status);
+    CHECK(memcmp(values, before, sizeof values) == 0);
+    free(c);
+}
+
+static void test_errors(void)
+{
+    call *c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->who[3] = NETWORKS;
+    expect_value(c, NETWORKS, 0, NST_E_SIZE);
+    expect_value(make_call(NST_OPTIMIZER_SGD, 1, 0), 0, 0, NST_E_SIZE);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 1);
+    c->rows[NETWORKS * ROWS - 1] = -1;
+    expect_value(c, NETWORKS, 0, NST_E_SIZE);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->labels[ROWS - 1] = OUTPUTS;
+    expect_value(c, NETWORKS, 1, NST_E_LABEL);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->threads = -1;
+    expect_value(c, NETWORKS, 0, NST_E_VALUE);
+    c = make_call(NST_OPTIMIZER_SGD, 1, 0);
+    c->missing = 1;
+    expect_value(c, NETWORKS, 0, NST_E_WORKSPACE);
+}
+
+int main(void)
+{
+    require_isa();
+    test_outputs_and_losses_are_those_alone();
+    test_errors();
+    return finish("test_evaluation");
+}
