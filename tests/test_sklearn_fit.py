@@ -13,8 +13,9 @@ from sklearn.linear_model import Ridge
 from sklearn.utils.class_weight import compute_sample_weight
 
 import nanostep as ns
+from nanostep import calls
 from nanostep.calls import thread_limit
-from nanostep.sklearn import MLPClassifier, MLPRegressor, _dataset, _epochs
+from nanostep.sklearn import MLPClassifier, MLPRegressor, _dataset
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -300,7 +301,7 @@ def test_threads_are_one_where_many_fits_run(monkeypatch: pytest.MonkeyPatch) ->
     worker = threading.Thread(target=lambda: limits.extend([thread_limit(None), thread_limit(3)]))
     worker.start()
     worker.join()
-    monkeypatch.setattr(_epochs, "parent_process", object)
+    monkeypatch.setattr(calls, "parent_process", object)
     limits += [thread_limit(None), thread_limit(3)]
     assert limits == [1, 3, 1, 3]
 
