@@ -25,8 +25,15 @@ CACHE_BYTES = 1 << 20
 """Lanes pay while the parameters, slots and gradient of a vector of networks take no more than this: half of L2."""
 
 WIDEST = 64
-"""Units of a layer up to which lanes are taken. Against one by one, 64 networks of 8-16-4 were 2 to 11 times as fast,
-of 64-64-10 0.8 to 2, of 128-64-10 0.6 to 1.6 (float32 and float64, batches 1 and 32, SGD and Adam)."""
+"""Units of a layer up to which lanes are taken."""
+
+FULL_GAIN = 3600.0
+"""Networks that fill their lanes are trained 1 + this / bytes of their parameters times as fast as one by one. With
+SGD and batches of 1 and 32 it was 4.6 and 4.2 (8-16-4), 2.1 and 2.6 (16-32-8) and 1.2 and 1.2 (64-64-10) in float32, and
+2.8 and 3.0, 1.5 and 1.6, and 1.1 and 1.2 in float64."""
+
+MOST_GAIN = 16.0
+"""And this at most."""
 
 
 class Engine(OneByOne):
@@ -53,14 +60,20 @@ class Engine(OneByOne):
         It is asked of the population, not of the networks that a call is for: whichever way gives other bits.
         """
         seeds_agree = not plan.shuffle or bool((plan.seeds == plan.seeds[0]).all())
-        return plan.dropout is None and seeds_agree and self._lanes_fit(networks, len(optimizer.slots))
+        single = plan.batch == 1 and plan.is_simple and isinstance(optimizer, SGD) and optimizer.is_plain
+        fit = self._lanes_fit(networks, len(optimizer.slots), vectors=2 if single else 1)
+        return plan.dropout is None and seeds_agree and fit
 
-    def _lanes_fit(self, networks: int, slots: int) -> bool:
-        architecture = self._architecture
+    def _lanes_fit(self, networks: int, slots: int = 0, vectors: int = 1) -> bool:
+        """Return True if networks, of which so many vectors are taken at least, are faster in lanes."""
+        architecture, size = self._architecture, self._dtype.itemsize
         joined = architecture.loss != "binary_cross_entropy" or architecture.output == "sigmoid"
         held = (2 + slots) * architecture.parameter_count * LANE_BYTES
         fits = held <= CACHE_BYTES and max(architecture.sizes) <= WIDEST
-        return joined and fits and networks * self._dtype.itemsize * 4 >= LANE_BYTES
+        lanes = LANE_BYTES // size * vectors
+        used = networks / (-(-networks // lanes) * lanes)
+        gain = min(MOST_GAIN, 1 + FULL_GAIN / (architecture.parameter_count * size))
+        return joined and fits and used * gain > 1
 
     def predict(
         self,
@@ -72,7 +85,7 @@ class Engine(OneByOne):
         threads: int | None = None,
     ) -> None:
         networks = len(theta__mp)
-        if not self._lanes_fit(networks, 0):
+        if not self._lanes_fit(networks):
             super().predict(theta__mp, x, a__kno, who__k, rows__mn)
             return
         if x.ndim == 3:
@@ -94,7 +107,7 @@ class Engine(OneByOne):
         threads: int | None = None,
     ) -> None:
         networks, n = len(theta__mp), len(data)
-        if not self._lanes_fit(networks, 0):
+        if not self._lanes_fit(networks):
             super().loss(theta__mp, data, loss__k, who__k)
             return
         who = np.arange(networks) if who__k is None else who__k
