@@ -15,7 +15,7 @@ import numpy as np
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Cursor, Engine, Plan
 from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
-from nanostep.optimizers import Optimizer
+from nanostep.optimizers import SGD, Optimizer
 
 Array = np.ndarray
 
@@ -29,9 +29,15 @@ THREAD_FLOPS = 5e6
 """Work of a network in a call, some 0.1 to 0.3 ms, from which networks are shared out among Python's threads."""
 
 WIDEST = 64
-"""Units of a layer up to which lanes are taken. Against one by one, 64 networks of 8-16-4 were 2 to 11 times as fast in
-C, of 64-64-10 0.8 to 2, of 128-64-10 0.6 to 1.6 (float32 and float64, batches 1 and 32, SGD and Adam); with Numba 4 to
-10, 1.3 to 3 and 1.1 to 3.4, on another processor."""
+"""Units of a layer up to which lanes are taken."""
+
+FULL_GAIN = 3600.0
+"""Networks that fill their lanes are trained 1 + this / bytes of their parameters times as fast as one by one. In C,
+with SGD and batches of 1 and 32, it was 4.6 and 4.2 (8-16-4), 2.1 and 2.6 (16-32-8) and 1.2 and 1.2 (64-64-10) in
+float32, and 2.8 and 3.0, 1.5 and 1.6, and 1.1 and 1.2 in float64."""
+
+MOST_GAIN = 16.0
+"""And this at most."""
 
 
 class OneByOne:
@@ -177,13 +183,17 @@ class InLanes(OneByOne, ABC):
         It is asked of the population, not of the networks that a call is for: whichever way gives other bits.
         """
         seeds_agree = not plan.shuffle or bool((plan.seeds == plan.seeds[0]).all())
-        return plan.dropout is None and seeds_agree and self._lanes_fit(networks, len(optimizer.slots))
+        single = plan.batch == 1 and plan.is_simple and isinstance(optimizer, SGD) and optimizer.is_plain
+        fit = self._lanes_fit(networks, len(optimizer.slots), vectors=2 if single else 1)
+        return plan.dropout is None and seeds_agree and fit
 
-    def _lanes_fit(self, networks: int, slots: int) -> bool:
-        """Return True if networks with so many slots are small enough for lanes, and enough to fill some."""
-        held = (2 + slots) * self._architecture.parameter_count * LANE_BYTES
-        fits = held <= CACHE_BYTES and max(self._architecture.sizes) <= WIDEST
-        return fits and networks * self._dtype.itemsize * 4 >= LANE_BYTES
+    def _lanes_fit(self, networks: int, slots: int = 0, vectors: int = 1) -> bool:
+        """Return True if networks, of which so many vectors are taken at least, are faster in lanes."""
+        parameters, size = self._architecture.parameter_count, self._dtype.itemsize
+        fits = (2 + slots) * parameters * LANE_BYTES <= CACHE_BYTES and max(self._architecture.sizes) <= WIDEST
+        lanes = LANE_BYTES // size * vectors
+        used = networks / (-(-networks // lanes) * lanes)
+        return fits and used * min(MOST_GAIN, 1 + FULL_GAIN / (parameters * size)) > 1
 
     def train(
         self,

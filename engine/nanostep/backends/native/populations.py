@@ -27,9 +27,9 @@ class Engine(InLanes):
         self._single = networks.Engine(architecture, dtype)
         super().__init__(self._single, architecture, dtype, most_threads)
 
-    def _lanes_fit(self, networks: int, slots: int) -> bool:
+    def _lanes_fit(self, networks: int, slots: int = 0, vectors: int = 1) -> bool:
         joined = self._architecture.loss != "binary_cross_entropy" or self._architecture.output == "sigmoid"
-        return joined and super()._lanes_fit(networks, slots)
+        return joined and super()._lanes_fit(networks, slots, vectors)
 
     def _lanes_do(self, data: PopulationSamples, call: PopulationCall) -> bool:
         return True
@@ -44,7 +44,7 @@ class Engine(InLanes):
         threads: int | None = None,
     ) -> None:
         networks = len(theta__mp)
-        if not self._lanes_fit(networks, 0):
+        if not self._lanes_fit(networks):
             super().predict(theta__mp, x, a__kno, who__k, rows__mn)
             return
         if x.ndim == 3:
@@ -66,7 +66,7 @@ class Engine(InLanes):
         threads: int | None = None,
     ) -> None:
         networks, n = len(theta__mp), len(data)
-        if not self._lanes_fit(networks, 0):
+        if not self._lanes_fit(networks):
             super().loss(theta__mp, data, loss__k, who__k)
             return
         who = np.arange(networks) if who__k is None else who__k
