@@ -29,8 +29,8 @@ WIDEST = 64
 
 FULL_GAIN = 3600.0
 """Networks that fill their lanes are trained 1 + this / bytes of their parameters times as fast as one by one. With
-SGD and batches of 1 and 32 it was 4.6 and 4.2 (8-16-4), 2.1 and 2.6 (16-32-8) and 1.2 and 1.2 (64-64-10) in float32, and
-2.8 and 3.0, 1.5 and 1.6, and 1.1 and 1.2 in float64."""
+SGD and batches of 1 and 32 it was 4.6 and 4.2 (8-16-4), 2.1 and 2.6 (16-32-8) and 1.2 and 1.2 (64-64-10) in float32,
+and 2.8 and 3.0, 1.5 and 1.6, and 1.1 and 1.2 in float64."""
 
 MOST_GAIN = 16.0
 """And this at most."""
@@ -73,7 +73,7 @@ class Engine(OneByOne):
         lanes = LANE_BYTES // size * vectors
         used = networks / (-(-networks // lanes) * lanes)
         gain = min(MOST_GAIN, 1 + FULL_GAIN / (architecture.parameter_count * size))
-        return joined and fits and used * gain > 1
+        return joined and fits and networks > 1 and used * gain > 1
 
     def predict(
         self,
