@@ -193,7 +193,7 @@ class InLanes(OneByOne, ABC):
         fits = (2 + slots) * parameters * LANE_BYTES <= CACHE_BYTES and max(self._architecture.sizes) <= WIDEST
         lanes = LANE_BYTES // size * vectors
         used = networks / (-(-networks // lanes) * lanes)
-        return fits and used * min(MOST_GAIN, 1 + FULL_GAIN / (parameters * size)) > 1
+        return fits and networks > 1 and used * min(MOST_GAIN, 1 + FULL_GAIN / (parameters * size)) > 1
 
     def train(
         self,
