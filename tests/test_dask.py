@@ -56,7 +56,7 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
 @pytest.fixture
 def two_workers(client: Client) -> list[str]:
     """Their addresses; a worker that another test has killed comes back."""
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=60)
     return sorted(client.nthreads())
 
 

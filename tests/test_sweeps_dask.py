@@ -70,7 +70,7 @@ def test_a_worker_that_is_killed_changes_no_bit(
     with joblib.parallel_config("dask"):
         there = sweep(path=tmp_path / "sweep.jsonl")
     assert same(here, there)
-    client.wait_for_workers(2)
+    client.wait_for_workers(2, timeout=60)
     now = set(client.run(os.getpid).values())
     assert killed[0] not in now
     assert killed[1] in now
