@@ -136,8 +136,8 @@ def test_every_backend(each_backend: str, name: str, dtype: str) -> None:
 @pytest.mark.parametrize("case", LEAN, ids=lambda case: "-".join((*case[2], *map(str, case[3:]))))
 def test_few_networks_of_all_kinds(backend: str, case: tuple) -> None:
     sizes, hidden, head, name, batch, dtype = case
-    # RMSprop and Adam divide by roots of small sums
-    ulps = 100_000 if name in ("rmsprop", "centered", "adam") else ULPS
+    # which divides by roots of small sums: 612 on AVX-512, others at most 11
+    ulps = 10_000 if name == "rmsprop" else ULPS
     compare(backend, sizes, hidden, head, name, dtype, batch, "numpy", ulps)
 
 

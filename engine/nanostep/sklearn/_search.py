@@ -25,8 +25,8 @@ class PopulationSearchCV(GridSearchCV):
     Parameters, attributes, scores and warnings are those of GridSearchCV. What differs is who does the fits: candidates
     that share an architecture, a batch size, a solver and an int `random_state`, and differ in rates, penalties,
     momenta or what ends a fit, are trained as one population on each training set (see `nanostep.Population`), to the
-    same weights but for rounding. Other candidates, early stopping, dropout, and layers of more than 64 units are
-    fitted one by one.
+    same weights but for rounding; networks with layers of more than 64 units take a thread each. Other candidates,
+    early stopping and dropout are fitted one by one.
 
     Parameters
     ----------
