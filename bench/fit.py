@@ -110,10 +110,10 @@ def load(data: str) -> tuple[np.ndarray, np.ndarray]:
 
 def make(case: Case, *, ours: bool) -> Any:
     """Return an unfitted estimator or search."""
-    from sklearn import neural_network
     from sklearn.model_selection import GridSearchCV
 
     import nanostep.sklearn
+    from sklearn import neural_network
 
     estimator = getattr(nanostep.sklearn if ours else neural_network, case.estimator)(random_state=0, **case.parameters)
     return GridSearchCV(estimator, GRID, cv=3) if case.what == SEARCH else estimator

@@ -27,7 +27,7 @@ TOGETHER = {
     **dict.fromkeys(("test_csrc.py", "test_embedding.py", "test_isas.py"), "C library and threads"),
     **dict.fromkeys(("test_threads.py", "test_jit_threads.py"), "C library and threads"),
     # a cluster of processes for each file
-    **dict.fromkeys(("test_dask.py", "test_sweeps_dask.py"), "clusters"),
+    **dict.fromkeys(("test_local_sgd.py", "test_sweeps_dask.py"), "clusters"),
     # one fixture of the file takes half a minute
     **{name: name for name in ("test_jit.py", "test_jit_python.py", "test_package.py")},
 }

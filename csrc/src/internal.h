@@ -22,7 +22,7 @@
 /* Work of an update from which on a second thread pays on every machine measured, if the plan leaves the choice to the
  * library: some 40 us. What matters is less the meetings (0.2 us) than the cache lines that the threads then fetch from each
  * other: 8-64-64-4 with a batch of 64, 2e6, gains a quarter where two cores share a cache and loses a tenth where they do
- * not. Python measures on the spot instead (nanostep.training). */
+ * not. Python measures on the spot instead (nanostep.training.run). */
 #define NST_TEAM_FLOPS 4e6
 
 #define NST_MAX_WIDTH ((size_t)INT32_MAX)

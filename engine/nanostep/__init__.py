@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING
 from nanostep import schedules, streams
 from nanostep._version import __version__
 from nanostep.backends import available_backends
-from nanostep.callbacks import EpochEnd, EveryNSteps, StepEnd
-from nanostep.checkpoints import Checkpoint
-from nanostep.early_stopping import EarlyStopping
 from nanostep.errors import BackendUnavailable, FileFormatError, NanostepError, StopTraining
-from nanostep.history import History
 from nanostep.network import Network
 from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 from nanostep.solvers import LBFGS, LevenbergMarquardt, Solver
+from nanostep.training.callbacks import EpochEnd, EveryNSteps, StepEnd
+from nanostep.training.checkpoints import Checkpoint
+from nanostep.training.early_stopping import EarlyStopping
+from nanostep.training.history import History
 
 if TYPE_CHECKING:
     from nanostep.compilation import warmup
     from nanostep.embedding import get_include
-    from nanostep.io.models import load
+    from nanostep.io._format import load
     from nanostep.plots import plot_decision_boundary
     from nanostep.population import Population
-    from nanostep.population_callbacks import PopulationEpochEnd
-    from nanostep.population_history import PopulationHistory
+    from nanostep.populations.callbacks import PopulationEpochEnd
+    from nanostep.populations.history import PopulationHistory
     from nanostep.sweeps import Grid, Halving, Random, SweepTable, sweep
     from nanostep.worksheet import Worksheet
 
@@ -36,13 +36,13 @@ _LAZY = {
     "Grid": "nanostep.sweeps",
     "Halving": "nanostep.sweeps",
     "Population": "nanostep.population",
-    "PopulationEpochEnd": "nanostep.population_callbacks",
-    "PopulationHistory": "nanostep.population_history",
+    "PopulationEpochEnd": "nanostep.populations.callbacks",
+    "PopulationHistory": "nanostep.populations.history",
     "Random": "nanostep.sweeps",
     "SweepTable": "nanostep.sweeps",
     "Worksheet": "nanostep.worksheet",
     "get_include": "nanostep.embedding",
-    "load": "nanostep.io.models",
+    "load": "nanostep.io._format",
     "plot_decision_boundary": "nanostep.plots",
     "sweep": "nanostep.sweeps",
     "warmup": "nanostep.compilation",

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nanostep import requests, training
 from nanostep._arrays import check_samples
 from nanostep._checks import check_real
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Engine
-from nanostep.callbacks import Callback, EveryNSteps
-from nanostep.calls import ThreadTrial
-from nanostep.checkpoints import Checkpoint, begin
-from nanostep.early_stopping import EarlyStopping
-from nanostep.history import History
-from nanostep.metrics import MetricFunction
-from nanostep.optimizer_state import OptimizerState, continued, fresh_state
 from nanostep.optimizers import SGD, Optimizer, check_optimizer
 from nanostep.schedules.base import Schedule
 from nanostep.solvers.problem import Solver
 from nanostep.solvers.run import refuse, solve
 from nanostep.streams import Pairs
-from nanostep.weighting import check_smoothing
+from nanostep.training import arguments, run
+from nanostep.training.callbacks import Callback, EveryNSteps
+from nanostep.training.checkpoints import Checkpoint, begin
+from nanostep.training.early_stopping import EarlyStopping
+from nanostep.training.engine_call import ThreadTrial
+from nanostep.training.history import History
+from nanostep.training.metrics import MetricFunction
+from nanostep.training.optimizer_state import OptimizerState, continued, fresh_state
+from nanostep.training.sample_weights import check_smoothing
 
 if TYPE_CHECKING:
     from nanostep.network import Network
@@ -74,9 +74,9 @@ class Learning:
                 loss = self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(lr))
                 if loss is not None:
                     return loss
-            return training.step(self._net, fresh_state(SGD(lr=lr), len(self._theta), self._dtype), samples)
+            return run.step(self._net, fresh_state(SGD(lr=lr), len(self._theta), self._dtype), samples)
         self._state = continued(self._state, optimizer)
-        return training.step(self._net, self._state, samples)
+        return run.step(self._net, self._state, samples)
 
     def train(
         self,
@@ -178,9 +178,9 @@ class Learning:
             Ctrl-C: theta holds what was learned until then, and `history` the record.
         """
         net, smoothing = self._net, check_smoothing(self._architecture, label_smoothing)
-        data = requests.check_data(net, X, Y, sample_weight, class_weight, smoothing, validation, validation_split)
-        plan = requests.check_plan(net, data, batch_size, shuffle, seed, threads, dropout, smoothing)
-        request = requests.check_request(
+        data = arguments.check_data(net, X, Y, sample_weight, class_weight, smoothing, validation, validation_split)
+        plan = arguments.check_plan(net, data, batch_size, shuffle, seed, threads, dropout, smoothing)
+        request = arguments.check_request(
             net, data, epochs, plan, callbacks, metrics, early_stopping, schedule, checkpoint, progress
         )
         self._check_writable()
@@ -200,8 +200,8 @@ class Learning:
         state = continued(self._state, optimizer)
         self._state, request, position = begin(net, state, data, request, drawn=seed is None)
         self._history = position.history
-        run = training.ArrayRun if data.stream is None else training.StreamRun
-        run(net, self._state, data, request, position).execute()
+        kind = run.ArrayRun if data.stream is None else run.StreamRun
+        kind(net, self._state, data, request, position).execute()
         return self._history
 
     def reset_optimizer(self) -> None:

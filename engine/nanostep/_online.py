@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nanostep import training
 from nanostep._arrays import check_inputs, check_samples
 from nanostep._learning import Learning
-from nanostep.history import History
-from nanostep.optimizer_state import continued
 from nanostep.optimizers import SGD
+from nanostep.training import run
+from nanostep.training.history import History
+from nanostep.training.optimizer_state import continued
 
 
 class Online(Learning):
@@ -69,7 +69,7 @@ class Online(Learning):
             if loss is not None:
                 self._state.updates += 1
                 return loss
-        return training.step(self._net, self._state, samples)
+        return run.step(self._net, self._state, samples)
 
     def predict_one(self, x: ArrayLike) -> np.ndarray:
         """Return the outputs for one sample, shape (outputs,).

@@ -11,15 +11,15 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from nanostep._arrays import Samples, check_inputs, check_samples
 from nanostep._checks import check_seed, physical_memory
-from nanostep._model import Model
 from nanostep._online import Online
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import load, resolve
-from nanostep.history import History
 from nanostep.initialization import initialize
-from nanostep.optimizer_state import OptimizerState, fresh_state
+from nanostep.model import Model
 from nanostep.optimizers import SGD, Optimizer, check_optimizer
-from nanostep.weighting import check_weight, weighted
+from nanostep.training.history import History
+from nanostep.training.optimizer_state import OptimizerState, fresh_state
+from nanostep.training.sample_weights import check_weight, weighted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -104,7 +104,7 @@ class Network(Online, Model):
         self._weights, self._biases = architecture.views(self._theta)
         self._state = fresh_state(SGD(lr=0.1), architecture.parameter_count, dtype)
         self._history = None
-        # of `nanostep.calls`: which number of threads was fastest, by what a run is like
+        # of `nanostep.training.engine_call`: which number of threads was fastest, by what a run is like
         self._thread_trials = {}
 
     @classmethod
@@ -278,7 +278,7 @@ class Network(Online, Model):
         metadata : dict, optional
             Anything JSON can hold; `nanostep.io.read_metadata` gives it back.
         """
-        from nanostep.io.models import save
+        from nanostep.io._format import save
 
         save(self, path, metadata)
 

@@ -9,22 +9,22 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nanostep._checks import check_integer
-from nanostep._model import Model
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import resolve
+from nanostep.model import Model
 from nanostep.network import Network, check_dtype
-from nanostep.optimizer_state import OptimizerState
 from nanostep.optimizers import SGD, Optimizer
-from nanostep.population_history import PopulationHistory
 from nanostep.population_initialization import initialize_each
 from nanostep.population_learning import PopulationLearning
-from nanostep.population_requests import (
+from nanostep.populations.arguments import (
     check_memory,
     check_population_data,
     check_population_inputs,
     check_seeds,
     with_weight,
 )
+from nanostep.populations.history import PopulationHistory
+from nanostep.training.optimizer_state import OptimizerState
 
 if TYPE_CHECKING:
     from pathlib import Path

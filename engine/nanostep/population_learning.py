@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from nanostep.architecture import Architecture
-from nanostep.early_stopping import EarlyStopping
 from nanostep.optimizers import SGD, Hyper, Optimizer
-from nanostep.population_callbacks import PopulationCallback
-from nanostep.population_calls import step
-from nanostep.population_history import PopulationHistory
-from nanostep.population_rates import check_takes_arrays
-from nanostep.population_requests import (
+from nanostep.populations.arguments import (
     check_memory,
     check_population_data,
     check_population_optimizer,
     check_population_request,
 )
-from nanostep.population_training import PopulationRun
+from nanostep.populations.callbacks import PopulationCallback
+from nanostep.populations.calls import step
+from nanostep.populations.history import PopulationHistory
+from nanostep.populations.rates import check_takes_arrays
+from nanostep.populations.run import PopulationRun
 from nanostep.schedules.base import Schedule
 from nanostep.schedules.plateau import PlateauStates, ReduceLROnPlateau
+from nanostep.training.early_stopping import EarlyStopping
 
 if TYPE_CHECKING:
     from nanostep.population import Population

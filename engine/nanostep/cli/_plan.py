@@ -11,9 +11,9 @@ from typing import Any
 
 from nanostep.backends import load
 from nanostep.backends.contract import Plan
-from nanostep.calls import TRIAL_FLOPS
 from nanostep.network import Network
 from nanostep.optimizers import SGD, Optimizer
+from nanostep.training.engine_call import TRIAL_FLOPS
 
 ROWS = 1_000_000
 """Samples that the plan is made for: more than any batch."""

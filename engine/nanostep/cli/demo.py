@@ -14,13 +14,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from nanostep.backends import PACKAGES, load
-from nanostep.callbacks import EpochEnd
 from nanostep.cli._options import NameList
 from nanostep.data import load_digits
 from nanostep.errors import BackendUnavailable
-from nanostep.history import History
 from nanostep.network import Network
 from nanostep.optimizers import SGD
+from nanostep.training.callbacks import EpochEnd
+from nanostep.training.history import History
 
 REQUIRED_ACCURACY = 0.96
 HELD_OUT = 360

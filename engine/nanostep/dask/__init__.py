@@ -8,7 +8,7 @@ try:
 except ImportError as error:
     raise ImportError('nanostep.dask needs Dask: pip install "nanostep[dask]"') from error
 
-from nanostep.dask._history import RoundHistory
-from nanostep.dask._train import train
+from nanostep.dask.history import RoundHistory
+from nanostep.dask.local_sgd import train
 
 __all__ = ["RoundHistory", "train"]

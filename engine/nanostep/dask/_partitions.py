@@ -8,12 +8,12 @@ from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from dask.distributed import Client, Future, futures_of, wait
 from dask.utils import is_dataframe_like, is_series_like
 
+import dask
 from nanostep.architecture import Architecture
 from nanostep.dask._files import check_columns, check_files, is_paths, read
 from nanostep.dask._tasks import Recipe, count, prepare

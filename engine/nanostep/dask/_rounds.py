@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from dask.distributed import Client, Future, KilledWorker
 
-from nanostep.calls import interruptible
-from nanostep.dask._history import RoundHistory
 from nanostep.dask._partitions import Partitions, places
 from nanostep.dask._tasks import Recipe, Snapshot, combine, hand_out, learn, measure
+from nanostep.dask.history import RoundHistory
 from nanostep.network import Network
-from nanostep.recording import Recorder
+from nanostep.training.engine_call import interruptible
+from nanostep.training.recorder import Recorder
 
 POLL_SECONDS = 1.0
 """How often it is looked whether the workers of a round are still there."""

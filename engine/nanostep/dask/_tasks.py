@@ -15,12 +15,12 @@ from nanostep._arrays import Samples, check_samples
 from nanostep.architecture import Architecture
 from nanostep.backends import load
 from nanostep.backends.contract import Plan
-from nanostep.checkpoints import begin
 from nanostep.network import Network
-from nanostep.optimizer_state import OptimizerState
 from nanostep.optimizers import Optimizer
-from nanostep.requests import Data, Request
-from nanostep.training import CHUNK_SEED, ArrayRun
+from nanostep.training.arguments import Data, Request
+from nanostep.training.checkpoints import begin
+from nanostep.training.optimizer_state import OptimizerState
+from nanostep.training.run import CHUNK_SEED, ArrayRun
 
 
 @dataclass(frozen=True)

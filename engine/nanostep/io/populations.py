@@ -1,4 +1,4 @@
-"""Files of populations: as those of networks (`nanostep.io.models`), with a first axis of networks.
+"""Files of populations: as those of networks (`nanostep.io._format`), with a first axis of networks.
 
 Tensors: ``theta`` (K, parameters), ``slot.NAME`` (K, parameters) for each slot of the optimiser, ``updates`` and
 ``epochs`` (K,) int64, and ``optimizer.NAME`` (K,) float64 for each hyper-parameter that is an array. Metadata as those
@@ -19,7 +19,7 @@ from nanostep._checks import check_reals
 from nanostep.architecture import make_architecture
 from nanostep.backends import resolve
 from nanostep.errors import FileFormatError
-from nanostep.io.models import FORMAT, KEY, make_optimizer, read, to_json, usable, write_atomically
+from nanostep.io._format import FORMAT, KEY, make_optimizer, read, to_json, usable, write_atomically
 from nanostep.network import DTYPES
 from nanostep.optimizers import Optimizer
 from nanostep.population import Population

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nanostep.history import History
 from nanostep.plots._axes import CATEGORIES, INK, check_axes, make_panels
+from nanostep.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

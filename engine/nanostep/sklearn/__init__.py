@@ -8,9 +8,9 @@ try:
 except ImportError as error:
     raise ImportError('nanostep.sklearn needs scikit-learn: pip install "nanostep[sklearn]"') from error
 
-from nanostep.sklearn._classifier import MLPClassifier
-from nanostep.sklearn._ensemble import MLPEnsembleClassifier, MLPEnsembleRegressor
-from nanostep.sklearn._regressor import MLPRegressor
-from nanostep.sklearn._search import PopulationSearchCV
+from nanostep.sklearn.classifier import MLPClassifier
+from nanostep.sklearn.ensemble import MLPEnsembleClassifier, MLPEnsembleRegressor
+from nanostep.sklearn.regressor import MLPRegressor
+from nanostep.sklearn.search import PopulationSearchCV
 
 __all__ = ["MLPClassifier", "MLPEnsembleClassifier", "MLPEnsembleRegressor", "MLPRegressor", "PopulationSearchCV"]

@@ -17,10 +17,9 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from nanostep._arrays import convert
 from nanostep.network import Network
-from nanostep.optimizer_state import fresh_state
-from nanostep.requests import check_dropout
 from nanostep.sklearn._callbacks import CallbackSupportMixin, FitTask
 from nanostep.sklearn._dataset import Dataset, engine_rows
+from nanostep.sklearn._fit_cache import ReadyFit, find_ready
 from nanostep.sklearn._full_batch import fit_lbfgs, fit_lm
 from nanostep.sklearn._objective import Objective
 from nanostep.sklearn._parameters import (
@@ -30,8 +29,9 @@ from nanostep.sklearn._parameters import (
     make_optimizer,
 )
 from nanostep.sklearn._predictions import Predictions
-from nanostep.sklearn._ready import ReadyFit, find_ready
 from nanostep.sklearn._stochastic import fit_stochastic
+from nanostep.training.arguments import check_dropout
+from nanostep.training.optimizer_state import fresh_state
 
 
 def is_stochastic(estimator: Any) -> bool:

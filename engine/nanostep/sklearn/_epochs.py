@@ -9,10 +9,10 @@ import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep.backends.contract import Cursor, Plan
-from nanostep.calls import Caller
 from nanostep.network import Network
-from nanostep.optimizer_state import OptimizerState
 from nanostep.sklearn._dataset import Dataset
+from nanostep.training.engine_call import Caller
+from nanostep.training.optimizer_state import OptimizerState
 
 NO_ORDER = np.empty(0, np.int64)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn import get_config
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nanostep.network import Network
 from nanostep.sklearn._dataset import Dataset, engine_rows
 from nanostep.sklearn._views import NetworkViews
+from sklearn import get_config
 
 
 class Predictions(NetworkViews):

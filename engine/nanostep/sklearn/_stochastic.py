@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from nanostep.backends.contract import Plan
-from nanostep.calls import thread_limit
-from nanostep.requests import check_dropout
 from nanostep.sklearn._callbacks import FitTask
 from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._epochs import EpochRunner
 from nanostep.sklearn._objective import ReportedLoss
 from nanostep.sklearn._parameters import AUTO_BATCH
+from nanostep.training.arguments import check_dropout
+from nanostep.training.engine_call import thread_limit
 
 EPOCHS_AT_ONCE = 100
 """Most epochs between two looks at the loss."""

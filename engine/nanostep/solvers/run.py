@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nanostep.checkpoints import Position
-from nanostep.recording import Recorder
-from nanostep.requests import Data, Request
 from nanostep.solvers.problem import Problem, Solver
+from nanostep.training.arguments import Data, Request
+from nanostep.training.checkpoints import Position
+from nanostep.training.recorder import Recorder
 
 if TYPE_CHECKING:
     from nanostep.network import Network

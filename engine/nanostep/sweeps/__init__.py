@@ -1,6 +1,6 @@
 """Sweeps: many settings, cross-validated, trained as populations; here or, through joblib, on a cluster."""
 
-from nanostep.sweeps._sweep import sweep
+from nanostep.sweeps.run import sweep
 from nanostep.sweeps.spaces import Grid, Halving, Random
 from nanostep.sweeps.table import SweepTable
 

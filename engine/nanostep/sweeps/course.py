@@ -12,12 +12,12 @@ import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep._checks import check_integer
-from nanostep.metrics import Metric
 from nanostep.sweeps.folds import Fold
 from nanostep.sweeps.progress import TaskBar, task_bar
 from nanostep.sweeps.results import Results
 from nanostep.sweeps.settings import Trial
 from nanostep.sweeps.tasks import Outcome, State, Task, run, split
+from nanostep.training.metrics import Metric
 
 Parallel = Callable[[list[Any]], Iterable[tuple[int, Outcome]]]
 """Makes calls of `numbered`, given their arguments; the results come as they are ready."""

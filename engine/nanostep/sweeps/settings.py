@@ -13,7 +13,7 @@ from nanostep._names import check_choice
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.optimizers import OPTIMIZERS, Optimizer
 from nanostep.sweeps.spaces import Setting
-from nanostep.weighting import check_smoothing
+from nanostep.training.sample_weights import check_smoothing
 
 OF_NETWORK = {"hidden": (16,), "activation": "tanh", "output": None, "loss": None}
 OF_TRAINING = {"epochs": 10, "batch_size": 32, "shuffle": True, "dropout": 0.0, "label_smoothing": 0.0}

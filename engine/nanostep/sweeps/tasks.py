@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from nanostep.calls import thread_limit
-from nanostep.metrics import Metric
 from nanostep.optimizers import stacked
 from nanostep.population import Population
-from nanostep.population_requests import check_population_data
+from nanostep.populations.arguments import check_population_data
 from nanostep.sweeps.folds import Fold
 from nanostep.sweeps.settings import Trial
+from nanostep.training.engine_call import thread_limit
+from nanostep.training.metrics import Metric
 
 TASK_FLOPS = 2e10
 """Work of a task: about a second or two of one core, so that handing it out costs little."""

@@ -1,0 +1,240 @@
+"""Model files: safetensors with JSON metadata. No pickle; loading a file runs no code from it.
+
+Format, version 1. Tensors: ``theta`` (parameters,), and one (parameters,) tensor for each slot of the optimiser, named
+``slot.`` and the slot's name, all float32 or all float64. Metadata: key ``nanostep`` with a JSON object of
+
+- ``format``: 1
+- ``sizes``, ``activations`` (one per weight layer, output included), ``loss``
+- ``optimizer``: ``kind`` and its hyper-parameters; ``updates``, ``epochs``: made since its state was fresh
+- ``plateau`` (if one was trained with): the arguments of the `ReduceLROnPlateau` and, as ``state``, where it stands
+- ``metadata``: whatever the caller of `save` gave
+
+A checkpoint is such a file with one more key, ``run``, and tensors whose names begin with ``run.``; see
+`nanostep.training.checkpoints`. `load` passes over them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from nanostep._checks import check_integer, check_real
+from nanostep.architecture import Architecture, make_architecture
+from nanostep.backends import resolve
+from nanostep.errors import FileFormatError
+from nanostep.network import DTYPES, Network
+from nanostep.optimizers import OPTIMIZERS, Optimizer
+from nanostep.schedules.plateau import PlateauState, ReduceLROnPlateau
+from nanostep.training.optimizer_state import OptimizerState, continued
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+FORMAT = 1
+KEY = "nanostep"
+RUN = "run."
+
+
+def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+    """Write `net` to `path`; see `Network.save`.
+
+    Raises
+    ------
+    TypeError
+        `metadata` is not a dict that JSON can hold (NaN and infinity it cannot).
+    OSError
+        The file cannot be written; what stood at `path` before still stands there.
+    """
+    # hyper-parameters may have changed since the last step: the state that the next one would start from is saved
+    write_atomically(Path(path), encode(net, continued(net._state, None), {"metadata": _checked_metadata(metadata)}))
+
+
+def encode(
+    net: Network, state: OptimizerState, more: Mapping[str, Any], tensors: Mapping[str, np.ndarray] | None = None
+) -> bytes:
+    """Return the content of a file: the network, `state`, and what else goes into its header and among its tensors."""
+    header = {
+        "format": FORMAT,
+        "sizes": net.sizes,
+        "activations": net.architecture.activations,
+        "loss": net.loss_name,
+        "optimizer": {"kind": state.optimizer.kind, **asdict(state.optimizer)},
+        "updates": state.updates,
+        "epochs": state.epochs,
+        **more,
+    }
+    if state.plateau is not None:
+        header["plateau"] = {**asdict(state.plateau[0]), "state": asdict(state.plateau[1])}
+    slots = {f"slot.{name}": row for name, row in zip(state.optimizer.slots, state.slots, strict=True)}
+    arrays = {"theta": net.theta, **slots, **(tensors or {})}
+    return safetensors.numpy.save(arrays, metadata={KEY: to_json(header)})
+
+
+def load(path: str | PathLike[str], backend: str = "auto") -> Network:
+    """Return the network in a file that `Network.save` wrote, with the state of its optimiser.
+
+    Training goes on as if it had not been interrupted when the optimiser is not given, or is ``net.optimizer``.
+
+    Parameters
+    ----------
+    path : str or path-like
+    backend : {"auto", "c", "numba", "numpy"}, default="auto"
+        Files do not say which backend wrote them.
+
+    Raises
+    ------
+    FileNotFoundError
+    FileFormatError
+        The file is damaged, or is not a nanostep model.
+    BackendUnavailable
+        The backend asked for cannot run here.
+    """
+    resolve(backend)  # so that a wrong backend is not taken for a wrong file
+    header, tensors = read(Path(path))
+    if "population" in header:
+        raise FileFormatError(f"{path} holds a population: ns.Population.load reads it")
+    with usable(path):
+        architecture, state = decode(header, tensors)
+    theta = tensors["theta"]
+    return Network._restored(architecture, theta.dtype, backend, theta, state)
+
+
+def read_metadata(path: str | PathLike[str]) -> dict[str, Any]:
+    """Return the metadata that was given to `Network.save` ({} if none was)."""
+    metadata = read(Path(path))[0].get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise FileFormatError(f"{path} is not a usable nanostep model: its metadata is not an object")
+    return metadata
+
+
+def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    if metadata is None:
+        return {}
+    if not isinstance(metadata, Mapping):
+        raise TypeError(f"metadata must be a dict; got {type(metadata).__name__}")
+    try:
+        json.dumps(dict(metadata), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise TypeError(f"metadata must hold only what JSON can: {error}") from None
+    return dict(metadata)
+
+
+def to_json(header: dict[str, Any]) -> str:
+    """Return `header` as JSON; NumPy's numbers, which optimisers accept, as plain ones."""
+    return json.dumps(header, allow_nan=False, default=lambda number: number.item())
+
+
+@contextmanager
+def usable(path: str | PathLike[str]) -> Iterator[None]:
+    """Turn errors of reading what a file holds into FileFormatError."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise FileFormatError(f"{path} is not a usable nanostep model: {reason}") from None
+
+
+def decode(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, OptimizerState]:
+    """Return what the file describes; raise KeyError, TypeError or ValueError unless all its parts fit together.
+
+    Nothing of the size that the header claims is allocated before the tensors have shown that they have it.
+    """
+    *hidden, output = header["activations"]
+    architecture = make_architecture(header["sizes"], hidden, output, header["loss"])
+    theta, shape = tensors["theta"], (architecture.parameter_count,)
+    optimizer = make_optimizer(header["optimizer"])
+    expected = {"theta", *(f"slot.{name}" for name in optimizer.slots)}
+    model = {name: array for name, array in tensors.items() if not name.startswith(RUN)}
+    if set(model) != expected:
+        raise ValueError(f"it has tensors {sorted(model)}; {optimizer} needs {sorted(expected)}")
+    if theta.dtype.name not in DTYPES:
+        raise ValueError(f"theta has dtype {theta.dtype}; accepted are {' and '.join(DTYPES)}")
+    for name, array in {"theta": theta, **model}.items():
+        if array.shape != shape or array.dtype != theta.dtype:
+            raise ValueError(
+                f"{name} has shape {array.shape} and dtype {array.dtype}; network {architecture} of {theta.dtype} "
+                f"needs {shape} of {theta.dtype}"
+            )
+    slots = np.empty((len(optimizer.slots), len(theta)), theta.dtype)
+    for row, name in zip(slots, optimizer.slots, strict=True):
+        row[...] = tensors[f"slot.{name}"]
+    updates, epochs = (check_integer(name, header[name], 0) for name in ("updates", "epochs"))
+    return architecture, OptimizerState(optimizer, slots, updates, epochs, _make_plateau(header.get("plateau")))
+
+
+def _make_plateau(values: Mapping[str, Any] | None) -> tuple[ReduceLROnPlateau, PlateauState] | None:
+    if values is None:
+        return None
+    state = values["state"]
+    for name in ("base_lr", "lr"):
+        check_real(f"plateau {name}", state[name], 0.0)
+    if state["best"] is not None:
+        check_real("plateau best", state["best"])
+    for name in ("bad_epochs", "cooldown"):
+        check_integer(f"plateau {name}", state[name], 0)
+    return ReduceLROnPlateau(**{k: v for k, v in values.items() if k != "state"}), PlateauState(**state)
+
+
+def make_optimizer(values: Mapping[str, Any]) -> Optimizer:
+    if not isinstance(values, dict) or values.get("kind") not in list(OPTIMIZERS):
+        raise ValueError(f"optimizer={values!r} is not known; its kind must be one of: {', '.join(OPTIMIZERS)}")
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name != "kind"}
+    return OPTIMIZERS[values["kind"]](**given)
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the header and the tensors of a model file."""
+    # safetensors maps the file; its own errors for what is absent, a directory or locked do not name it
+    path.open("rb").close()
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            text = (file.metadata() or {}).get(KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (safetensors.SafetensorError, TypeError, ValueError) as error:
+        raise FileFormatError(f"{path} is damaged, or not a nanostep model: {error}") from None
+    if text is None:
+        raise FileFormatError(f"{path} is a safetensors file, but not a nanostep model: it has no {KEY!r} metadata")
+    try:
+        header = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise FileFormatError(f"{path} is damaged: its metadata is not JSON ({error})") from None
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        version = header.get("format") if isinstance(header, dict) else None
+        raise FileFormatError(f"{path} has format {version!r}; this version of nanostep reads {FORMAT}")
+    return header, tensors
+
+
+def write_atomically(path: Path, content: bytes, suffix: str = "") -> None:
+    """Write to a file beside `path` and move it into place, so that nobody ever sees half of it.
+
+    The file beside has a name of its own, or ends in `suffix`: then the next writer takes the place of what one that
+    was killed has left.
+    """
+    target = Path(os.path.realpath(path))  # a link stays one: what it points to is replaced
+    beside = target.with_name(f".{target.name}.{suffix or secrets.token_hex(4)}")
+    try:
+        # opened like any new file, so that the process's umask decides on its permissions
+        with beside.open("wb" if suffix else "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if target.exists():
+            beside.chmod(target.stat().st_mode & 0o777)
+        beside.replace(target)
+    except BaseException as error:
+        with suppress(OSError):
+            beside.unlink()
+        if isinstance(error, OSError) and error.filename is not None:
+            # with the name that the caller knows
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise

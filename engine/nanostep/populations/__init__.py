@@ -1,0 +1,1 @@
+"""Runs of a population: arguments, calls of the engine, rates, callbacks and history. See `nanostep.population`."""

@@ -1,0 +1,195 @@
+"""`MLPRegressor`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import RegressorMixin, _fit_context
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metadata_routing import UNUSED
+from sklearn.utils.metaestimators import available_if
+
+from nanostep._arrays import convert
+from nanostep.sklearn._base import BaseMLP, Validation, is_stochastic
+from nanostep.sklearn._dataset import Dataset
+from nanostep.sklearn._documentation import documented
+from nanostep.sklearn._objective import Objective, elementwise_objective
+from nanostep.sklearn._parameters import CONSTRAINTS
+from nanostep.training.metrics import r2
+
+
+@documented(full_batch='"lbfgs" and "lm"', dense_solver='all solvers but "lm"')
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """Multi-layer perceptron regressor with the interface of ``sklearn.neural_network.MLPRegressor``.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson", "absolute_error", "huber"}, default="squared_error"
+        "squared_error" is half the squared error; "poisson" half the Poisson deviance of the exponential of the output,
+        for y >= 0; "huber" has delta 1. The gradient is the sum over outputs; reported is the mean over them, for
+        "poisson" the sum.
+    {network_parameters}
+    solver : {"adam", "sgd", "lbfgs", "lm"}, default="adam"
+        "lbfgs" is SciPy's L-BFGS-B, on all samples at once; so is "lm", the method of Levenberg and Marquardt
+        (`nanostep.LevenbergMarquardt`), for "squared_error" and up to some hundred parameters.
+    {shared_parameters}
+
+    Attributes
+    ----------
+    {shared_attributes}
+
+    Notes
+    -----
+    {shared_notes}
+
+    Examples
+    --------
+    >>> from nanostep.sklearn import MLPRegressor
+    >>> X, y = [[0.0], [0.5], [1.0]], [0.0, 0.25, 1.0]
+    >>> regressor = MLPRegressor((8,), activation="tanh", solver="lbfgs", random_state=0).fit(X, y)
+    >>> regressor.predict([[0.5]]).round(2)
+    array([0.25])
+    """
+
+    _parameter_constraints: ClassVar[dict] = {
+        **CONSTRAINTS,
+        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber"})],
+        "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"})],
+    }
+    __metadata_request__predict: ClassVar = {"check_input": UNUSED}
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        *,
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool | int = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        backend: str = "auto",
+        threads: int | None = None,
+        dropout: Any = 0.0,
+        clip: float | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self._store(locals())
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> Self:
+        """Fit the network to X and y.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+        y : array-like, shape (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like, shape (n_samples,), optional
+            What each sample counts, >= 0; a batch is divided by the sum of its weights.
+        X_val, y_val : as X and y, optional
+            Data to score on after each epoch, in place of a share of X; without `early_stopping` for the record only.
+        sample_weight_val : array-like, optional
+
+        Returns
+        -------
+        self
+        """
+        self._fit(X, y, sample_weight, Validation(X_val, y_val, sample_weight_val), incremental=False)
+        return self
+
+    @available_if(is_stochastic)
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Make one epoch over X and y, going on from the weights and the optimiser's state; for "sgd" and "adam".
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+
+        Returns
+        -------
+        self
+        """
+        self._fit(X, y, sample_weight, Validation(), incremental=True)
+        return self
+
+    def predict(self, X: Any, check_input: bool = True) -> np.ndarray:
+        """Return the prediction for every row of X.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix, shape (n_samples, n_features)
+        check_input : bool, default=True
+            Look for NaN and infinity.
+
+        Returns
+        -------
+        ndarray, shape (n_samples,), or (n_samples, n_outputs) for more than one output
+        """
+        a__no = self._outputs(X, check_input)
+        return a__no[:, 0] if a__no.shape[1] == 1 else a__no
+
+    def _check_combinations(self, widths: tuple[int, ...], validation: Validation, incremental: bool) -> None:
+        super()._check_combinations(widths, validation, incremental)
+        if self.solver == "lm" and self.loss != "squared_error":
+            raise ValueError(f"solver='lm' is for loss='squared_error'; got {self.loss!r}")
+
+    def _learn_targets(self, y: Any, *, first_pass: bool, incremental: bool) -> None:
+        self._target_count = y.shape[1] if y.ndim == 2 else 1
+
+    def _check_held_out(self, y: Any) -> None:
+        outputs = y.shape[1] if y.ndim == 2 else 1
+        if outputs != self._target_count:
+            raise ValueError(f"y_val has {outputs} outputs; y has {self._target_count}")
+
+    def _make_objective(self) -> tuple[Objective, int]:
+        outputs = self._target_count
+        if self.loss == "poisson":
+            return Objective("poisson", "identity", "exp", outputs, outputs), outputs
+        return elementwise_objective(self.loss, "identity", "identity", outputs), outputs
+
+    def _encode(self, y: Any, dtype: np.dtype) -> dict[str, np.ndarray]:
+        if self.loss == "poisson" and y.min() < 0:
+            raise ValueError(f"loss='poisson' needs y >= 0; got {y.min():g}")
+        return {"y": convert("y", y.reshape(len(y), self._target_count), dtype)}
+
+    def _weigh(self, y: Any, weight: np.ndarray | None, *, incremental: bool) -> np.ndarray | None:
+        return weight
+
+    def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
+        """R2, the mean over outputs."""
+        assert data.y is not None
+        return r2(data.y, a__no, data.weight)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

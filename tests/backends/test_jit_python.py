@@ -1,0 +1,227 @@
+"""The Numba backend with Numba switched off (NUMBA_DISABLE_JIT): the text of its kernels runs as Python.
+
+It gives the reference's results, and shows which lines of the kernels the cases reach.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).resolve().parents[1]
+KERNELS = (
+    "_math", "activations", "arguments", "batch", "dropout", "gradient", "jacobian", "lanes", "lanes_batch",
+    "lanes_layers", "lanes_step", "lanes_update", "layers", "layout", "losses", "optimizers", "order", "output",
+    "passes", "population", "product", "row", "sample", "squares", "train", "vector",
+)  # fmt: skip
+"""Files whose every function is a kernel or part of one."""
+
+ENOUGH = 0.97
+"""Part of the kernels' lines that must be reached."""
+
+
+def run() -> dict:
+    """Run this file as a program in a process without Numba's compiler."""
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    process = subprocess.run(
+        [sys.executable, "-W", "ignore", __file__], capture_output=True, text=True, env=environment, check=False
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return json.loads(process.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def report() -> dict:
+    return run()
+
+
+def test_kernels_as_python_give_the_results_of_the_reference(report: dict) -> None:
+    assert report["checks"] > 100
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_lines_of_the_kernels_are_reached(report: dict, name: str) -> None:
+    missed, lines = report["missed"][name], report["lines"][name]
+    print(f"{name}: {lines - len(missed)} of {lines} lines reached")
+    assert len(missed) <= (1 - ENOUGH) * lines, f"{name}.py, lines {missed}"
+
+
+def main() -> None:
+    """Make checks of the conformance suite on small cases, and print what was reached."""
+    sys.path.insert(0, str(TESTS))
+    import coverage_of_lines
+    from nanostep.backends import jit
+
+    with coverage_of_lines.Lines([Path(jit.__file__).parent / f"{name}.py" for name in KERNELS]) as lines:
+        checks = check_small_cases()
+    print(json.dumps({"checks": checks, "missed": lines.missed(), "lines": lines.counts()}))
+
+
+def check_small_cases() -> int:
+    """Return how many checks were made; one that fails raises."""
+    import numpy as np
+
+    from cases import DTYPES, PAIRS
+    from conformance import operations
+    from conformance.runs import RunCase, Schedule, check_forward, check_gradient, check_labels, check_training
+    from nanostep.architecture import make_architecture
+    from nanostep.backends import jit
+    from nanostep.backends.contract import OPERATIONS
+
+    made = 0
+    operations.SIZES = tuple({"b": b, "i": i, "o": o, "p": b * i, "n": b * o} for b, i, o in [(2, 5, 7), (3, 17, 1)])
+    for operation in OPERATIONS:
+        for dtype in DTYPES:
+            function = getattr(getattr(jit, operation.module), operation.name)
+            operations.check_operation(function, operation, dtype)
+            made += 1
+    engine = jit.networks.Engine
+    for k, (loss, output) in list(enumerate(PAIRS))[::2]:
+        dtype = "float64"  # without fused sums float32 is less exact than the suite asks for
+        hidden = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu"][k // 2 % 8]
+        case = RunCase(make_architecture([3, 5, 1, 2 + k % 3], hidden, output, loss), 2 + k % 5)
+        check_forward(engine, case, dtype)
+        check_gradient(engine, case, dtype)
+        for optimizer, batch in (("sgd", 1), (("sgd", "adamw-amsgrad", "rmsprop-all", "sgd-nesterov")[k // 2 % 4], 2)):
+            check_training(engine, case, Schedule(optimizer, batch, k % 4 == 0, 5), dtype)
+        made += 4
+    for sizes, n in (([9, 20, 18], 70), ([3, 80, 200], 20), ([20, 10], 3), ([2, 1], 20)):
+        case = RunCase(make_architecture(sizes, "tanh", "softmax", "cross_entropy"), n)
+        if sizes[-1] > 1:
+            check_gradient(engine, case, "float64")
+            check_labels(engine, case, "float64")
+        check_training(engine, case, Schedule("sgd", min(n, 17), True, 5), "float64")
+        check_training(engine, case, Schedule("adam", n, True, 2), "float64")
+        made += 4
+    check_rare_paths()
+    made += check_extras(engine) + check_populations()
+    return made + check_functions(np.random.default_rng(0))
+
+
+def check_extras(engine: Any) -> int:
+    """What a run can ask for beyond plain batches, with rules that clip and penalise; weights; the Jacobian."""
+    from conformance.runs import RunCase, Schedule, check_jacobian, check_training, check_weights
+    from nanostep.architecture import make_architecture
+
+    cases = [
+        RunCase(make_architecture(sizes, hidden, output, loss), n)
+        for sizes, hidden, output, loss, n in (
+            ([2, 3, 1], "sigmoid", "sigmoid", "binary_cross_entropy", 5),
+            ([3, 5, 3], "silu", "softmax", "cross_entropy", 20),
+            ([3, 18, 20], "tanh", "softmax", "huber", 6),
+        )
+    ]
+    schedules = [
+        ("sgd", 1, "rates"), ("sgd", 20, "everything"), ("sgd", 3, "dropout"), ("adamw-l1-clip", 20, "everything"),
+        ("sgd-velocity", 4, "smoothing"), ("rmsprop-clip-value", 3, "weights-mean"), ("sgd-l1-clip", 3, "scale"),
+        ("adam-clip-value", 3, "weights"), ("rmsprop-l1-clip", 3, "alpha"),
+    ]  # fmt: skip
+    for case in cases:
+        for optimizer, batch, extras in schedules:
+            check_training(engine, case, Schedule(optimizer, min(batch, case.n), True, 4, extras=extras), "float64")
+        check_weights(engine, case, "float64")
+    for sizes in ([3, 2], [3, 5, 9]):
+        check_jacobian(engine, RunCase(make_architecture(sizes, "tanh", "sigmoid", "huber"), 3), "float64")
+    from test_jit import check_lowest_log
+
+    for case in cases[:2]:
+        check_lowest_log(case.architecture, 4)
+    return len(cases) * (len(schedules) + 1) + 4
+
+
+def check_populations() -> int:
+    """Compare populations with their networks on the reference's backend: losses with outputs, in turns with every
+    activation, kind of update and size of batch."""
+    import test_population
+
+    from cases import PAIRS
+
+    hidden, names = (
+        ["sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu"],
+        list(test_population.OPTIMIZERS),
+    )
+    for k, (loss, output) in enumerate(PAIRS[::2]):
+        sizes = ([2, 2, 1], [3, 5, 4, 2], [3, 9, 6])[k % 3]
+        if sizes[-1] == 1 and output == "softmax":
+            sizes = [3, 2]
+        shape = (sizes, [hidden[(k + l) % 7] for l in range(len(sizes) - 2)], (output, loss))
+        for batch, name in ((1, "sgd"), (3 + k % 7, names[k % len(names)])):
+            # without fused sums, and with divisions by roots of small sums
+            test_population.compare("numba", *shape, name, "float64", batch, "numpy", 1e7)
+    for check in (test_population.test_data_of_their_own_and_rows, test_population.test_labels_of_rows_of_their_own):
+        check("numba")
+    test_population.test_a_cancelled_call_leaves_networks_as_they_were_or_done("numba")
+    return len(PAIRS) + 3
+
+
+def check_rare_paths() -> None:
+    """What only some processors, some names or one draw in a billion make kernels do."""
+    from dataclasses import replace
+
+    import numpy as np
+
+    import nanostep as ns
+    from nanostep.architecture import make_architecture
+    from nanostep.backends.jit import _interpreter, _math, lanes, layout, order
+
+    x = np.linspace(-20, 20, 8)
+    m = _interpreter.Interpreter(np.dtype(np.float64), 8)
+    np.testing.assert_allclose(_math.short_sigmoid(m, x), 1 / (1 + np.exp(-x)), 1e-14)
+    with np.errstate(over="ignore"):
+        assert order.bounded(np.uint64(0), np.uint64(3)) < 3  # a draw that must be drawn again
+    deep = make_architecture([1] * 60, "leaky_relu", "identity", "huber")
+    for static in layout.make_net(deep, x.dtype, 64), lanes.make_lanes(deep, x.dtype, 64, 0, 1, True):
+        assert len(static.label) < 120
+        assert len({static, replace(static, lanes=2)}) == 2
+    names = ("numpy", "numba")
+    nets = [ns.Network([1, 3], output="softmax", loss="cross_entropy", backend=name) for name in names]
+    for net in nets:
+        net.train([[900.0], [-900.0]], [0, 1], epochs=2, optimizer=ns.SGD(lr=1e-3), shuffle=False)
+    np.testing.assert_allclose(nets[1].theta, nets[0].theta, 1e-12)
+
+
+def check_functions(random: Any) -> int:
+    """Compare `net.jit()` with the network, on the reference's backend."""
+    import numpy as np
+
+    import nanostep as ns
+
+    made = 0
+    for sizes, loss, output in (
+        ([3, 5, 2], "huber", "silu"), ([6, 70, 1], "squared_error", "identity"), ([5, 4, 3], "cross_entropy",
+        "softmax"), ):  # fmt: skip
+        net = ns.Network(sizes, "silu", output, loss, backend="numpy", seed=1)
+        X, Y = random.standard_normal((7, sizes[0])), np.eye(max(sizes[-1], 7))[:7, : sizes[-1]]
+        if loss == "cross_entropy":
+            Y = np.eye(3)[random.integers(0, 3, 7)]
+        targets = [Y, Y.argmax(axis=1)] if loss == "cross_entropy" else [Y]
+        fns = net.jit(ns.SGD(lr=0.1, momentum=0.5))
+        for y in targets:
+            theta, work, out, grad = net.theta.copy(), fns.workspace(), np.empty(sizes[-1]), np.empty_like(net.theta)
+            fns.forward(theta, X[0], out, work)
+            np.testing.assert_allclose(out, net.predict(X[0]), 1e-12)
+            want, want_grad = net.gradient(X, Y)
+            assert abs(fns.gradient(theta, X, y, grad, work) - want) < 1e-12
+            np.testing.assert_allclose(grad, want_grad, 1e-10, 1e-12)
+            assert abs(fns.loss(theta, X, y, work) - want) < 1e-12
+            other = ns.Network(sizes, "silu", output, loss, backend="numpy", seed=1)
+            fns.step(theta, X[1], y[1], 0.1, work)
+            fns.step(theta, X, y, 0.1, work)
+            other.step(X[1], Y[1], lr=0.1)
+            other.step(X, Y, lr=0.1)
+            np.testing.assert_allclose(theta, other.theta, 1e-10, 1e-12)
+            slots = fns.slots()
+            fns.update(theta, grad, slots, 1)
+            np.testing.assert_allclose(theta, other.theta - 0.1 * want_grad, 1e-10, 1e-12)
+            made += 6
+    return made
+
+
+if __name__ == "__main__":
+    main()
