@@ -113,7 +113,9 @@ def reference_run(workload: Workload, rows: int, epochs: int) -> tuple[float | n
     x, y = make_data(workload)
 
     def train(net: Network, optimizer: Optimizer) -> tuple[float, np.ndarray]:
-        history = net.train(x[:rows], y[:rows], epochs, workload.batch, optimizer, shuffle=False)
+        history = net.train(
+            x[:rows], y[:rows], epochs=epochs, batch_size=workload.batch, optimizer=optimizer, shuffle=False
+        )
         return history.loss[-1], net.theta.copy()
 
     if not isinstance(workload, PopulationWorkload):

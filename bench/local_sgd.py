@@ -43,7 +43,9 @@ class Problem:
     held_out: tuple[np.ndarray, np.ndarray]
 
     def network(self) -> ns.Network:
-        return ns.Network([self.x.shape[1], 64, 10], "tanh", "softmax", "cross_entropy", "float32")
+        return ns.Network(
+            [self.x.shape[1], 64, 10], activation="tanh", output="softmax", loss="cross_entropy", dtype="float32"
+        )
 
     def write(self, directory: Path, parts: int) -> list[Path]:
         """Write the rows into as many chunk files."""
@@ -58,7 +60,9 @@ class Problem:
 def make_problem(rows: int, held_out: int, inputs: int = 64) -> Problem:
     """Return standard normal rows with labels drawn from the outputs of a network with thrice the usual weights."""
     rng = np.random.default_rng(0)
-    teacher = ns.Network([inputs, 64, 10], "tanh", "softmax", "cross_entropy", "float32", seed=7)
+    teacher = ns.Network(
+        [inputs, 64, 10], activation="tanh", output="softmax", loss="cross_entropy", dtype="float32", seed=7
+    )
     teacher.theta *= 3
     x = rng.standard_normal((rows + held_out, inputs)).astype(np.float32)
     cumulative = teacher.predict(x).astype(np.float64).cumsum(axis=1)
@@ -126,7 +130,7 @@ def measure(
         for _ in range(repeats):
             net = problem.network()
             started = time.perf_counter()
-            net.train(problem.x, problem.labels, count, 32, optimizer, threads=1)
+            net.train(problem.x, problem.labels, epochs=count, batch_size=32, optimizer=optimizer, threads=1)
             times.alone.append(time.perf_counter() - started)
             ends = []
             for client, seconds in ((one, times.one), (two, times.two)):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nanostep._checks import check_integer, check_real
-from nanostep._names import check_choice
+from nanostep._checks import check_choice, check_integer, check_real
 from nanostep.benchmark.contenders import CONTENDERS
 from nanostep.benchmark.lanes import core_count
 from nanostep.benchmark.tasks import GROUPS, TASKS

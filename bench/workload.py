@@ -84,7 +84,15 @@ class Workload:
 
     def make_network(self, backend: str, seed: int = 0) -> Network:
         """Return the network on `backend`, with the same initial weights on every backend."""
-        return Network(self.sizes, self.activation, self.output, self.loss, self.dtype, backend, seed)
+        return Network(
+            self.sizes,
+            activation=self.activation,
+            output=self.output,
+            loss=self.loss,
+            dtype=self.dtype,
+            backend=backend,
+            seed=seed,
+        )
 
     def initial_theta(self) -> np.ndarray:
         """Return the weights that every contender starts from."""
@@ -128,7 +136,14 @@ class PopulationWorkload(Workload):
     def make_population(self, backend: str) -> Population:
         """Return the population on `backend`, with the same initial weights on every backend."""
         return Population(
-            self.sizes, self.networks, self.activation, self.output, self.loss, self.dtype, backend, seed=0
+            self.sizes,
+            self.networks,
+            activation=self.activation,
+            output=self.output,
+            loss=self.loss,
+            dtype=self.dtype,
+            backend=backend,
+            seed=0,
         )
 
     def initial_thetas(self) -> np.ndarray:

@@ -77,7 +77,7 @@ def train(fns, theta, most_updates, lr, discount, random):
 
 def main(seed: int = 0) -> np.ndarray:
     """Return the length of every episode."""
-    net = ns.Network([4, 16, 2], "tanh", "softmax", "cross_entropy", backend="numba", seed=seed)
+    net = ns.Network([4, 16, 2], activation="tanh", output="softmax", loss="cross_entropy", backend="numba", seed=seed)
     fns = net.jit()
     train(fns, net.theta.copy(), 1, 0.0, 0.99, np.random.default_rng(0))  # compiles, or loads what was compiled
     started = time.perf_counter()

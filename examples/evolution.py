@@ -30,11 +30,13 @@ def evolve(networks: int, generations: int, exploits: bool, seed: int = 0) -> tu
     held_out = pixels[1400:] / 16, labels[1400:]
     random = np.random.default_rng(seed)
     rates, decays = 10 ** random.uniform(-3, 0.5, networks), 10 ** random.uniform(-6, -1, networks)
-    population = ns.Population([64, 16, 10], networks, "tanh", "softmax", "cross_entropy", dtype="float32")
+    population = ns.Population(
+        [64, 16, 10], networks, activation="tanh", output="softmax", loss="cross_entropy", dtype="float32"
+    )
     optimizer = ns.SGD(lr=rates, momentum=0.9, weight_decay=decays)
     medians = []
     for generation in range(generations):
-        population.train(x, y, EPOCHS, 32, optimizer, seed=generation)
+        population.train(x, y, epochs=EPOCHS, batch_size=32, optimizer=optimizer, seed=generation)
         medians.append(float(np.median(optimizer.lr)))
         if not exploits or generation == generations - 1:
             continue

@@ -36,7 +36,7 @@ def learn_stream(fns, theta, x, y, lr, work):
 
 def main(rows: int = 1_000_000) -> tuple[np.ndarray, np.ndarray]:
     """Return the losses of a network that goes on learning, and of one that stops after a tenth of the stream."""
-    net = ns.Network([8, 16, 1], "tanh", "identity", backend="numba", seed=1)
+    net = ns.Network([8, 16, 1], activation="tanh", output="identity", backend="numba", seed=1)
     fns = net.jit()
     work = fns.workspace()
     x, y = make_stream(rows)

@@ -21,7 +21,7 @@ def main(rates: int = 1000, seeds: int = 100, picture: str | None = None) -> tup
     """Return the rates, and for each the share of the seeds whose network has learned all four answers."""
     rate, seed = np.meshgrid(np.geomspace(0.01, 100, rates), np.arange(seeds), indexing="ij")
     started = time.perf_counter()
-    population = ns.Population([2, 4, 1], rate.size, "tanh", dtype="float32", seed=seed.ravel())
+    population = ns.Population([2, 4, 1], rate.size, activation="tanh", dtype="float32", seed=seed.ravel())
     built = time.perf_counter()
     population.train(np.tile(X, (AGAIN, 1)), np.tile(Y, AGAIN), epochs=20, optimizer=ns.SGD(lr=rate.ravel()))
     trained = time.perf_counter()

@@ -40,7 +40,9 @@ def main(sensors: int = 10_000) -> tuple[np.ndarray, np.ndarray]:
     """Return which sensors are said to be broken, and which are."""
     inputs, readings, broken = make_readings(sensors)
     learned, checked, today = slice(0, -2 * HOURS), slice(-2 * HOURS, -HOURS), slice(-HOURS, None)
-    models = ns.Population([3, 8, 1], sensors, "tanh", "identity", "squared_error", dtype="float32")
+    models = ns.Population(
+        [3, 8, 1], sensors, activation="tanh", output="identity", loss="squared_error", dtype="float32"
+    )
     started = time.perf_counter()
     models.train(inputs[:, learned], readings[:, learned], epochs=60, batch_size=12, optimizer=ns.Adam(lr=0.02))
     seconds = time.perf_counter() - started

@@ -44,7 +44,7 @@ def fit_all(fns, start, series, epochs, theta, losses):
 
 def main(count: int = 1000) -> tuple[np.ndarray, np.ndarray]:
     """Return the networks' parameters and losses."""
-    net = ns.Network([LAGS, 8, 1], "tanh", "identity", "squared_error", backend="numba", seed=0)
+    net = ns.Network([LAGS, 8, 1], activation="tanh", output="identity", loss="squared_error", backend="numba", seed=0)
     fns = net.jit(ns.Adam(lr=0.02))
     series = make_series(count)
     theta, losses = np.empty((count, len(net.theta))), np.empty(count)

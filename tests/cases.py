@@ -12,8 +12,7 @@ import numpy as np
 
 import nanostep as ns
 from nanostep._arrays import Samples
-from nanostep._names import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSS_OUTPUTS, LOSSES
-from nanostep.architecture import Architecture, make_architecture
+from nanostep.architecture import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSS_OUTPUTS, LOSSES, Architecture, make_architecture
 from nanostep.backends import PACKAGES
 from nanostep.backends.reference import networks
 from nanostep.initialization import weight_limit
@@ -167,4 +166,4 @@ def small_network(backend: str = "numpy", kind: str = "regression", dtype: str =
         "binary": ([3, 6, 1], "sigmoid", "binary_cross_entropy"),
         "multilabel": ([3, 6, 2], "sigmoid", "binary_cross_entropy"),
     }[kind]
-    return ns.Network(sizes, "tanh", output, loss, dtype, backend)
+    return ns.Network(sizes, activation="tanh", output=output, loss=loss, dtype=dtype, backend=backend)

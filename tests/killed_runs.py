@@ -31,9 +31,10 @@ X, Y, LABELS = RNG.standard_normal((41, 3)), RNG.random((41, 2)), RNG.integers(0
 
 
 def regression(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None) -> ns.Network:
-    net = ns.Network([3, 6, 2], "tanh", "identity", "huber", backend=backend)
+    net = ns.Network([3, 6, 2], activation="tanh", output="identity", loss="huber", backend=backend)
     net.train(
-        X, Y, 40, 5, ns.Adam(0.03), seed=seed, validation_split=0.3, dropout=0.2, metrics=["mae", "r2"], threads=1,
+        X, Y, epochs=40, batch_size=5, optimizer=ns.Adam(0.03), seed=seed,
+        validation_split=0.3, dropout=0.2, metrics=["mae", "r2"], threads=1,
         schedule=schedules.OneCycleLR(0.05, epochs=40), early_stopping=ns.EarlyStopping(patience=9),
         checkpoint=checkpoint,
     )  # fmt: skip
@@ -41,18 +42,18 @@ def regression(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None)
 
 
 def single_samples(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None) -> ns.Network:
-    net = ns.Network([3, 5, 2], "sigmoid", "identity", "squared_error", backend=backend)
-    net.train(X, Y, 1, optimizer=ns.SGD(0.2, momentum=0.9), threads=1)  # a start of its own
+    net = ns.Network([3, 5, 2], activation="sigmoid", output="identity", loss="squared_error", backend=backend)
+    net.train(X, Y, epochs=1, optimizer=ns.SGD(0.2, momentum=0.9), threads=1)  # a start of its own
     net.train(
-        X, Y, 6, seed=seed, threads=1, sample_weight=1 + LABELS, checkpoint=checkpoint,
+        X, Y, epochs=6, seed=seed, threads=1, sample_weight=1 + LABELS, checkpoint=checkpoint,
         schedule=schedules.ReduceLROnPlateau(patience=0, threshold=0.05, factor=0.7, monitor="loss"),
     )  # fmt: skip
     return net
 
 
 def plain_steps(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None) -> ns.Network:
-    net = ns.Network([3, 5, 1], "sigmoid", "sigmoid", "half_squared_error", backend=backend)
-    net.train(X, Y[:, 0], 10, 1, ns.SGD(0.5), seed=seed, threads=1, checkpoint=checkpoint)
+    net = ns.Network([3, 5, 1], activation="sigmoid", output="sigmoid", loss="half_squared_error", backend=backend)
+    net.train(X, Y[:, 0], epochs=10, batch_size=1, optimizer=ns.SGD(0.5), seed=seed, threads=1, checkpoint=checkpoint)
     return net
 
 
@@ -61,9 +62,12 @@ def classes(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None) ->
         event.lr = 0.02 / event.epoch
         return event.epoch == 25
 
-    net = ns.Network([3, 4, 3], "relu", "softmax", "cross_entropy", "float32", backend)
+    net = ns.Network(
+        [3, 4, 3], activation="relu", output="softmax", loss="cross_entropy", dtype="float32", backend=backend
+    )
     net.train(
-        X, LABELS, 40, 4, ns.RMSprop(0.02, momentum=0.5, centered=True), seed=seed, class_weight="balanced", threads=1,
+        X, LABELS, epochs=40, batch_size=4, optimizer=ns.RMSprop(0.02, momentum=0.5, centered=True),
+        seed=seed, class_weight="balanced", threads=1,
         label_smoothing=0.1, callbacks=cool, checkpoint=checkpoint,
     )  # fmt: skip
     return net

@@ -8,8 +8,15 @@ import pickle
 import numpy as np
 import pytest
 
-from nanostep._names import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSS_OUTPUTS, LOSSES
-from nanostep.architecture import MAX_WIDTH, Architecture, make_architecture
+from nanostep.architecture import (
+    ACTIVATIONS,
+    HIDDEN_ACTIVATIONS,
+    LOSS_OUTPUTS,
+    LOSSES,
+    MAX_WIDTH,
+    Architecture,
+    make_architecture,
+)
 
 SIZES = [(1, 1), (3, 2), (2, 2, 1), (3, 1, 7, 2), (1, 70, 1, 70, 5)]
 

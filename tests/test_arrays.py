@@ -61,7 +61,7 @@ def test_data_and_targets_of_every_form_give_the_same_bits(backend: str, dtype: 
     targets = np.abs(INTEGERS[:, :2])
     results = []
     for X, Y in ((INTEGERS, targets), (forms(INTEGERS)[form], forms(targets)[form])):
-        net = ns.Network([3, 4, 2], "tanh", "identity", "huber", dtype, backend)
+        net = ns.Network([3, 4, 2], activation="tanh", output="identity", loss="huber", dtype=dtype, backend=backend)
         history = net.train(X, Y, epochs=2, batch_size=5, validation=(X, Y))
         results.append((net.theta.tobytes(), history.loss, history.validation_loss, net.predict(X).tobytes()))
     assert results[0] == results[1]

@@ -36,11 +36,11 @@ NETWORKS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: ns.Network([3, 2**31, 1]), ValueError, "accepted are 1 to 2147483647"),
     (lambda: ns.Network([2**30, 2**30]), ValueError, "more than fit"),
     (lambda: ns.Network([2**21, 2**21]), MemoryError, "GiB"),
-    (lambda: ns.Network([3, 2, 1], "swish"), ValueError, "choose one of: identity, sigmoid, tanh"),
-    (lambda: ns.Network([3, 2, 1], "softmax"), ValueError, "activation='softmax'"),
-    (lambda: ns.Network([3, 2, 1], ["tanh", "relu"]), ValueError, "2 names for 1 hidden layers"),
-    (lambda: ns.Network([3, 2, 1], ["tahn"]), ValueError, "activation[0]='tahn'"),
-    (lambda: ns.Network([3, 2, 1], 5), TypeError, "activation must be a name or a list"),
+    (lambda: ns.Network([3, 2, 1], activation="swish"), ValueError, "choose one of: identity, sigmoid, tanh"),
+    (lambda: ns.Network([3, 2, 1], activation="softmax"), ValueError, "activation='softmax'"),
+    (lambda: ns.Network([3, 2, 1], activation=["tanh", "relu"]), ValueError, "2 names for 1 hidden layers"),
+    (lambda: ns.Network([3, 2, 1], activation=["tahn"]), ValueError, "activation[0]='tahn'"),
+    (lambda: ns.Network([3, 2, 1], activation=5), TypeError, "activation must be a name or a list"),
     (lambda: ns.Network([3, 2, 1], output="linear"), ValueError, "output='linear'"),
     (lambda: ns.Network([3, 2, 1], output=None), TypeError, "output must be a string"),
     (lambda: ns.Network([3, 2, 1], loss="mse"), ValueError, "loss='mse'"),
@@ -117,7 +117,7 @@ DATA: list[tuple[Any, Any, type[Exception], str]] = [
 
 def make(backend: str, loss: str = "half_squared_error", output: str = "sigmoid", dtype: str = "float64") -> ns.Network:
     """A network whose optimiser has some state that a failed call could damage."""
-    net = ns.Network([3, 4, 2], "tanh", output, loss, dtype, backend)
+    net = ns.Network([3, 4, 2], activation="tanh", output=output, loss=loss, dtype=dtype, backend=backend)
     targets = LABELS if loss == "cross_entropy" else Y
     net.train(X, targets, epochs=1, batch_size=4, optimizer=ns.Adam())
     return net

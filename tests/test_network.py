@@ -34,7 +34,14 @@ def test_theta_is_w_then_b_layer_by_layer() -> None:
 
 
 def test_what_it_tells_about_itself() -> None:
-    net = ns.Network([4, 5, 6, 2], ["tanh", "relu"], "softmax", "cross_entropy", "float32", "numpy")
+    net = ns.Network(
+        [4, 5, 6, 2],
+        activation=["tanh", "relu"],
+        output="softmax",
+        loss="cross_entropy",
+        dtype="float32",
+        backend="numpy",
+    )
     assert net.sizes == (4, 5, 6, 2)
     assert net.dtype == np.float32
     assert net.backend == "numpy"
@@ -48,7 +55,7 @@ def test_what_it_tells_about_itself() -> None:
 
 @pytest.mark.parametrize("activation", ["tanh", "relu", "silu", "identity"])
 def test_initial_weights_fill_their_interval_and_biases_are_zero(activation: str) -> None:
-    net = ns.Network([60, 80, 5], activation, backend="numpy", seed=4)
+    net = ns.Network([60, 80, 5], activation=activation, backend="numpy", seed=4)
     for layer, weights, biases in zip(net.architecture.layers, net.weights, net.biases, strict=True):
         limit = weight_limit(layer)
         expected = (6 / layer.inputs if layer.activation in ("relu", "silu") else 6 / sum(weights.shape)) ** 0.5
@@ -108,7 +115,7 @@ def test_data_that_share_memory_with_theta(
 @pytest.mark.parametrize("backend", REQUIRED)
 def test_step_is_one_update_from_the_mean_gradient(backend: str) -> None:
     for rows in (slice(0, 1), slice(None)):
-        net = ns.Network([3, 4, 2], "tanh", backend=backend)
+        net = ns.Network([3, 4, 2], activation="tanh", backend=backend)
         before, (loss, gradient) = net.theta.copy(), net.gradient(X[rows], Y[rows])
         assert net.step(X[rows], Y[rows], lr=0.25) == pytest.approx(loss, rel=1e-14)
         np.testing.assert_allclose(net.theta, before - 0.25 * gradient, rtol=1e-13, atol=1e-15)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import nanostep as ns
 from cases import REQUIRED
-from nanostep._names import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSS_OUTPUTS, LOSSES
+from nanostep.architecture import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSS_OUTPUTS, LOSSES
 from nanostep.backends import load
 
 TRY = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -36,7 +36,7 @@ def networks(draw: st.DrawFn) -> Case:
         loss = draw(st.sampled_from(LOSSES))
         output = draw(st.sampled_from(LOSS_OUTPUTS.get(loss, ACTIVATIONS)))
         hidden = [draw(st.sampled_from(HIDDEN_ACTIVATIONS)) for _ in sizes[1:-1]]
-    net = ns.Network(sizes, hidden, output, loss, backend=backend, seed=draw(st.integers(0, 99)))
+    net = ns.Network(sizes, activation=hidden, output=output, loss=loss, backend=backend, seed=draw(st.integers(0, 99)))
     random = np.random.default_rng(draw(st.integers(0, 99)))
     n = draw(st.integers(1, 80))
     X, Y = random.standard_normal((n, sizes[0])), random.random((n, sizes[-1]))

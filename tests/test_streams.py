@@ -26,7 +26,7 @@ CHUNKS = [(X[a:b], Y[a:b]) for a, b in CUTS]
 
 def make(backend: str = "numpy", classes: bool = False, dtype: str = "float64") -> ns.Network:
     output, loss = ("softmax", "cross_entropy") if classes else ("identity", "squared_error")
-    return ns.Network([3, 6, 2], "tanh", output, loss, dtype, backend)
+    return ns.Network([3, 6, 2], activation="tanh", output=output, loss=loss, dtype=dtype, backend=backend)
 
 
 @pytest.fixture(params=QUICK)
@@ -210,7 +210,7 @@ def test_memory_is_bounded_by_a_chunk(kind: str, tmp_path: Path, monkeypatch: py
         dtype = "float64" if kind == "memmap" else "float32"
         source = (np.memmap(tmp_path / "x", dtype, "w+", shape=(ROWS, WIDTH)), y)
     width = WIDTH - (kind == "parquet")
-    net = ns.Network([width, 2, 1], "tanh", "identity", "squared_error", backend="numpy")
+    net = ns.Network([width, 2, 1], activation="tanh", output="identity", loss="squared_error", backend="numpy")
     tracemalloc.start()
     history = net.train(*source, epochs=1, batch_size=1000, shuffle=False)
     peak = tracemalloc.get_traced_memory()[1]
@@ -277,8 +277,8 @@ def test_partial_fit_is_a_pass_that_goes_on(backend: str) -> None:
     for each in (net, twin):
         each.step(X, Y, optimizer=ns.Adam(0.01))
     for _ in range(3):
-        history = net.partial_fit(X, Y, 7, sample_weight=1 + LABELS)
-    twin.train(X, Y, 3, 7, sample_weight=1 + LABELS)
+        history = net.partial_fit(X, Y, batch_size=7, sample_weight=1 + LABELS)
+    twin.train(X, Y, epochs=3, batch_size=7, sample_weight=1 + LABELS)
     assert history.epochs == 1
     assert net.theta.tobytes() == twin.theta.tobytes()
 
@@ -330,7 +330,7 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda net: net.learn_one(X[0], np.array([0.1, np.nan])), ValueError, "y[1] is nan"),
     (lambda net: net.predict_one(X), ValueError, "predict_one takes one sample; got 50"),
     (lambda net: net.predict_one(X[0, :2]), ValueError, "x must have shape"),
-    (lambda net: net.partial_fit(X, Y, 0), ValueError, "batch_size=0"),
+    (lambda net: net.partial_fit(X, Y, batch_size=0), ValueError, "batch_size=0"),
 ]
 
 

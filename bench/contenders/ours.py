@@ -26,7 +26,13 @@ class OurTrainer(Trainer):
         self._net.theta = self._theta
         optimizer = self._workload.make_optimizer()
         history = self._net.train(
-            self._x, self._y, epochs, self._workload.batch, optimizer, shuffle=False, threads=self._threads
+            self._x,
+            self._y,
+            epochs=epochs,
+            batch_size=self._workload.batch,
+            optimizer=optimizer,
+            shuffle=False,
+            threads=self._threads,
         )
         self._about = {"isa": history.isa, "threads": history.threads}
         return Run(history.seconds, np.asarray(history.loss)[..., -1], self._net.theta.copy())

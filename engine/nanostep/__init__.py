@@ -22,9 +22,10 @@ from nanostep.training.early_stopping import EarlyStopping
 from nanostep.training.history import History
 
 if TYPE_CHECKING:
+    from nanostep import io
     from nanostep.compilation import warmup
     from nanostep.embedding import get_include
-    from nanostep.io._format import load
+    from nanostep.io.networks import load
     from nanostep.plots import plot_decision_boundary
     from nanostep.population import Population
     from nanostep.populations.callbacks import PopulationEpochEnd
@@ -42,7 +43,8 @@ _LAZY = {
     "SweepTable": "nanostep.sweeps",
     "Worksheet": "nanostep.worksheet",
     "get_include": "nanostep.embedding",
-    "load": "nanostep.io._format",
+    "io": "nanostep.io",
+    "load": "nanostep.io.networks",
     "plot_decision_boundary": "nanostep.plots",
     "sweep": "nanostep.sweeps",
     "warmup": "nanostep.compilation",
@@ -79,6 +81,7 @@ __all__ = [
     "__version__",
     "available_backends",
     "get_include",
+    "io",
     "load",
     "plot_decision_boundary",
     "schedules",
@@ -89,10 +92,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'nanostep' has no attribute {name!r}")
+    if name not in _LAZY:
+        raise AttributeError(f"module 'nanostep' has no attribute {name!r}")
+    value = importlib.import_module(_LAZY[name])
+    return value if _LAZY[name] == f"nanostep.{name}" else getattr(value, name)
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+    return __all__

@@ -49,7 +49,7 @@ class Samples:
         parts = (None if part is None else part[rows] for part in (self.x, self.y, self.labels, self.weight))
         return Samples(*parts)  # type: ignore[arg-type]
 
-    def apart_from(self, theta: np.ndarray) -> Samples:
+    def without_aliasing(self, theta: np.ndarray) -> Samples:
         """Return samples that do not share memory with theta, which the kernels write while they read samples."""
         x, y = self.x, self.y
         if np.may_share_memory(x, theta):
@@ -194,3 +194,31 @@ def _check_domain(name: str, y: np.ndarray, loss: str) -> None:
             )
     if loss == "poisson" and y.min() < 0:
         raise ValueError(f"{name} must be >= 0 for loss='poisson'; got {y.min()}")
+
+
+def check_weight(name: str, value: Any, n: int) -> np.ndarray:
+    """Return sample weights (n,) in float64, not normalised: finite, >= 0, not all zero."""
+    weight = convert(name, value, np.dtype(np.float64))
+    if weight.shape not in ((n,), (n, 1)):
+        raise ValueError(f"{name} must have shape ({n},), one for each sample; got {weight.shape}")
+    weight = weight.reshape(n)
+    if weight.min() < 0:
+        i = int(np.argmax(weight < 0))
+        raise ValueError(f"{name} must be >= 0; {name}[{i}] is {weight[i]}")
+    if not weight.any():
+        raise ValueError(f"{name} is 0 for all {n} samples; at least one must count")
+    return weight
+
+
+def weighted(samples: Samples, weight: np.ndarray | None) -> Samples:
+    """Return `samples` with these weights, normalised to mean 1 and rounded to the dtype of the samples."""
+    if weight is None:
+        return samples
+    return replace(samples, weight=normalized(weight).astype(samples.x.dtype))
+
+
+def normalized(weight: np.ndarray) -> np.ndarray:
+    """Return weights (..., n) with a mean of 1."""
+    # by the largest first: neither a sum of huge nor one of subnormal weights loses anything
+    part = weight / weight.max(axis=-1, keepdims=True)
+    return part * (part.shape[-1] / part.sum(axis=-1, keepdims=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import os
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
@@ -71,6 +72,22 @@ def check_seed(value: object) -> int:
     if value is None:
         return int.from_bytes(np.random.SeedSequence().generate_state(2).tobytes(), "little")
     return check_integer("seed", value, 0, 2**64 - 1)
+
+
+def check_choice(argument: str, value: object, accepted: Sequence[str]) -> str:
+    """Return `value` if it is one of `accepted`; otherwise raise an error that lists them."""
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a string, one of {', '.join(accepted)}; got {type(value).__name__}")
+    if value not in accepted:
+        raise ValueError(f"{argument}={value!r} is not known; choose one of: {', '.join(accepted)}")
+    return value
+
+
+def check_memory(what: str, needed: int) -> None:
+    """Raise MemoryError if `needed` bytes, which `what` names as the subject of a sentence, exceed this machine's."""
+    memory = physical_memory()
+    if memory is not None and needed > memory:
+        raise MemoryError(f"{what} {needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB")
 
 
 def physical_memory() -> int | None:

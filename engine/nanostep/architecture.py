@@ -1,7 +1,9 @@
 """The shape of a network: sizes, activations, loss, and where each parameter stands in theta.
 
 The layout of theta is written down here and nowhere else in Python: for each layer in order, W (out x in, row-major),
-then b (out).
+then b (out). So are the names of activations and losses. A name's position in its tuple is the identifier that the jit
+kernels switch on; the C library has an enumeration of its own, looked up by name (``NST_ACTIVATION_TANH``), so no
+number is written twice.
 """
 
 from __future__ import annotations
@@ -13,7 +15,30 @@ from functools import cached_property
 
 import numpy as np
 
-from nanostep._names import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSS_OUTPUTS, LOSSES, check_choice
+from nanostep._checks import check_choice
+
+HIDDEN_ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu")
+"""Elementwise activations: allowed in every layer."""
+
+ACTIVATIONS = (*HIDDEN_ACTIVATIONS, "softmax")
+"""All activations; softmax is for the output layer only."""
+
+LOSSES = (
+    "half_squared_error",
+    "squared_error",
+    "absolute_error",
+    "huber",
+    "binary_cross_entropy",
+    "cross_entropy",
+    "poisson",
+)
+"""All losses."""
+
+LOSS_OUTPUTS: dict[str, tuple[str, ...]] = {
+    "binary_cross_entropy": ("sigmoid", "softmax"),
+    "cross_entropy": ("softmax",),
+}
+"""Losses that take probabilities, and the outputs that give them. Every other loss takes any output."""
 
 MAX_WIDTH = 2**31 - 1
 """Largest width of a layer; keeps every product of two widths inside 64 bits."""

@@ -60,7 +60,7 @@ def warmup(
     rows = check_integer("batch_size", batch_size, 1)
     chosen = SGD(lr=0.1) if optimizer is None else check_optimizer(optimizer)
     started = time.perf_counter()
-    net = Network(sizes, activation, output, loss, dtype, "numba")
+    net = Network(sizes, activation=activation, output=output, loss=loss, dtype=dtype, backend="numba")
     # with one row in a batch of its own, so that a run of single steps has a step to look ahead to
     x = np.zeros((max(rows, 2), net.sizes[0]), net.dtype)
     y: np.ndarray = np.zeros((len(x), net.sizes[-1]), net.dtype)

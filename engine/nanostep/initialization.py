@@ -13,9 +13,16 @@ import math
 
 import numpy as np
 
+from nanostep._pcg64 import uniforms
 from nanostep.architecture import Architecture, Layer
 
 RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "silu"})
+
+MANY = 8192
+"""Networks whose weights are drawn together: what an operation works on stays in cache."""
+
+MOST_WEIGHTS = 512
+"""Most weights of a network whose generator is one of many advanced together: above, NumPy's own is as fast."""
 
 
 def weight_limit(layer: Layer) -> float:
@@ -35,3 +42,20 @@ def initialize(architecture: Architecture, theta: np.ndarray, seed: int | None) 
         limit = weight_limit(layer)
         theta[layer.weights] = (2.0 * generator.random(layer.inputs * layer.outputs) - 1.0) * limit
         theta[layer.biases] = 0.0
+
+
+def initialize_each(architecture: Architecture, theta__mp: np.ndarray, seeds: np.ndarray) -> None:
+    """Fill each row of `theta` (networks, parameters) as `initialize` does with its seed, of uint64: the same bits."""
+    count = sum(layer.inputs * layer.outputs for layer in architecture.layers)
+    if count > MOST_WEIGHTS or len(seeds) < 4 * count:
+        for theta__p, seed in zip(theta__mp, seeds.tolist(), strict=True):
+            initialize(architecture, theta__p, seed)
+        return
+    for at in range(0, len(seeds), MANY):
+        some, drawn = theta__mp[at : at + MANY], 0
+        numbers = uniforms(seeds[at : at + MANY], count)
+        for layer in architecture.layers:
+            of_layer = numbers[drawn : drawn + layer.inputs * layer.outputs]
+            some[:, layer.weights] = ((2.0 * of_layer - 1.0) * weight_limit(layer)).T
+            some[:, layer.biases] = 0.0
+            drawn += len(of_layer)

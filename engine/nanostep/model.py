@@ -1,68 +1,149 @@
-"""`Model`: what a network and a population have in common, which is what they are but not what they do."""
+"""`Model`: a dense network as a function of its inputs and parameters; `nanostep.Network` adds what learns."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
-from nanostep._arrays import convert
-from nanostep.architecture import Architecture
+from nanostep._arrays import Samples, check_inputs, check_samples, check_weight, weighted
+from nanostep._base_model import BaseModel, check_dtype
+from nanostep._checks import check_memory, check_seed
+from nanostep.architecture import Architecture, make_architecture
+from nanostep.backends.contract import Engine
+from nanostep.initialization import initialize
 
 
-class Model:
-    """Mixin of `nanostep.Network` and `nanostep.Population`, which set these up."""
+class Model(BaseModel):
+    """A dense feed-forward network: everything of `nanostep.Network`, whose arguments it takes, that does not learn."""
 
-    _architecture: Architecture
-    _dtype: np.dtype
-    _backend: str
-    _theta: np.ndarray
+    _engine: Engine
+    _weights: tuple[np.ndarray, ...]
+    _biases: tuple[np.ndarray, ...]
+    _thread_tuners: dict[tuple[object, ...], Any]
+    """Which number of threads was fastest, by what a run is like; see `nanostep.training.threads`."""
+
+    def __init__(
+        self,
+        sizes: Iterable[int],
+        *,
+        activation: str | Sequence[str] = "sigmoid",
+        output: str = "sigmoid",
+        loss: str = "half_squared_error",
+        dtype: DTypeLike = "float64",
+        backend: str = "auto",
+        seed: int | None = 0,
+    ) -> None:
+        architecture = make_architecture(sizes, activation, output, loss)
+        checked_dtype = check_dtype(dtype)
+        checked_seed = None if seed is None else check_seed(seed)
+        count = architecture.parameter_count
+        check_memory(f"sizes={list(architecture.sizes)} make {count} parameters =", count * checked_dtype.itemsize)
+        self._set_up(architecture, checked_dtype, backend)
+        initialize(architecture, self._theta, checked_seed)
+
+    def _set_up(self, architecture: Architecture, dtype: np.dtype, backend: str) -> None:
+        package = self._allocate(architecture, dtype, backend)
+        self._engine = package.networks.Engine(architecture, dtype)
+        self._weights, self._biases = architecture.views(self._theta)
+        self._thread_tuners = {}
+
+    # -- what it is ---------------------------------------------------------------------------------------------------
 
     @property
-    def architecture(self) -> Architecture:
-        """Sizes, activations, loss, and where each parameter of a network stands in its theta."""
-        return self._architecture
+    def isa(self) -> str:
+        """Instruction set the last call ran with, as its kernel reported it; "" if the backend does not say."""
+        return self._engine.isa
 
     @property
-    def sizes(self) -> tuple[int, ...]:
-        """Widths of all layers, inputs first."""
-        return self._architecture.sizes
+    def weights(self) -> tuple[np.ndarray, ...]:
+        """Views into theta, one per layer, shapes (out, in)."""
+        return self._weights
 
     @property
-    def loss_name(self) -> str:
-        """Name of the loss."""
-        return self._architecture.loss
+    def biases(self) -> tuple[np.ndarray, ...]:
+        """Views into theta, one per layer, shapes (out,)."""
+        return self._biases
 
-    @property
-    def dtype(self) -> np.dtype:
-        """float32 or float64."""
-        return self._dtype
+    def __repr__(self) -> str:
+        return self._describe()
 
-    @property
-    def backend(self) -> str:
-        """Name of the backend that runs: "c", "numba" or "numpy"."""
-        return self._backend
+    # -- one call -----------------------------------------------------------------------------------------------------
 
-    @property
-    def theta(self) -> np.ndarray:
-        """All parameters as one contiguous, writable array: for each layer W (out x in, row-major), then b.
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return the outputs for every row of X.
 
-        Shape (parameters,) of a network, (K, parameters) of a population. Assigning to it copies the values in.
+        Parameters
+        ----------
+        X : array-like, shape (n, inputs) or (inputs,)
+            n may be 0.
+
+        Returns
+        -------
+        ndarray, shape (n, outputs), or (outputs,) for one 1-D sample
         """
-        return self._theta[:]
+        row = self._engine.predict_row(self._theta, X)
+        if row is not None:
+            return row
+        x = check_inputs(self._architecture, self._dtype, X)
+        a = np.empty((len(x), self._architecture.outputs), self._dtype)
+        self._engine.predict(self._theta, x, a)
+        return a[0] if np.ndim(X) == 1 else a
 
-    @theta.setter
-    def theta(self, values: ArrayLike) -> None:
-        array = convert("theta", values, self._dtype)
-        if array.shape != self._theta.shape:
-            raise ValueError(f"theta must have shape {self._theta.shape}; got {array.shape}")
-        self._theta[...] = array
+    def predict_one(self, x: ArrayLike) -> np.ndarray:
+        """Return the outputs for one sample, shape (outputs,).
 
-    def _described(self, *more: str) -> str:
-        """Return the class and the arguments that would make one like this, with `more` after the sizes."""
-        hidden = self._architecture.activations[:-1]
-        activation: object = hidden[0] if len(set(hidden)) == 1 else list(hidden)
-        parts = [f"{list(self.sizes)}", *more]
-        if hidden:
-            parts.append(f"activation={activation!r}")
-        parts += [f"output={self._architecture.output!r}", f"loss={self.loss_name!r}", f"dtype={self._dtype.name!r}"]
-        return f"{type(self).__name__}({', '.join(parts)}, backend={self._backend!r})"
+        Parameters
+        ----------
+        x : array-like, shape (inputs,) or (1, inputs)
+        """
+        row = self._engine.predict_row(self._theta, x)
+        if row is not None:
+            return row
+        checked = check_inputs(self._architecture, self._dtype, x, name="x")
+        if len(checked) != 1:
+            raise ValueError(f"predict_one takes one sample; got {len(checked)}: use predict")
+        a = np.empty((1, self._architecture.outputs), self._dtype)
+        self._engine.predict(self._theta, checked, a)
+        return a[0]
+
+    def loss(self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
+        """Return the mean loss over the samples, the weighted mean if there are weights.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, inputs) or (inputs,)
+        Y : array-like, shape (n, outputs)
+            (n,) will do for one output. For "cross_entropy": class labels (n,), or rows of probabilities (n, outputs).
+        sample_weight : array-like, shape (n,), optional
+            What each sample counts, >= 0, not all zero; normalised to mean 1.
+        """
+        return self._engine.loss(self._theta, self._weighted_samples(X, Y, sample_weight))
+
+    def gradient(
+        self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None
+    ) -> tuple[float, np.ndarray]:
+        """Return the mean loss over the samples and its gradient.
+
+        Parameters
+        ----------
+        X, Y, sample_weight : array-like
+            As in `loss`.
+
+        Returns
+        -------
+        loss : float
+        gradient : ndarray, shape (parameters,)
+            Laid out as `theta`; a new array.
+        """
+        samples = self._weighted_samples(X, Y, sample_weight)
+        gradient = np.empty_like(self._theta)
+        return self._engine.gradient(self._theta, samples, gradient), gradient
+
+    def _weighted_samples(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None) -> Samples:
+        samples = check_samples(self._architecture, self._dtype, X, Y)
+        if sample_weight is None:
+            return samples
+        return weighted(samples, check_weight("sample_weight", sample_weight, len(samples)))

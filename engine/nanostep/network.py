@@ -1,38 +1,44 @@
-"""`Network`: a small dense neural network on one flat parameter vector."""
+"""`Network`: a small dense neural network on one flat parameter vector, and how it learns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
-from nanostep._arrays import Samples, check_inputs, check_samples
-from nanostep._checks import check_seed, physical_memory
-from nanostep._online import Online
-from nanostep.architecture import Architecture, make_architecture
-from nanostep.backends import load, resolve
-from nanostep.initialization import initialize
+from nanostep._arrays import check_samples
+from nanostep._checks import check_real
+from nanostep.architecture import Architecture
+from nanostep.backends import load
 from nanostep.model import Model
 from nanostep.optimizers import SGD, Optimizer, check_optimizer
+from nanostep.schedules.base import Schedule
+from nanostep.solvers.problem import Solver
+from nanostep.solvers.run import refuse, solve
+from nanostep.streams import Pairs
+from nanostep.training import run
+from nanostep.training.arguments import TrainArguments, check
+from nanostep.training.callbacks import Callback, EveryNSteps
+from nanostep.training.checkpoints import Checkpoint
+from nanostep.training.early_stopping import EarlyStopping
 from nanostep.training.history import History
-from nanostep.training.optimizer_state import OptimizerState, fresh_state
-from nanostep.training.sample_weights import check_weight, weighted
+from nanostep.training.metrics import MetricFunction
+from nanostep.training.optimizer_state import OptimizerState, continued, fresh_state
+from nanostep.training.resume import begin
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from os import PathLike
 
     from matplotlib.axes import Axes
 
     from nanostep.jit import JittedNetwork
     from nanostep.worksheet import Worksheet
 
-DTYPES = ("float32", "float64")
 
-
-class Network(Online, Model):
+class Network(Model):
     """A dense feed-forward network that is trained by repeated SGD steps.
 
     Layer l computes ``z = W a + b`` and ``a = f(z)``.
@@ -75,37 +81,13 @@ class Network(Online, Model):
     [1.0, 0.0]
     """
 
-    def __init__(
-        self,
-        sizes: Iterable[int],
-        activation: str | Sequence[str] = "sigmoid",
-        output: str = "sigmoid",
-        loss: str = "half_squared_error",
-        dtype: DTypeLike = "float64",
-        backend: str = "auto",
-        seed: int | None = 0,
-    ) -> None:
-        architecture = make_architecture(sizes, activation, output, loss)
-        checked_dtype = check_dtype(dtype)
-        checked_seed = None if seed is None else check_seed(seed)
-        _check_memory(architecture, checked_dtype)
-        self._set_up(architecture, checked_dtype, backend)
-        initialize(architecture, self._theta, checked_seed)
+    _state: OptimizerState
+    _history: History | None
 
     def _set_up(self, architecture: Architecture, dtype: np.dtype, backend: str) -> None:
-        name, package = resolve(backend)
-        self._architecture = architecture
-        self._dtype = dtype
-        self._backend = name
-        self._requested_backend = backend
-        self._engine = package.networks.Engine(architecture, dtype)
-        # theta is a view, so that no user can resize the memory under the kernels
-        self._theta = np.zeros(architecture.parameter_count, dtype)[:]
-        self._weights, self._biases = architecture.views(self._theta)
+        super()._set_up(architecture, dtype, backend)
         self._state = fresh_state(SGD(lr=0.1), architecture.parameter_count, dtype)
         self._history = None
-        # of `nanostep.training.engine_call`: which number of threads was fastest, by what a run is like
-        self._thread_trials = {}
 
     @classmethod
     def _restored(
@@ -118,23 +100,6 @@ class Network(Online, Model):
         net._state = state
         return net
 
-    # -- what it is ---------------------------------------------------------------------------------------------------
-
-    @property
-    def isa(self) -> str:
-        """Instruction set the last call ran with, as its kernel reported it; "" if the backend does not say."""
-        return self._engine.isa
-
-    @property
-    def weights(self) -> tuple[np.ndarray, ...]:
-        """Views into theta, one per layer, shapes (out, in)."""
-        return self._weights
-
-    @property
-    def biases(self) -> tuple[np.ndarray, ...]:
-        """Views into theta, one per layer, shapes (out,)."""
-        return self._biases
-
     @property
     def optimizer(self) -> Optimizer:
         """The optimiser whose state the network holds: the last one trained with, at first ``SGD(lr=0.1)``."""
@@ -145,73 +110,234 @@ class Network(Online, Model):
         """Record of the latest `train` call, also of one that was interrupted; None before the first."""
         return self._history
 
-    def __repr__(self) -> str:
-        return self._described()
+    # -- single updates -----------------------------------------------------------------------------------------------
 
-    # -- one call -----------------------------------------------------------------------------------------------------
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the outputs for every row of X.
+    def step(self, X: ArrayLike, Y: ArrayLike, lr: float | None = None, *, optimizer: Optimizer | None = None) -> float:
+        """Make one update from the mean gradient over all samples given, and return the loss before it.
 
         Parameters
         ----------
-        X : array-like, shape (n, inputs) or (inputs,)
-            n may be 0.
-
-        Returns
-        -------
-        ndarray, shape (n, outputs), or (outputs,) for one 1-D sample
+        X, Y : array-like
+            One sample or a batch, as in `loss`.
+        lr : float, optional
+            Learning rate of a plain SGD step, > 0, which leaves the optimiser's state alone.
+        optimizer : Optimizer, optional
+            Make its update instead; its state goes on if it is the optimiser of the last call (see `optimizer`),
+            otherwise it starts afresh. Without `lr` and `optimizer`, the network's `optimizer` is used.
         """
-        row = self._engine.predict_row(self._theta, X)
-        if row is not None:
-            return row
-        x = check_inputs(self._architecture, self._dtype, X)
-        a = np.empty((len(x), self._architecture.outputs), self._dtype)
-        self._engine.predict(self._theta, x, a)
-        return a[0] if np.ndim(X) == 1 else a
+        if lr is not None:
+            if optimizer is None:
+                loss = self._engine.step_row(self._theta, X, Y, lr)
+                if loss is not None:
+                    return loss
+            else:
+                raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
+            check_real("lr", lr, 0.0, open_low=True)
+        elif optimizer is not None:
+            check_optimizer(optimizer)
+        samples = check_samples(self._architecture, self._dtype, X, Y).without_aliasing(self._theta)
+        self._check_writable()
+        if lr is not None:
+            if len(samples) == 1 and samples.y is not None:
+                # one row gives the same bits however it was handed in
+                loss = self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(lr))
+                if loss is not None:
+                    return loss
+            return run.step(self, fresh_state(SGD(lr=lr), len(self._theta), self._dtype), samples)
+        self._state = continued(self._state, optimizer)
+        return run.step(self, self._state, samples)
 
-    def loss(self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
-        """Return the mean loss over the samples, the weighted mean if there are weights.
+    def learn_one(self, x: ArrayLike, y: ArrayLike) -> float:
+        """Make one update from one sample with the network's `optimizer`, and return the loss before it.
+
+        With plain SGD (no momentum, penalty or clipping) and arrays of the network's dtype this takes a short cut.
 
         Parameters
         ----------
-        X : array-like, shape (n, inputs) or (inputs,)
-        Y : array-like, shape (n, outputs)
-            (n,) will do for one output. For "cross_entropy": class labels (n,), or rows of probabilities (n, outputs).
-        sample_weight : array-like, shape (n,), optional
-            What each sample counts, >= 0, not all zero; normalised to mean 1.
-        """
-        return self._engine.loss(self._theta, self._weighted_samples(X, Y, sample_weight))
-
-    def gradient(
-        self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None
-    ) -> tuple[float, np.ndarray]:
-        """Return the mean loss over the samples and its gradient.
-
-        Parameters
-        ----------
-        X, Y, sample_weight : array-like
+        x : array-like, shape (inputs,) or (1, inputs)
+        y : array-like
             As in `loss`.
+        """
+        optimizer = self._state.optimizer
+        plain = isinstance(optimizer, SGD) and optimizer.is_plain
+        if plain:
+            loss = self._engine.step_row(self._theta, x, y, optimizer.lr)
+            if loss is not None:
+                self._state.updates += 1
+                return loss
+        samples = check_samples(self._architecture, self._dtype, x, y, names=("x", "y")).without_aliasing(self._theta)
+        if len(samples) != 1:
+            raise ValueError(f"learn_one takes one sample; got {len(samples)}: use partial_fit")
+        self._check_writable()
+        self._state = continued(self._state, None)
+        if plain and samples.y is not None:
+            # one row gives the same bits however it was handed in
+            loss = self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(optimizer.lr))
+            if loss is not None:
+                self._state.updates += 1
+                return loss
+        return run.step(self, self._state, samples)
+
+    # -- runs ---------------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        X: ArrayLike | Pairs | Callable[[], Pairs],
+        Y: ArrayLike | None = None,
+        *,
+        epochs: int = 10,
+        batch_size: int = 1,
+        optimizer: Optimizer | Solver | None = None,
+        shuffle: bool = True,
+        seed: int | None = 0,
+        validation: tuple[ArrayLike, ArrayLike] | tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+        threads: int | None = None,
+        callbacks: Callback | EveryNSteps | Sequence[Callback | EveryNSteps] = (),
+        progress: bool = False,
+        schedule: Schedule | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        label_smoothing: float = 0.0,
+        validation_split: float = 0.0,
+        metrics: str | MetricFunction | Sequence[str | MetricFunction] = (),
+        early_stopping: EarlyStopping | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> History:
+        """Train for a number of epochs.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, inputs), or a stream
+            A stream gives pairs (X, Y), one chunk at a time, see `nanostep.streams`; then Y is left out. Samples are
+            shuffled within their chunk, and batches end with it. A `numpy.memmap` of the network's dtype in C order is
+            used in place; another one is read as ``streams.Chunks(X, Y)``.
+        Y : array-like
+            As in `loss`.
+        epochs : int, default=10
+            Passes over the data, >= 0.
+        batch_size : int, default=1
+            Samples per update, >= 1; the last batch of an epoch takes what is left; more than n means all of them.
+        optimizer : Optimizer or Solver, optional
+            Defaults to the network's `optimizer`. The same object as in the last call goes on where it was: two calls
+            of 5 epochs make the same bits as one of 10. Another object starts afresh. A solver (`nanostep.LBFGS`,
+            `nanostep.LevenbergMarquardt`) uses all samples at each of its iterations, which count as epochs; it takes
+            no batch_size, threads, schedule, dropout, label_smoothing, checkpoint or `EveryNSteps`.
+        shuffle : bool, default=True
+            Draw a new sample order for each epoch.
+        seed : int or None, default=0
+            Of the sample orders and of dropout, the same on every backend; None draws one.
+        validation : (Xv, Yv) or (Xv, Yv, wv), optional
+            Data on which to measure the loss and the metrics after every epoch, wv are sample weights. They are
+            measured without dropout and label smoothing.
+        threads : int, optional
+            Most threads the backend may use, 1 to 65536, the calling one included. None lets it choose: no more than
+            there are processors. The environment variable NANOSTEP_THREADS, if set, limits both.
+        callbacks : callable, EveryNSteps or a sequence of them
+            A callable gets an `EpochEnd` after every epoch, that of an `EveryNSteps` a `StepEnd` after every n updates.
+            Returning True or raising `StopTraining` ends the run; setting ``event.lr`` changes the rate.
+        progress : bool, default=False
+            Show epoch, losses, steps per second and the time left on a terminal or in a notebook; elsewhere nothing.
+            Drawing takes at most 1 % of the run.
+        schedule : Schedule, optional
+            Learning rate of each update: one of `nanostep.schedules`, counted since the optimiser's state was fresh.
+            None: the optimiser's lr.
+        dropout : float or sequence of float, default=0
+            Probability in [0, 1) that a hidden unit is dropped in an update, for all hidden layers or for each; what is
+            kept is multiplied by ``1 / (1 - p)``. Which units are dropped depends on the seed, the number of the
+            update, layer, row of the batch and unit, and not on the backend.
+        sample_weight : array-like, shape (n,), optional
+            What each sample counts, >= 0. Weights are normalised to mean 1 over the samples trained with; the gradient
+            of a batch is ``sum(weight * gradient of the sample) / rows of the batch``.
+        class_weight : dict or "balanced", optional
+            Weights by class number, 1 for a class that is left out, which multiply `sample_weight`; or
+            ``n / (classes * samples of the class)``. For "cross_entropy" with labels or one-hot rows, and for
+            "binary_cross_entropy" with one output and targets 0 or 1.
+        label_smoothing : float, default=0
+            In [0, 1), for "cross_entropy": targets become ``(1 - s) * y + s / outputs``.
+        validation_split : float, default=0
+            In [0, 1): this share of the samples, the last rows as they stand, before any shuffling, is held out and
+            used as `validation`. Class weights do not count there, sample weights do.
+        metrics : str, callable or sequence of them
+            Measured after every epoch on the training data, without dropout and smoothing, which costs a pass over
+            them, and on the validation data; see `History`. "loss", "accuracy" (largest output of a softmax, or on the
+            right side of 0.5), "mae", "rmse", "r2" (the mean over outputs), "auc" (needs scikit-learn), all with sample
+            weights; or ``f(y_true, y_pred) -> float``, with y_true (n, outputs), or (n,) for class labels.
+        early_stopping : EarlyStopping, optional
+            End the run when a measure no longer improves.
+        checkpoint : Checkpoint, optional
+            Write the run to a file from time to time, and go on from it.
 
         Returns
         -------
-        loss : float
-        gradient : ndarray, shape (parameters,)
-            Laid out as `theta`; a new array.
-        """
-        samples = self._weighted_samples(X, Y, sample_weight)
-        gradient = np.empty_like(self._theta)
-        return self._engine.gradient(self._theta, samples, gradient), gradient
+        History
 
-    def _weighted_samples(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None) -> Samples:
-        samples = check_samples(self._architecture, self._dtype, X, Y)
-        if sample_weight is None:
-            return samples
-        return weighted(samples, check_weight("sample_weight", sample_weight, len(samples)))
+        Raises
+        ------
+        TypeError, ValueError
+            Before anything is changed.
+        KeyboardInterrupt
+            Ctrl-C: theta holds what was learned until then, and `history` the record.
+        """
+        given = TrainArguments(
+            X, Y, epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, validation=validation,
+            threads=threads, callbacks=callbacks, progress=progress, schedule=schedule, dropout=dropout,
+            sample_weight=sample_weight, class_weight=class_weight, label_smoothing=label_smoothing,
+            validation_split=validation_split, metrics=metrics, early_stopping=early_stopping, checkpoint=checkpoint,
+        )  # fmt: skip
+        data, config = check(self, given)
+        self._check_writable()
+        if isinstance(optimizer, Solver):
+            refuse(optimizer, given, config, data)
+            optimizer.check_architecture(self._architecture)
+            run_state = begin(self, self._state, data, config, drawn=False)[2]
+            self._history = run_state.history
+            solve(self, optimizer, data, config, run_state)
+            return self._history
+        if optimizer is not None:
+            check_optimizer(optimizer)
+        state = continued(self._state, optimizer)
+        self._state, config, run_state = begin(self, state, data, config, drawn=seed is None)
+        self._history = run_state.history
+        kind = run.ArrayRun if data.stream is None else run.StreamRun
+        kind(self, self._state, data, config, run_state).execute()
+        return self._history
+
+    def partial_fit(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        *,
+        batch_size: int = 1,
+        shuffle: bool = True,
+        seed: int | None = 0,
+        sample_weight: ArrayLike | None = None,
+    ) -> History:
+        """Go through the samples once with the network's `optimizer`, whose state goes on.
+
+        Parameters
+        ----------
+        X, Y, batch_size, shuffle, seed, sample_weight
+            As in `train`.
+
+        Returns
+        -------
+        History
+            Of this pass.
+        """
+        return self.train(
+            X, Y, epochs=1, batch_size=batch_size, shuffle=shuffle, seed=seed, sample_weight=sample_weight
+        )
+
+    def reset_optimizer(self) -> None:
+        """Forget the optimiser's running state (slots, number of updates, epochs); keep its hyper-parameters."""
+        self._state = fresh_state(self._state.optimizer, len(self._theta), self._dtype)
+
+    # -- views of it --------------------------------------------------------------------------------------------------
 
     def plot(self, ax: Axes | None = None, *, most: int = 16) -> Axes:
         """Draw layers, weights and biases; see `nanostep.plots.plot_network`."""
-        from nanostep.plots import plot_network
+        from nanostep.plots.network import plot_network
 
         return plot_network(self, ax, most=most)
 
@@ -267,7 +393,7 @@ class Network(Online, Model):
 
     # -- copies and files ---------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path, *, metadata: dict[str, Any] | None = None) -> None:
+    def save(self, path: str | PathLike[str], *, metadata: Mapping[str, Any] | None = None) -> None:
         """Write the network, with the optimiser's state, to a safetensors file; see `nanostep.load`.
 
         The file is complete or not there: it is written beside `path` and moved into place.
@@ -278,9 +404,11 @@ class Network(Online, Model):
         metadata : dict, optional
             Anything JSON can hold; `nanostep.io.read_metadata` gives it back.
         """
-        from nanostep.io._format import save
+        from nanostep.io._format import check_metadata, encode, write_atomically
 
-        save(self, path, metadata)
+        # hyper-parameters may have changed since the last step: the state that the next one would start from is saved
+        state, more = continued(self._state, None), {"metadata": check_metadata(metadata)}
+        write_atomically(path, encode(self._architecture, self._theta, state, more))
 
     def __getstate__(self) -> dict[str, Any]:
         return {
@@ -297,22 +425,3 @@ class Network(Online, Model):
         self._theta[...] = values["theta"]
         self._state = values["state"]
         self._history = values["history"]
-
-
-def check_dtype(dtype: DTypeLike) -> np.dtype:
-    try:
-        checked = np.dtype(dtype)
-    except TypeError:
-        raise TypeError(f"dtype={dtype!r} is not a NumPy dtype; use {' or '.join(DTYPES)}") from None
-    if dtype is None or checked.name not in DTYPES or not checked.isnative:
-        raise ValueError(f"dtype={dtype!r} is not supported; use {' or '.join(DTYPES)}")
-    return checked
-
-
-def _check_memory(architecture: Architecture, dtype: np.dtype) -> None:
-    needed, memory = architecture.parameter_count * dtype.itemsize, physical_memory()
-    if memory is not None and needed > memory:
-        raise MemoryError(
-            f"sizes={list(architecture.sizes)} make {architecture.parameter_count} parameters "
-            f"= {needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB"
-        )

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike
 
 from nanostep._checks import check_integer
-from nanostep.architecture import Architecture, make_architecture
+from nanostep.architecture import Architecture
 from nanostep.backends import resolve
-from nanostep.model import Model
-from nanostep.network import Network, check_dtype
-from nanostep.optimizers import SGD, Optimizer
-from nanostep.population_initialization import initialize_each
-from nanostep.population_learning import PopulationLearning
-from nanostep.populations.arguments import (
-    check_memory,
-    check_population_data,
-    check_population_inputs,
-    check_seeds,
-    with_weight,
-)
+from nanostep.network import Network
+from nanostep.optimizers import SGD, Hyper, Optimizer
+from nanostep.populations.arguments import PopulationTrainArguments, check, check_optimizer_of_networks
+from nanostep.populations.callbacks import PopulationCallback
+from nanostep.populations.calls import step
+from nanostep.populations.data import check_samples_of_networks
 from nanostep.populations.history import PopulationHistory
-from nanostep.training.optimizer_state import OptimizerState
+from nanostep.populations.model import PopulationModel
+from nanostep.populations.optimizer_state import (
+    PopulationOptimizerState,
+    check_population_memory,
+    continued,
+    fresh_state,
+)
+from nanostep.populations.rates import check_takes_arrays
+from nanostep.populations.run import PopulationRun
+from nanostep.schedules.base import Schedule
+from nanostep.training.early_stopping import EarlyStopping
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from os import PathLike
 
 
-class Population(PopulationLearning, Model):
+class Population(PopulationModel):
     """K dense networks of one architecture that are trained at once, each as if it were alone.
 
     For sweeps over seeds and hyper-parameters, ensembles, models per sensor or user, and evolution. The C and Numba
@@ -67,35 +71,24 @@ class Population(PopulationLearning, Model):
     array([1.])
     """
 
-    def __init__(
-        self,
-        sizes: Iterable[int],
-        size: int,
-        activation: str | Sequence[str] = "sigmoid",
-        output: str = "sigmoid",
-        loss: str = "half_squared_error",
-        dtype: DTypeLike = "float64",
-        backend: str = "auto",
-        seed: int | ArrayLike | None = 0,
-    ) -> None:
-        architecture = make_architecture(sizes, activation, output, loss)
-        count, checked_dtype = check_integer("size", size, 1), check_dtype(dtype)
-        check_memory(architecture, checked_dtype, count, slots=0)
-        seeds = check_seeds("seed", seed, count, consecutive=True)
-        self._set_up(architecture, checked_dtype, backend, count)
-        initialize_each(architecture, self._theta, seeds)
+    _state: PopulationOptimizerState
+    _history: PopulationHistory | None
 
     def _set_up(self, architecture: Architecture, dtype: np.dtype, backend: str, size: int) -> None:
-        name, package = resolve(backend)
-        self._architecture, self._dtype = architecture, dtype
-        self._backend, self._requested_backend = name, backend
-        self._engine = package.populations.Engine(architecture, dtype)
-        # a view, so that no user can resize the memory under the kernels
-        self._theta = np.zeros((size, architecture.parameter_count), dtype)[:]
-        self._reset(SGD(lr=0.1))
-        self._history: PopulationHistory | None = None
-        # of `population_calls`: the speed of the last call, by which the next run sizes its first
-        self._seconds_per_flop: float | None = None
+        super()._set_up(architecture, dtype, backend, size)
+        self._state = fresh_state(SGD(lr=0.1), self)
+        self._history = None
+
+    @classmethod
+    def _restored(
+        cls, architecture: Architecture, backend: str, theta: np.ndarray, state: PopulationOptimizerState
+    ) -> Self:
+        """Return a population with a copy of these parameters, which may be NaN, and this state."""
+        population = cls.__new__(cls)
+        population._set_up(architecture, theta.dtype, backend, len(theta))
+        population._theta[...] = theta
+        population._state = state
+        return population
 
     @classmethod
     def stack(cls, networks: Sequence[Network], backend: str = "auto") -> Self:
@@ -112,72 +105,149 @@ class Population(PopulationLearning, Model):
         for i, net in enumerate(networks):
             if net.architecture != first.architecture or net.dtype != first.dtype:
                 raise ValueError(f"networks[{i}] is {net!r}, which differs from networks[0], {first!r}")
-        check_memory(first.architecture, first.dtype, len(networks), slots=0)
+        check_population_memory(len(networks), first.architecture.parameter_count, first.dtype)
         population = cls.__new__(cls)
         population._set_up(first.architecture, first.dtype, backend, len(networks))
         population._theta[...] = [net.theta for net in networks]
         return population
 
-    # -- what it is ---------------------------------------------------------------------------------------------------
-
-    @property
-    def size(self) -> int:
-        """K, the number of networks."""
-        return len(self._theta)
-
-    def __len__(self) -> int:
-        return len(self._theta)
-
-    @property
-    def weights(self) -> tuple[np.ndarray, ...]:
-        """Views into theta, one per layer, shapes (K, out, in)."""
-        layers = self._architecture.layers
-        return tuple(self._theta[:, s.weights].reshape(len(self), s.outputs, s.inputs) for s in layers)
-
-    @property
-    def biases(self) -> tuple[np.ndarray, ...]:
-        """Views into theta, one per layer, shapes (K, out)."""
-        return tuple(self._theta[:, s.biases] for s in self._architecture.layers)
-
     @property
     def optimizer(self) -> Optimizer:
         """The optimiser whose state the networks hold: the last one trained with, at first ``SGD(lr=0.1)``."""
-        return self._optimizer
+        return self._state.optimizer
 
     @property
     def history(self) -> PopulationHistory | None:
         """Record of the latest `train` call, also of one that was interrupted; None before the first."""
         return self._history
 
-    def __repr__(self) -> str:
-        return self._described(f"size={len(self)}")
+    # -- learning -----------------------------------------------------------------------------------------------------
 
-    # -- one call -----------------------------------------------------------------------------------------------------
-
-    def predict(self, X: ArrayLike, *, rows: ArrayLike | None = None) -> np.ndarray:
-        """Return the outputs of every network, shape (K, n, outputs).
+    def step(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        lr: Hyper | None = None,
+        *,
+        optimizer: Optimizer | None = None,
+        rows: ArrayLike | None = None,
+    ) -> np.ndarray:
+        """Make one update of every network, each as `Network.step` would, and return the losses before it.
 
         Parameters
         ----------
-        X : array-like, shape (n, inputs), (inputs,), or (K, n, inputs)
-            Rows for all networks, or for each its own.
-        rows : array-like of int, shape (K, m), optional
-            The rows of X (n, inputs) that each network is asked about; the outputs then have shape (K, m, outputs).
-        """
-        x, index = check_population_inputs(self, X, rows)
-        count = x.shape[-2] if index is None else index.shape[1]
-        a = np.empty((len(self), count, self._architecture.outputs), self._dtype)
-        self._engine.predict(self._theta, x, a, rows__mn=index)
-        return a
+        X, Y, rows : array-like
+            One sample or a batch, for all networks or for each its own, as in `train`.
+        lr : float or ndarray, shape (K,), optional
+            Learning rate of a plain SGD step, > 0, which leaves the optimisers' states alone.
+        optimizer : Optimizer, optional
+            Make its update instead; its state goes on if it is the population's `optimizer`, otherwise it starts
+            afresh. Without `lr` and `optimizer`, the population's `optimizer` is used.
 
-    def loss(
-        self, X: ArrayLike, Y: ArrayLike, *, rows: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> np.ndarray:
-        """Return the mean loss of every network, shape (K,); arguments as in `train`."""
-        data = with_weight(check_population_data(self, X, Y, rows), sample_weight, len(self))
-        losses = np.empty(len(self))
-        self._engine.loss(self._theta, data, losses)
-        return losses
+        Returns
+        -------
+        ndarray of float64, shape (K,)
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Ctrl-C. Some networks may have made the update, the others are as they were.
+        """
+        if lr is not None and optimizer is not None:
+            raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
+        given = optimizer if lr is None else SGD(lr=lr)
+        chosen = check_optimizer_of_networks(self.optimizer if given is None else given, len(self))
+        data = check_samples_of_networks(self, X, Y, rows)
+        self._check_writable()
+        if lr is not None:
+            return step(self, data, fresh_state(chosen, self))
+        self._state = continued(self._state, chosen, self)
+        return step(self, data, self._state)
+
+    def train(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        *,
+        epochs: int = 10,
+        batch_size: int = 1,
+        optimizer: Optimizer | None = None,
+        shuffle: bool = True,
+        seed: int | ArrayLike | None = 0,
+        validation: tuple[ArrayLike, ArrayLike] | None = None,
+        threads: int | None = None,
+        callbacks: PopulationCallback | Sequence[PopulationCallback] = (),
+        progress: bool = False,
+        rows: ArrayLike | None = None,
+        validation_rows: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        schedule: Schedule | None = None,
+        dropout: float | ArrayLike = 0.0,
+        label_smoothing: float = 0.0,
+        early_stopping: EarlyStopping | None = None,
+    ) -> PopulationHistory:
+        """Train all networks, each as `Network.train` would.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, inputs), or (K, n, inputs)
+            Samples that all networks see, or of each its own.
+        Y : array-like
+            As in `Network.loss`, or with a first axis of K like X.
+        epochs, batch_size, shuffle, label_smoothing
+            As in `Network.train`.
+        optimizer : Optimizer, optional
+            Every hyper-parameter that is a number may be an array of K, one for each network. Defaults to the
+            population's `optimizer`; as with a network, the same object goes on and another starts afresh.
+        seed : int, array-like of K ints or None, default=0
+            Of the sample orders and of dropout. One for all gives all networks the same order, which is fastest.
+        validation : (Xv, Yv), optional
+            Data, for all or for each, on which the loss of every network is measured after every epoch.
+        threads : int, optional
+            Most threads, 1 to 65536; None takes as many as there are processors.
+        callbacks : callable or a sequence of them
+            Called with a `PopulationEpochEnd` after every epoch. Returning True or raising `StopTraining` ends the run,
+            returning an array of K bools ends it for some networks; setting ``event.lr`` changes the rates.
+        progress : bool, default=False
+            As in `Network.train`; of the losses it shows the median and the best.
+        rows : array-like of int, shape (K, m), optional
+            The rows of X (n, inputs) that each network uses, for bagging or folds without copies.
+        validation_rows : array-like of int, shape (K, m), optional
+            The rows of Xv (n, inputs) on which each network is measured; without `validation`, rows of X, such as those
+            that `rows` leaves out.
+        sample_weight : array-like, shape (K, n), or (n,), optional
+            As in `Network.train`, of each network or of all; n are the samples of each, or all rows of X.
+        schedule : Schedule, optional
+            As in `Network.train`, from the optimiser's lr of each network; a `ReduceLROnPlateau` looks at the
+            "validation_loss" or "loss" of each by itself.
+        dropout : float or array-like, default=0
+            One probability, K of them, or shape (K, hidden layers).
+        early_stopping : EarlyStopping, optional
+            For each network by itself, on "validation_loss" or "loss". Those that have stopped cost nothing more.
+
+        Returns
+        -------
+        PopulationHistory
+
+        Raises
+        ------
+        KeyboardInterrupt
+            Ctrl-C. Every network stands at the end of an epoch; `history` has what was made.
+        """
+        given = PopulationTrainArguments(
+            X, Y, epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, validation=validation,
+            threads=threads, callbacks=callbacks, progress=progress, rows=rows, validation_rows=validation_rows,
+            sample_weight=sample_weight, schedule=schedule, dropout=dropout, label_smoothing=label_smoothing,
+            early_stopping=early_stopping,
+        )  # fmt: skip
+        config = check(self, given)
+        chosen = check_optimizer_of_networks(self.optimizer if optimizer is None else optimizer, len(self))
+        check_takes_arrays(schedule, chosen)
+        self._check_writable()
+        self._state = continued(self._state, chosen, self)
+        run = PopulationRun(self, self._state, config)
+        self._history = run.history
+        return run.run()
 
     # -- some of them -------------------------------------------------------------------------------------------------
 
@@ -206,25 +276,17 @@ class Population(PopulationLearning, Model):
             )
         if chosen.min() < -len(self) or chosen.max() >= len(self):
             raise IndexError(f"networks has {chosen.min()} to {chosen.max()}; there are {len(self)}")
-        check_memory(self._architecture, self._dtype, len(chosen), len(self._optimizer.slots))
-        copies = type(self).__new__(type(self))
-        copies._set_up(self._architecture, self._dtype, self._requested_backend, len(chosen))
-        copies._theta[...] = self._theta[chosen]
-        copies._optimizer, copies._slots = self._optimizer.take(chosen), self._slots[chosen]
-        copies._updates, copies._epochs = self._updates[chosen], self._epochs[chosen]
-        copies._plateau = None if self._plateau is None else (self._plateau[0], self._plateau[1].take(chosen))
-        return copies
+        check_population_memory(len(chosen), self._theta.shape[1], self._dtype, len(self.optimizer.slots))
+        state = self._state.take(chosen)
+        return type(self)._restored(self._architecture, self._requested_backend, self._theta[chosen], state)
 
     # -- single networks ----------------------------------------------------------------------------------------------
 
     def __getitem__(self, i: int) -> Network:
         """Return a copy of network `i`, with the state of its optimiser."""
         number = range(len(self))[check_integer("network", i, -len(self), len(self) - 1)]
-        alone = self._optimizer.of(number)
-        slots = self._slots[number][self._optimizer.slot_rows(alone)]
-        plateau = None if self._plateau is None else (self._plateau[0], self._plateau[1][number])
-        state = OptimizerState(alone, slots, int(self._updates[number]), int(self._epochs[number]), plateau)
-        return Network._restored(self._architecture, self._dtype, self._requested_backend, self._theta[number], state)
+        theta, state = self._theta[number], self._state.of(number)
+        return Network._restored(self._architecture, self._dtype, self._requested_backend, theta, state)
 
     def __iter__(self) -> Iterator[Network]:
         return (self[i] for i in range(len(self)))
@@ -245,14 +307,14 @@ class Population(PopulationLearning, Model):
 
     # -- copies and files ---------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | PathLike[str]) -> None:
         """Write all networks, with the optimisers' states, to one safetensors file; `load` reads it."""
-        from nanostep.io.populations import save
+        from nanostep.io import populations
 
-        save(self, path)
+        populations.write(path, self._architecture, self._theta, self._state)
 
     @classmethod
-    def load(cls, path: str | Path, backend: str = "auto") -> Population:
+    def load(cls, path: str | PathLike[str], backend: str = "auto") -> Self:
         """Return the population in a file that `save` wrote.
 
         Raises
@@ -261,19 +323,24 @@ class Population(PopulationLearning, Model):
         FileFormatError
             The file is damaged, or holds no population.
         """
-        from nanostep.io.populations import load
+        from nanostep.io import populations
 
-        return load(path, backend)
+        resolve(backend)  # so that a wrong backend is not taken for a wrong file
+        architecture, theta, state = populations.read(path)
+        return cls._restored(architecture, backend, theta, state)
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("_architecture", "_optimizer", "_plateau", "_history")
-        arrays = ("_theta", "_slots", "_updates", "_epochs")
-        state = {name: getattr(self, name) for name in names} | {name: getattr(self, name).copy() for name in arrays}
-        return {**state, "dtype": self._dtype.name, "backend": self._requested_backend}
+        return {
+            "architecture": self._architecture,
+            "backend": self._requested_backend,  # "auto" chooses again where the pickle is read
+            "theta": self._theta.copy(),
+            "state": self._state.copy(),  # copies share nothing that changes
+            "history": self._history,
+        }
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        rest = dict(values)
-        theta = rest.pop("_theta")
-        self._set_up(rest.pop("_architecture"), np.dtype(rest.pop("dtype")), rest.pop("backend"), len(theta))
+        theta = values["theta"]
+        self._set_up(values["architecture"], theta.dtype, values["backend"], len(theta))
         self._theta[...] = theta
-        vars(self).update(rest)
+        self._state = values["state"]
+        self._history = values["history"]

@@ -22,11 +22,11 @@ import numpy as np
 
 from nanostep._arrays import Samples, check_samples
 from nanostep._checks import check_integer
+from nanostep._optional import require
+from nanostep.model import Model
 
 if TYPE_CHECKING:
     from os import PathLike
-
-    from nanostep.network import Network
 
 __all__ = ["Chunks", "NpyDirectory", "Parquet"]
 
@@ -131,10 +131,7 @@ class Parquet:
         features: Sequence[str] | None = None,
         rows: int = ROWS,
     ) -> None:
-        try:
-            import pyarrow.parquet as pq
-        except ImportError:
-            raise ImportError("Parquet needs pyarrow: pip install 'nanostep[parquet]'") from None
+        pq = require("Parquet", "pyarrow", "pyarrow.parquet", "parquet")
         place = Path(path)
         self._files = sorted(place.glob("*.parquet")) if place.is_dir() else [place]
         if not self._files or not self._files[0].exists():
@@ -194,8 +191,8 @@ class Stream:
         self._source = source
         self.once = isinstance(source, Iterator)
 
-    def samples(self, net: Network) -> Iterator[Samples]:
-        """Go through the chunks once."""
+    def samples(self, model: Model) -> Iterator[Samples]:
+        """Yield the checked chunks, once through."""
         source = self._source if isinstance(self._source, Iterable) else self._source()
         if not isinstance(source, Iterable):
             raise TypeError(f"the function given for X must return an iterable of (X, Y); got {type(source).__name__}")
@@ -203,7 +200,7 @@ class Stream:
             if not isinstance(chunk, (tuple, list)) or len(chunk) != 2:
                 raise TypeError(f"chunk {k} of the stream must be a pair (X, Y); got {type(chunk).__name__}")
             names = (f"X of chunk {k}", f"Y of chunk {k}")
-            yield check_samples(net.architecture, net.dtype, *chunk, names=names).apart_from(net._theta)
+            yield check_samples(model.architecture, model.dtype, *chunk, names=names).without_aliasing(model._theta)
 
 
 def as_stream(X: Any, Y: Any, dtype: np.dtype) -> Stream | None:

@@ -25,7 +25,7 @@ made = []
 write = _cache._write
 _cache._write = lambda directory, name, data: (write(directory, name, data), made.append(str(directory / name)))
 X, y = np.linspace(-1, 1, 12).reshape(6, 2), np.arange(6.0)
-net = ns.Network([2, {width}, 1], "tanh", "identity", backend="numba")
+net = ns.Network([2, {width}, 1], activation="tanh", output="identity", backend="numba")
 net.train(X, y, epochs=2, batch_size=3)
 print(json.dumps({{"theta": net.theta.tolist(), "made": made}}))
 """
@@ -91,7 +91,9 @@ def test_eight_threads_that_begin_together() -> None:
     X, y = np.random.default_rng(0).standard_normal((50, 3)), np.random.default_rng(1).random(50)
 
     def train(thread: int) -> list[np.ndarray]:
-        nets = [ns.Network([3, width, 1], "softplus", "identity", backend="numba") for width in (11, 12)]
+        nets = [
+            ns.Network([3, width, 1], activation="softplus", output="identity", backend="numba") for width in (11, 12)
+        ]
         for net in nets if thread % 2 else nets[::-1]:
             net.train(X, y, epochs=2, batch_size=7)
         return [net.theta for net in nets]

@@ -196,7 +196,7 @@ def check_functions(random: Any) -> int:
     for sizes, loss, output in (
         ([3, 5, 2], "huber", "silu"), ([6, 70, 1], "squared_error", "identity"), ([5, 4, 3], "cross_entropy",
         "softmax"), ):  # fmt: skip
-        net = ns.Network(sizes, "silu", output, loss, backend="numpy", seed=1)
+        net = ns.Network(sizes, activation="silu", output=output, loss=loss, backend="numpy", seed=1)
         X, Y = random.standard_normal((7, sizes[0])), np.eye(max(sizes[-1], 7))[:7, : sizes[-1]]
         if loss == "cross_entropy":
             Y = np.eye(3)[random.integers(0, 3, 7)]
@@ -210,7 +210,7 @@ def check_functions(random: Any) -> int:
             assert abs(fns.gradient(theta, X, y, grad, work) - want) < 1e-12
             np.testing.assert_allclose(grad, want_grad, 1e-10, 1e-12)
             assert abs(fns.loss(theta, X, y, work) - want) < 1e-12
-            other = ns.Network(sizes, "silu", output, loss, backend="numpy", seed=1)
+            other = ns.Network(sizes, activation="silu", output=output, loss=loss, backend="numpy", seed=1)
             fns.step(theta, X[1], y[1], 0.1, work)
             fns.step(theta, X, y, 0.1, work)
             other.step(X[1], Y[1], lr=0.1)

@@ -11,7 +11,7 @@ import pytest
 import nanostep as ns
 from nanostep._arrays import Samples
 from nanostep.architecture import make_architecture
-from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.jit import _threads
 from nanostep.backends.jit.networks import Engine
 
@@ -20,7 +20,15 @@ LABELS = np.random.default_rng(1).integers(0, 5, 300)
 
 
 def trained(threads: int | None, batch_size: int, optimizer: ns.Optimizer, shuffle: bool = True) -> tuple[bytes, int]:
-    net = ns.Network([20, 40, 33, 5], "tanh", "softmax", "cross_entropy", "float32", "numba", seed=3)
+    net = ns.Network(
+        [20, 40, 33, 5],
+        activation="tanh",
+        output="softmax",
+        loss="cross_entropy",
+        dtype="float32",
+        backend="numba",
+        seed=3,
+    )
     history = net.train(
         X, LABELS, epochs=3, batch_size=batch_size, optimizer=optimizer, shuffle=shuffle, threads=threads
     )
@@ -51,7 +59,8 @@ def test_nor_do_those_of_runs_with_everything(optimizer: ns.Optimizer, alpha: fl
     results = set()
     for threads in (1, 2, 3):
         engine, cursor = Engine(architecture, np.dtype(np.float32)), Cursor(np.empty(300, np.int64))
-        plan = Plan(batch_size, shuffle=True, seed=4, threads=threads, dropout=(0.5, 0.2), smoothing=0.1, alpha=alpha,
+        plan = RunConfig(batch_size, shuffle=True, seed=4, threads=threads, dropout=(0.5, 0.2), smoothing=0.1,
+                         alpha=alpha,
                     batch_mean=True)  # fmt: skip
         moving, slots, losses, penalties = theta.copy(), np.zeros((2, len(theta)), np.float32), np.ones(3), np.ones(3)
         slots = slots[: len(optimizer.slots)]

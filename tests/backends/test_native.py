@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import nanostep as ns
-from nanostep import _names, optimizers
+from nanostep import architecture, optimizers
 from nanostep.backends import native
 from nanostep.backends.native import _library, layers
 
@@ -72,7 +72,7 @@ def test_every_isa_agrees(dtype: str) -> None:
     thetas, losses = [], []
     for isa in native.available_isas():
         native.select_isa(isa)
-        net = ns.Network([4, 33, 17, 9], ["tanh", "silu"], dtype=dtype, backend="c")
+        net = ns.Network([4, 33, 17, 9], activation=["tanh", "silu"], dtype=dtype, backend="c")
         history = train(net)
         assert history.isa == net.isa == isa
         thetas.append(net.theta)
@@ -130,8 +130,8 @@ def test_names_and_version_match_the_header() -> None:
     def enumerators(prefix: str) -> list[str]:
         return [name.lower() for name in re.findall(rf"^\s+NST_{prefix}_(\w+)", HEADER, re.M) if name != "COUNT"]
 
-    assert enumerators("ACTIVATION") == list(_names.ACTIVATIONS)
-    assert enumerators("LOSS") == list(_names.LOSSES)
+    assert enumerators("ACTIVATION") == list(architecture.ACTIVATIONS)
+    assert enumerators("LOSS") == list(architecture.LOSSES)
     assert enumerators("OPTIMIZER") == list(optimizers.OPTIMIZERS)
     assert _library.build_info()["version"] == ns.__version__
     fields = re.search(r"double (lr, [^;]*);", HEADER)
@@ -158,7 +158,7 @@ def test_a_target_may_be_a_number_where_there_is_one_output() -> None:
 
 def test_rows_of_a_large_network_from_many_threads() -> None:
     """Such calls release the interpreter; one that finds the row in use goes the long way, to the same result."""
-    net = ns.Network([200, 200, 3], "tanh", backend="c")
+    net = ns.Network([200, 200, 3], activation="tanh", backend="c")
     x = np.random.default_rng(0).standard_normal((16, 200))
     expected = net.predict(x)
     found: list[np.ndarray] = [np.empty(0)] * 16

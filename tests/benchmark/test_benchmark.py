@@ -44,7 +44,13 @@ def test_workloads_are_well_posed(workload):
     net = workload.make_network("numpy")
     before = net.loss(x, y)
     steps = min(workload.steps_per_epoch, 128)
-    net.train(x[: steps * workload.batch], y[: steps * workload.batch], 1, workload.batch, workload.make_optimizer())
+    net.train(
+        x[: steps * workload.batch],
+        y[: steps * workload.batch],
+        epochs=1,
+        batch_size=workload.batch,
+        optimizer=workload.make_optimizer(),
+    )
     assert net.loss(x, y) < before
 
 
@@ -93,7 +99,16 @@ class WrongRate(networks.Engine):
 
     def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
         longer = type(optimizer)(lr=1.001 * optimizer.lr)
-        return super().train(theta__p, slots__sp, samples, longer, plan, cursor, steps, epoch_loss__e)
+        return super().train(
+            theta__p,
+            slots__sp,
+            epochs=samples,
+            batch_size=longer,
+            optimizer=plan,
+            shuffle=cursor,
+            seed=steps,
+            validation=epoch_loss__e,
+        )
 
 
 class WrongSign(networks.Engine):
@@ -129,7 +144,16 @@ class WrongLoss(networks.Engine):
     """Trains rightly and reports another loss."""
 
     def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
-        ended = super().train(theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e)
+        ended = super().train(
+            theta__p,
+            slots__sp,
+            epochs=samples,
+            batch_size=optimizer,
+            optimizer=plan,
+            shuffle=cursor,
+            seed=steps,
+            validation=epoch_loss__e,
+        )
         epoch_loss__e[:ended] *= 1.001
         return ended
 
@@ -139,7 +163,16 @@ class StepTooMany(networks.Engine):
 
     def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
         before = theta__p.copy()
-        ended = super().train(theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e)
+        ended = super().train(
+            theta__p,
+            slots__sp,
+            epochs=samples,
+            batch_size=optimizer,
+            optimizer=plan,
+            shuffle=cursor,
+            seed=steps,
+            validation=epoch_loss__e,
+        )
         optimizers.update(optimizer, 1, theta__p, (before - theta__p) / steps, np.zeros_like(slots__sp))
         return ended
 
@@ -148,7 +181,16 @@ class NotANumber(networks.Engine):
     """Reports NaN, which is not larger than any tolerance."""
 
     def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
-        ended = super().train(theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e)
+        ended = super().train(
+            theta__p,
+            slots__sp,
+            epochs=samples,
+            batch_size=optimizer,
+            optimizer=plan,
+            shuffle=cursor,
+            seed=steps,
+            validation=epoch_loss__e,
+        )
         epoch_loss__e[:ended] = np.nan
         return ended
 

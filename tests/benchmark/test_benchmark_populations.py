@@ -48,7 +48,7 @@ def test_workloads_are_well_posed(name):
     for i in workload.checked[::8]:
         net, optimizer = workload.make_member(i, "numpy")
         before = net.loss(x, y)
-        net.train(x, y, 4, workload.batch, optimizer, shuffle=False)
+        net.train(x, y, epochs=4, batch_size=workload.batch, optimizer=optimizer, shuffle=False)
         assert net.loss(x, y) < before
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cases import HIGH, OPTIMIZERS, PAIRS, draw_targets
-from nanostep._names import ACTIVATIONS, HIDDEN_ACTIVATIONS
+from nanostep.architecture import ACTIVATIONS, HIDDEN_ACTIVATIONS
 from nanostep.backends.contract import Argument, Operation
 from nanostep.backends.reference.activations import FUNCTIONS
 from nanostep.backends.reference.losses import JOINED

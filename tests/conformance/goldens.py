@@ -16,7 +16,7 @@ from conformance.comparisons import TOLERANCE, assert_blocks, assert_norm
 from conformance.runs import EngineType
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture, make_architecture
-from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.contract import Cursor, RunConfig
 
 FOLDER = Path(__file__).parent.parent / "golden"
 
@@ -72,7 +72,7 @@ def check_golden_trajectory(engine_type: EngineType, golden: Golden, dtype: str,
     theta, samples = golden.start(dtype)
     optimizer, n = OPTIMIZERS[golden.description["optimizer"]], len(samples)
     engine = engine_type(golden.architecture, np.dtype(dtype))
-    plan = Plan(batch=golden.description["batch"], shuffle=False, seed=0)
+    plan = RunConfig(batch=golden.description["batch"], shuffle=False, seed=0)
     slots, cursor = np.zeros((len(optimizer.slots), len(theta)), dtype), Cursor(np.empty(0, np.int64))
     losses, thetas = golden.arrays["losses"], golden.arrays["thetas"]
     every = len(losses) // len(thetas)

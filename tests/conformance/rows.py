@@ -14,7 +14,7 @@ from conformance.arguments import guard
 from conformance.comparisons import TOLERANCE, assert_blocks, assert_norm
 from conformance.runs import EngineType, RunCase, make
 from nanostep._arrays import Samples
-from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.optimizers import SGD
 
 LR = 0.125
@@ -56,7 +56,7 @@ def check_rows(engine_type: EngineType, case: RunCase, dtype: str) -> None:
 def _step(engine_type: EngineType, case: RunCase, theta: np.ndarray, sample: Samples) -> float:
     loss = np.empty(1)
     slots, cursor = np.empty((0, len(theta)), theta.dtype), Cursor(np.empty(0, np.int64))
-    plan = Plan(batch=1, shuffle=False, seed=0)
+    plan = RunConfig(batch=1, shuffle=False, seed=0)
     engine_type(case.architecture, theta.dtype).train(theta, slots, sample, SGD(lr=LR), plan, cursor, 1, loss)
     return float(loss[0])
 

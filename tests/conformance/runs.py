@@ -18,7 +18,7 @@ from conformance.arguments import Guarded, guard
 from conformance.comparisons import TOLERANCE, assert_blocks, assert_norm
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Cursor, Engine, Plan
+from nanostep.backends.contract import Cursor, Engine, RunConfig
 from nanostep.backends.reference import networks, order
 from nanostep.optimizers import SGD
 
@@ -49,14 +49,14 @@ class Schedule:
     seed: int = 3
     extras: str = ""
 
-    def plan(self, hidden: int, begin: int = 0) -> Plan:
+    def plan(self, hidden: int, begin: int = 0) -> RunConfig:
         """Return the plan of a call that begins after `begin` steps, for a network with so many hidden layers."""
         fields = dict(EXTRAS[self.extras])
         if "rates" in fields:
             fields["rates"] = rates(self.steps)[begin:]
         if "dropout" in fields:
             fields["dropout"] = fields["dropout"][:hidden]
-        return Plan(batch=self.batch, shuffle=self.shuffle, seed=self.seed, threads=THREADS, **fields)
+        return RunConfig(batch=self.batch, shuffle=self.shuffle, seed=self.seed, threads=THREADS, **fields)
 
 
 EXTRAS: dict[str, dict[str, Any]] = {
@@ -66,7 +66,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "smoothing": {"smoothing": 0.2},
     "alpha": {"alpha": 0.5},
     "scale": {"scale": 2.5},
-    "lowest-log": {"lowest_log": -0.5},
+    "lowest-log": {"log_clip_min": -0.5},
     "weights": {},
     "weights-mean": {"batch_mean": True},
     "everything": {
@@ -78,7 +78,7 @@ EXTRAS: dict[str, dict[str, Any]] = {
         "batch_mean": True,
     },
 }
-"""What a plan can ask for beyond the order of samples: fields of `Plan`, and data that go with them (`make_data`)."""
+"""Settings of a run beyond the order of samples: fields of `RunConfig`, and data that go with them (`make_data`)."""
 
 
 def rates(steps: int) -> np.ndarray:
@@ -280,7 +280,7 @@ def check_own_order(engine_type: EngineType, case: RunCase, batch: int, dtype: s
         cast(samples, np.dtype(dtype)),
         Cursor(np.empty(case.n, np.int64)),
     )
-    plan = replace(schedule.plan(0), shuffle=False, own_order=True)
+    plan = replace(schedule.plan(0), shuffle=False, custom_order=True)
     for epoch in range(2):
         order.shuffle(schedule.seed, epoch, cursor.order)
         kept = cursor.order.copy()
@@ -371,7 +371,7 @@ def check_labels(engine_type: EngineType, case: RunCase, dtype: str, scale: floa
             values = [engine.loss(moving, data), engine.gradient(moving, data, grad)]
             losses = np.full(4, np.nan)
             cursor = Cursor(np.empty(case.n, np.int64))
-            plan = Plan(batch=batch, shuffle=True, seed=1, threads=THREADS)
+            plan = RunConfig(batch=batch, shuffle=True, seed=1, threads=THREADS)
             steps = min(2 * -(-case.n // batch) + 1, 200)
             engine.train(moving, np.empty((0, len(theta)), dtype), data, SGD(lr=0.05), plan, cursor, steps, losses)
             ended = losses[: steps // -(-case.n // batch)]

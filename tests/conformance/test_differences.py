@@ -9,8 +9,7 @@ import pytest
 from cases import PAIRS
 from conformance.differences import check_differences
 from conformance.runs import RunCase
-from nanostep._names import HIDDEN_ACTIVATIONS
-from nanostep.architecture import make_architecture
+from nanostep.architecture import HIDDEN_ACTIVATIONS, make_architecture
 
 
 @pytest.mark.parametrize("activation", HIDDEN_ACTIVATIONS)

@@ -10,7 +10,7 @@ import pytest
 from cases import DTYPES, NOT_IN_PYTORCH, OPTIMIZERS, PAIRS
 from conformance.comparisons import TOLERANCE
 from conformance.goldens import Golden, check_golden_gradient, check_golden_trajectory, load
-from nanostep._names import HIDDEN_ACTIVATIONS
+from nanostep.architecture import HIDDEN_ACTIVATIONS
 
 EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 

@@ -22,8 +22,7 @@ from conformance.runs import (
     check_training_effects,
     check_weights,
 )
-from nanostep._names import HIDDEN_ACTIVATIONS
-from nanostep.architecture import make_architecture
+from nanostep.architecture import HIDDEN_ACTIVATIONS, make_architecture
 
 EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 

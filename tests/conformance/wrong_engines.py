@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nanostep._arrays import Samples
-from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.reference import activations, layers, networks
 from nanostep.optimizers import SGD, Optimizer
 
@@ -137,7 +137,7 @@ class _Train(Right):
         slots__sp: Array,
         samples: Samples,
         optimizer: Optimizer,
-        plan: Plan,
+        plan: RunConfig,
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
@@ -158,7 +158,7 @@ class _Train(Right):
         slots: Array,
         samples: Samples,
         optimizer: Optimizer,
-        plan: Plan,
+        plan: RunConfig,
         cursor: Cursor,
         room: Array,
     ) -> int:
@@ -278,7 +278,7 @@ class LossIsNotScaled(_Train):
 
 class LossIsNotCapped(_Train):
     def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        return super().one(theta, slots, samples, optimizer, replace(plan, lowest_log=-np.inf), cursor, room)
+        return super().one(theta, slots, samples, optimizer, replace(plan, log_clip_min=-np.inf), cursor, room)
 
 
 class EverySampleCountsTheSame(Right):

@@ -30,6 +30,7 @@ from cases import QUICK
 from nanostep._arrays import Samples
 from nanostep.benchmark import local_sgd
 from nanostep.dask import _partitions, _rounds, _tasks
+from nanostep.training.optimizer_state import continued
 from nanostep.training.run import CHUNK_SEED
 
 RNG = np.random.default_rng(8)
@@ -62,7 +63,7 @@ def two_workers(client: Client) -> list[str]:
 
 def make(backend: str = "numpy", dtype: str = "float64", *, classes: bool = False) -> ns.Network:
     output, loss = ("softmax", "cross_entropy") if classes else ("identity", "squared_error")
-    return ns.Network([3, 6, 2], "tanh", output, loss, dtype, backend)
+    return ns.Network([3, 6, 2], activation="tanh", output=output, loss=loss, dtype=dtype, backend=backend)
 
 
 def arrays(cuts: tuple[int, ...] = CUTS) -> tuple[da.Array, da.Array]:
@@ -90,7 +91,7 @@ def averaged(
 ) -> list[float]:
     """Do with a network of this process what `nanostep.dask.train` says it does; return the losses."""
     losses, total = [], sum(len(CHUNKS[k][0]) for shard in shards for k in shard)
-    net._state = ns.optimizer_state.continued(net._state, optimizer)
+    net._state = continued(net._state, optimizer)
     for _ in range(rounds):
         theta, slots, loss, updates = 0.0, 0.0, 0.0, 0
         for shard in shards:
@@ -119,7 +120,7 @@ def test_one_shard_is_train(backend: str, dtype: str) -> None:
         history = nanostep.dask.train(
             net, *arrays((130,)), rounds=rounds, epochs=2, batch_size=8, optimizer=optimizer, seed=5
         )
-        expected = twin.train(X, Y, 2 * rounds, 8, other, seed=5, threads=1)
+        expected = twin.train(X, Y, epochs=2 * rounds, batch_size=8, optimizer=other, seed=5, threads=1)
         assert same_state(net, twin)
         np.testing.assert_allclose(history.loss, expected.loss[1::2], rtol=1e-12)
         assert (history.steps, history.samples) == (expected.steps, expected.samples)
@@ -380,7 +381,7 @@ def test_single_column_of_a_file_is_labels(tmp_path: Path) -> None:
     FRAME[["a", "b", "c", "label"]].to_csv(tmp_path / "all.csv", index=False)
     net, twin = make(classes=True), make(classes=True)
     nanostep.dask.train(net, [tmp_path / "all.csv"], "label", rounds=2)
-    twin.train(X, LABELS, 2, 32, threads=1)
+    twin.train(X, LABELS, epochs=2, batch_size=32, threads=1)
     assert same_state(net, twin)
 
 

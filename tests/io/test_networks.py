@@ -28,7 +28,9 @@ OPTIMIZERS = [
 
 
 def trained(backend: str = "numpy", optimizer: ns.Optimizer | None = None, dtype: str = "float64") -> ns.Network:
-    net = ns.Network([3, 5, 2], ["silu"], "softplus", "huber", dtype, backend, seed=3)
+    net = ns.Network(
+        [3, 5, 2], activation=["silu"], output="softplus", loss="huber", dtype=dtype, backend=backend, seed=3
+    )
     net.train(X, Y, epochs=3, batch_size=7, optimizer=optimizer)
     return net
 

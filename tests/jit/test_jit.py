@@ -14,7 +14,7 @@ from cases import PAIRS, draw_targets
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends import jit
-from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.jit import _compile, _kernel, _math, layout, passes, sample, train
 from nanostep.backends.jit.activations import over_vectors
 from nanostep.backends.jit.optimizers import rule_of
@@ -193,7 +193,7 @@ def test_read_only_data_need_no_compilation_of_their_own() -> None:
 def test_networks_of_one_architecture_share_their_code() -> None:
     a, b = (ns.Network([3, 4, 2], backend="numba", seed=seed)._engine._net for seed in (0, 1))
     assert _compile.specialised(passes.predict_rows, a) is _compile.specialised(passes.predict_rows, b)
-    other = ns.Network([3, 4, 2], "tanh", backend="numba")._engine._net
+    other = ns.Network([3, 4, 2], activation="tanh", backend="numba")._engine._net
     assert _compile.specialised(passes.predict_rows, a) is not _compile.specialised(passes.predict_rows, other)
 
 
@@ -230,7 +230,10 @@ def test_single_steps_follow_the_reference(sizes: list[int], hidden: list[str], 
             continue  # half of them: the others differ in what the conformance suite sees
         random = np.random.default_rng(3)
         X, Y = random.standard_normal((20, sizes[0])), draw_targets(loss, (20, sizes[-1]), random)
-        nets = [ns.Network(sizes, hidden, output, loss, dtype, backend) for backend in ("numpy", "numba")]
+        nets = [
+            ns.Network(sizes, activation=hidden, output=output, loss=loss, dtype=dtype, backend=backend)
+            for backend in ("numpy", "numba")
+        ]
         histories = [net.train(X, Y, epochs=2, optimizer=ns.SGD(lr=0.02), seed=5) for net in nets]
         tolerance = 500 * np.finfo(dtype).eps
         what = f"{loss} {output}"
@@ -258,7 +261,7 @@ def check_lowest_log(architecture: Architecture, batch: int) -> None:
     results = []
     for engine_type, lowest in ((jit.networks.Engine, -0.5), (networks.Engine, -0.5), (networks.Engine, -np.inf)):
         moving, losses = theta.copy(), np.empty(2)
-        plan = Plan(batch, shuffle=True, seed=1, lowest_log=lowest)
+        plan = RunConfig(batch, shuffle=True, seed=1, log_clip_min=lowest)
         engine, cursor = engine_type(architecture, np.dtype(np.float64)), Cursor(np.empty(20, np.int64))
         slots = np.empty((0, len(theta)))
         assert engine.train(moving, slots, samples, ns.SGD(lr=0.1), plan, cursor, 2 * -(-20 // batch), losses) == 2
@@ -287,7 +290,7 @@ def test_other_numbers_need_no_compilation_of_their_own() -> None:
     before = len(run.signatures)
     for share in (0.1, 0.25, 0.5):
         optimizer.clip_norm, mean = share, share > 0.2
-        plan = Plan(2, shuffle=mean, seed=0, dropout=(share,), smoothing=share, alpha=share, scale=share,
+        plan = RunConfig(2, shuffle=mean, seed=0, dropout=(share,), smoothing=share, alpha=share, scale=share,
                     batch_mean=mean, rates=None if mean else np.full(3, share))  # fmt: skip
         cursor = Cursor(np.empty(6 if mean else 0, np.int64))
         engine.train(theta, np.empty((0, len(theta))), samples, optimizer, plan, cursor, 3, np.empty(1))

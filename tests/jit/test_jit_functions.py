@@ -56,7 +56,7 @@ def test_functions_do_what_the_network_does(k: int, dtype: str) -> None:
     sizes, hidden = NETWORKS[k]
     for loss, output in PAIRS[3 * k + (dtype == "float32") :: 6 * len(NETWORKS)]:
         random = np.random.default_rng(k)
-        net = ns.Network(sizes, hidden, output, loss, dtype, "numpy", seed=k)
+        net = ns.Network(sizes, activation=hidden, output=output, loss=loss, dtype=dtype, backend="numpy", seed=k)
         X = random.standard_normal((70, sizes[0])).astype(dtype)
         Y = draw_targets(loss, (70, sizes[-1]), random).astype(dtype)
         fns = net.jit()
@@ -75,7 +75,7 @@ def test_functions_do_what_the_network_does(k: int, dtype: str) -> None:
 
 
 def test_class_numbers_do_what_one_hot_rows_do() -> None:
-    net = ns.Network([4, 6, 3], "tanh", "softmax", "cross_entropy", seed=2)
+    net = ns.Network([4, 6, 3], activation="tanh", output="softmax", loss="cross_entropy", seed=2)
     X, labels = np.random.default_rng(0).standard_normal((20, 4)), np.random.default_rng(1).integers(0, 3, 20)
     fns = net.jit()
     results = []
@@ -89,7 +89,7 @@ def test_class_numbers_do_what_one_hot_rows_do() -> None:
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_updates_are_those_of_the_optimizer(name: str) -> None:
     optimizer = OPTIMIZERS[name]
-    net = ns.Network([3, 4, 2], "tanh", "identity", backend="numpy")
+    net = ns.Network([3, 4, 2], activation="tanh", output="identity", backend="numpy")
     X, Y = np.random.default_rng(0).standard_normal((2, 12, 3)), np.random.default_rng(1).standard_normal((12, 2))
     fns = net.jit(optimizer)
     theta, grad, slots, work = net.theta.copy(), np.empty_like(net.theta), fns.slots(), fns.workspace()
@@ -112,7 +112,7 @@ def test_the_network_stays_as_it_was() -> None:
 
 
 def test_workspaces_can_be_made_in_jitted_code_for_each_thread() -> None:
-    net = ns.Network([2, 5, 1], "tanh", "identity")
+    net = ns.Network([2, 5, 1], activation="tanh", output="identity")
     fns = net.jit(ns.Adam(lr=0.01))
 
     @njit(parallel=True)
@@ -279,7 +279,7 @@ def learn_rows(fns, theta, x, y, lr, work):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_c_functions_make_the_bits_of_step(dtype: str) -> None:
-    net = ns.Network([3, 5, 2], "tanh", "identity", "huber", dtype, "c")
+    net = ns.Network([3, 5, 2], activation="tanh", output="identity", loss="huber", dtype=dtype, backend="c")
     X, Y = (np.random.default_rng(k).random((30, n)).astype(dtype) for k, n in ((0, 3), (1, 2)))
     fns = c_functions(net)
     theta, out, work = net.theta.copy(), np.empty(2, dtype), fns.workspace()

@@ -318,7 +318,7 @@ def test_parameters_without_a_scale_are_refused() -> None:
         net.plot()
     with pytest.raises(TypeError, match="net must be a Network"):
         plot_network(None)
-    with pytest.raises(TypeError, match="history must be a History"):
+    with pytest.raises(TypeError, match="series must be what History"):
         plot_history([1.0])
 
 

@@ -13,9 +13,9 @@ import pytest
 
 import nanostep as ns
 from cases import QUICK, REQUIRED
-from nanostep.backends import one_by_one, populations
+from nanostep.backends import one_by_one, population_contract
 from nanostep.populations import run
-from nanostep.populations.arguments import check_population_data
+from nanostep.populations.data import check_samples_of_networks
 
 K = 7
 ULPS = 200
@@ -74,7 +74,18 @@ def alone(population: ns.Population, seeds: Any, backend: str) -> list[ns.Networ
     """The same networks, each by itself."""
     *hidden, output = population.architecture.activations
     loss = population.architecture.loss
-    return [ns.Network(population.sizes, hidden, output, loss, population.dtype, backend, seed=s) for s in seeds]
+    return [
+        ns.Network(
+            population.sizes,
+            activation=hidden,
+            output=output,
+            loss=loss,
+            dtype=population.dtype,
+            backend=backend,
+            seed=s,
+        )
+        for s in seeds
+    ]
 
 
 def agree(population: ns.Population, nets: list[ns.Network], ulps: float) -> bool:
@@ -88,13 +99,18 @@ def compare(
 ) -> None:  # fmt: skip
     """A population against its networks alone, of backend `against` if that is given."""
     output, loss = head
-    population = ns.Population(sizes, K, activation, output, loss, dtype, backend, seed=3)
+    population = ns.Population(
+        sizes, K, activation=activation, output=output, loss=loss, dtype=dtype, backend=backend, seed=3
+    )
     nets = alone(population, range(3, 3 + K), against or backend)
     assert agree(population, nets, 0)
     x, y = data(sizes, loss)
     optimizer = OPTIMIZERS[name](RATES)
-    history = population.train(x, y, 3, batch, optimizer, seed=5)
-    losses = [net.train(x, y, 3, batch, optimizer.of(i), seed=5).loss for i, net in enumerate(nets)]
+    history = population.train(x, y, epochs=3, batch_size=batch, optimizer=optimizer, seed=5)
+    losses = [
+        net.train(x, y, epochs=3, batch_size=batch, optimizer=optimizer.of(i), seed=5).loss
+        for i, net in enumerate(nets)
+    ]
     ulps = 0 if backend == "numpy" else ulps
     assert agree(population, nets, ulps)
     np.testing.assert_allclose(history.loss, losses, rtol=ulps * np.finfo(dtype).eps, atol=0)
@@ -146,14 +162,14 @@ def test_data_of_their_own_and_rows(each_backend: str) -> None:
     x, y = rng.standard_normal((K, 11, 3)), rng.random((K, 11, 2))
     rows = rng.integers(0, 11, (K, 6))
     for batch in (1, 4):
-        ours = ns.Population([3, 5, 2], K, "tanh", backend=each_backend)
-        bagged = ns.Population([3, 5, 2], K, "tanh", backend=each_backend)
-        ours.train(x, y, 2, batch, ns.SGD(lr=0.2))
-        bagged.train(x[0], y[0], 2, batch, ns.SGD(lr=0.2), rows=rows)
+        ours = ns.Population([3, 5, 2], K, activation="tanh", backend=each_backend)
+        bagged = ns.Population([3, 5, 2], K, activation="tanh", backend=each_backend)
+        ours.train(x, y, epochs=2, batch_size=batch, optimizer=ns.SGD(lr=0.2))
+        bagged.train(x[0], y[0], epochs=2, batch_size=batch, optimizer=ns.SGD(lr=0.2), rows=rows)
         nets, bags = alone(ours, range(K), each_backend), alone(ours, range(K), each_backend)
         for i in range(K):
-            nets[i].train(x[i], y[i], 2, batch, ns.SGD(lr=0.2))
-            bags[i].train(x[0][rows[i]], y[0][rows[i]], 2, batch, ns.SGD(lr=0.2))
+            nets[i].train(x[i], y[i], epochs=2, batch_size=batch, optimizer=ns.SGD(lr=0.2))
+            bags[i].train(x[0][rows[i]], y[0][rows[i]], epochs=2, batch_size=batch, optimizer=ns.SGD(lr=0.2))
         assert agree(ours, nets, 100)
         assert agree(bagged, bags, 100)
         np.testing.assert_allclose(ours.predict(x)[2], nets[2].predict(x[2]), atol=1e-12)
@@ -164,22 +180,35 @@ def test_data_of_their_own_and_rows(each_backend: str) -> None:
 def test_labels_of_rows_of_their_own(each_backend: str) -> None:
     x, y = data([3, 5, 2], "cross_entropy")
     rows = np.random.default_rng(0).integers(0, 11, (K, 6))
-    ours = ns.Population([3, 5, 2], K, "tanh", "softmax", "cross_entropy", backend=each_backend)
+    ours = ns.Population([3, 5, 2], K, activation="tanh", output="softmax", loss="cross_entropy", backend=each_backend)
     nets = alone(ours, range(K), each_backend)
-    ours.train(x, y, 2, 4, ns.SGD(lr=RATES), label_smoothing=0.1, rows=rows)
+    ours.train(x, y, epochs=2, batch_size=4, optimizer=ns.SGD(lr=RATES), label_smoothing=0.1, rows=rows)
     for i, net in enumerate(nets):
-        net.train(x[rows[i]], y[rows[i]], 2, 4, ns.SGD(lr=float(RATES[i])), label_smoothing=0.1)
+        net.train(
+            x[rows[i]], y[rows[i]], epochs=2, batch_size=4, optimizer=ns.SGD(lr=float(RATES[i])), label_smoothing=0.1
+        )
     assert agree(ours, nets, 100)
 
 
 def test_seeds_dropout_and_smoothing_of_each_network(each_backend: str) -> None:
     x, y = data([3, 5, 2], "cross_entropy")
     seeds, dropout = np.arange(10, 10 + K), np.linspace(0, 0.5, K)
-    ours = ns.Population([3, 5, 2], K, "tanh", "softmax", "cross_entropy", backend=each_backend, seed=seeds)
+    ours = ns.Population(
+        [3, 5, 2], K, activation="tanh", output="softmax", loss="cross_entropy", backend=each_backend, seed=seeds
+    )
     nets = alone(ours, seeds.tolist(), each_backend)
-    ours.train(x, y, 2, 4, ns.SGD(lr=0.2), seed=seeds, dropout=dropout, label_smoothing=0.1)
+    ours.train(x, y, epochs=2, batch_size=4, optimizer=ns.SGD(lr=0.2), seed=seeds, dropout=dropout, label_smoothing=0.1)
     for i, net in enumerate(nets):
-        net.train(x, y, 2, 4, ns.SGD(lr=0.2), seed=int(seeds[i]), dropout=float(dropout[i]), label_smoothing=0.1)
+        net.train(
+            x,
+            y,
+            epochs=2,
+            batch_size=4,
+            optimizer=ns.SGD(lr=0.2),
+            seed=int(seeds[i]),
+            dropout=float(dropout[i]),
+            label_smoothing=0.1,
+        )
     assert agree(ours, nets, 100)
 
 
@@ -187,14 +216,14 @@ def test_comparisons_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that gives all networks the rate of the first, or shifts their rows by one, is noticed."""
     monkeypatch.setattr(ns.SGD, "of", lambda self, network: ns.SGD(lr=float(np.min(self.lr))))
     x, y = data([3, 5, 2], "half_squared_error")
-    ours = ns.Population([3, 5, 2], K, "tanh", backend="numpy")
+    ours = ns.Population([3, 5, 2], K, activation="tanh", backend="numpy")
     nets = alone(ours, range(K), "numpy")
-    ours.train(x, y, 1, 4, ns.SGD(lr=RATES))
+    ours.train(x, y, epochs=1, batch_size=4, optimizer=ns.SGD(lr=RATES))
     for net, rate in zip(nets, RATES.tolist(), strict=True):
-        net.train(x, y, 1, 4, ns.SGD(lr=rate))
+        net.train(x, y, epochs=1, batch_size=4, optimizer=ns.SGD(lr=rate))
     assert not agree(ours, nets, ULPS)
-    of = populations.PopulationSamples.of
-    monkeypatch.setattr(populations.PopulationSamples, "of", lambda self, i: of(self, (i + 1) % K))
+    of = population_contract.PopulationSamples.of
+    monkeypatch.setattr(population_contract.PopulationSamples, "of", lambda self, i: of(self, (i + 1) % K))
     with pytest.raises(AssertionError):
         test_data_of_their_own_and_rows("numpy")
 
@@ -203,12 +232,15 @@ def test_early_stopping_is_that_of_each_network(each_backend: str) -> None:
     x, y = data([3, 5, 2], "half_squared_error")
     xv, yv = data([3, 5, 2], "half_squared_error", 9)
     stopping = ns.EarlyStopping(patience=2, min_delta=1e-3)
-    ours = ns.Population([3, 5, 2], K, "tanh", backend=each_backend)
+    ours = ns.Population([3, 5, 2], K, activation="tanh", backend=each_backend)
     nets = alone(ours, range(K), each_backend)
-    history = ours.train(x, y, 25, 4, ns.SGD(lr=RATES), validation=(xv, yv), early_stopping=stopping)
+    history = ours.train(
+        x, y, epochs=25, batch_size=4, optimizer=ns.SGD(lr=RATES), validation=(xv, yv), early_stopping=stopping
+    )
     for i, net in enumerate(nets):
         alone_history = net.train(
-            x, y, 25, 4, ns.SGD(lr=float(RATES[i])), validation=(xv, yv), early_stopping=stopping
+            x, y, epochs=25, batch_size=4, optimizer=ns.SGD(lr=float(RATES[i])), validation=(xv, yv),
+            early_stopping=stopping
         )  # fmt: skip
         assert history.epochs[i] == alone_history.epochs
         assert history.best_epoch[i] == alone_history.best_epoch
@@ -218,9 +250,9 @@ def test_early_stopping_is_that_of_each_network(each_backend: str) -> None:
     assert len(set(history.epochs.tolist())) > 1  # otherwise this test shows little
     assert history.stopped == ("early_stopping" if history.epochs.max() < 25 else "epochs")
     # they stand at different epochs now; training goes on for each from its own
-    ours.train(x, y, 2, 4)
+    ours.train(x, y, epochs=2, batch_size=4)
     for net in nets:
-        net.train(x, y, 2, 4)
+        net.train(x, y, epochs=2, batch_size=4)
     assert agree(ours, nets, 200)
 
 
@@ -233,13 +265,13 @@ def test_cuts_threads_and_company_change_no_bit(each_backend: str) -> None:
         population = ns.Population([2, 2, 1], size, dtype="float32", backend=each_backend)
         optimizer = ns.SGD(lr=rates[:size])
         for epochs in calls:
-            history = population.train(x, y, epochs, optimizer=optimizer, threads=threads)
+            history = population.train(x, y, epochs=epochs, optimizer=optimizer, threads=threads)
         assert history.threads == (threads if each_backend == "numba" else history.threads)
         runs.append(population.theta.copy())
     assert np.array_equal(runs[0], runs[1])
     assert np.array_equal(runs[0], runs[2])
     few = ns.Population([2, 2, 1], K, dtype="float32", backend=each_backend)
-    few.train(x, y, 6, optimizer=ns.SGD(lr=rates[:K]))
+    few.train(x, y, epochs=6, optimizer=ns.SGD(lr=rates[:K]))
     assert np.array_equal(few.theta, runs[0][:K])
 
 
@@ -256,9 +288,9 @@ def test_bits_do_not_depend_on_company(each_backend: str, name: str, monkeypatch
         for bound in ("CALL_SECONDS", "FIRST_CALL_FLOPS"):
             monkeypatch.setattr(run, bound, much)
         ours = ns.Population(
-            [3, 5, 4, 2], size, "tanh", dtype="float32", backend=each_backend, seed=np.zeros(size, int)
+            [3, 5, 4, 2], size, activation="tanh", dtype="float32", backend=each_backend, seed=np.zeros(size, int)
         )
-        ours.train(x, y, 3, 1, ns.SGD(lr=0.1, **{name: some}))
+        ours.train(x, y, epochs=3, batch_size=1, optimizer=ns.SGD(lr=0.1, **{name: some}))
         thetas.append(ours.theta.copy())
     assert np.array_equal(*thetas)
     assert not np.array_equal(thetas[0][0], thetas[0][-1])  # the penalty does something
@@ -267,13 +299,13 @@ def test_bits_do_not_depend_on_company(each_backend: str, name: str, monkeypatch
 def test_single_networks(each_backend: str) -> None:
     x, y = data([3, 5, 2], "half_squared_error")
     optimizer = ns.SGD(lr=RATES, momentum=np.where(np.arange(K) % 2, 0.9, 0.0))
-    ours = ns.Population([3, 5, 2], K, "tanh", backend=each_backend)
-    ours.train(x, y, 2, 4, optimizer)
+    ours = ns.Population([3, 5, 2], K, activation="tanh", backend=each_backend)
+    ours.train(x, y, epochs=2, batch_size=4, optimizer=optimizer)
     nets = list(ours)
     assert nets[-1].optimizer == optimizer.of(K - 1) == ours[-1].optimizer
     for net in nets:  # the state of the optimiser has come along
-        net.train(x, y, 2, 4)
-    ours.train(x, y, 2, 4)
+        net.train(x, y, epochs=2, batch_size=4)
+    ours.train(x, y, epochs=2, batch_size=4)
     assert agree(ours, nets, 100)
     assert agree(ns.Population.stack(nets), nets, 0)
     best = int(np.argmin(ours.loss(x, y)))
@@ -286,14 +318,14 @@ def test_single_networks(each_backend: str) -> None:
 @pytest.mark.parametrize("optimizer", [ns.SGD(lr=RATES), ns.Adam(betas=(0.9, np.linspace(0.9, 0.99, K)))], ids=repr)
 def test_copies_and_files_go_on_as_the_original(optimizer: ns.Optimizer, tmp_path: Path) -> None:
     x, y = data([3, 5, 2], "half_squared_error")
-    ours = ns.Population([3, 5, 2], K, "tanh", backend="numpy")
-    ours.train(x, y, 2, 4, optimizer)
+    ours = ns.Population([3, 5, 2], K, activation="tanh", backend="numpy")
+    ours.train(x, y, epochs=2, batch_size=4, optimizer=optimizer)
     ours.save(tmp_path / "p.safetensors")
     copies = [ns.Population.load(tmp_path / "p.safetensors", "numpy"), pickle.loads(pickle.dumps(ours))]
-    ours.train(x, y, 2, 4)
+    ours.train(x, y, epochs=2, batch_size=4)
     for copy in copies:
         assert copy.optimizer == optimizer
-        copy.train(x, y, 2, 4)
+        copy.train(x, y, epochs=2, batch_size=4)
         assert np.array_equal(copy.theta, ours.theta)
 
 
@@ -330,16 +362,16 @@ def test_ctrl_c_ends_every_network_at_an_epoch(each_backend: str, monkeypatch: p
     ours = ns.Population([2, 2, 1], 600, backend=each_backend)
     monkeypatch.setattr(ours, "_engine", Interrupting(ours._engine, 5))
     with pytest.raises(KeyboardInterrupt):
-        ours.train(x, y, 4, optimizer=ns.SGD(lr=0.1))
+        ours.train(x, y, epochs=4, optimizer=ns.SGD(lr=0.1))
     history = ours.history
     assert history is not None
     assert history.stopped == "interrupted"
     assert history.epochs.tolist() == [2] * 512 + [1] * 88
     assert np.array_equal(np.isfinite(history.loss).sum(axis=1), history.epochs)
-    ours.train(x, y, 1)  # each goes on from its own epoch
+    ours.train(x, y, epochs=1)  # each goes on from its own epoch
     for i, epochs in ((0, 3), (511, 3), (512, 2), (599, 2)):
         net = ns.Network([2, 2, 1], backend=each_backend, seed=i)
-        net.train(x, y, epochs, optimizer=ns.SGD(lr=0.1))
+        net.train(x, y, epochs=epochs, optimizer=ns.SGD(lr=0.1))
         np.testing.assert_allclose(ours.theta[i], net.theta, atol=1e-12)
 
 
@@ -347,19 +379,22 @@ def test_a_cancelled_call_leaves_networks_as_they_were_or_done(each_backend: str
     x, y = data([2, 2, 1], "half_squared_error", 50)
     ours = ns.Population([2, 2, 1], 200, backend=each_backend)
     nets, before = alone(ours, range(200), each_backend), ours.theta.copy()
-    plan = populations.PopulationPlan(1, True, np.zeros(200, np.uint64), 1, np.ones(1, np.int32))
-    call = populations.PopulationCall(np.arange(200), 0, 0, 1)
-    ours._engine.train(ours._theta, ours._slots, check_population_data(ours, x, y), ns.SGD(lr=0.1), plan, call)
+    config = population_contract.PopulationRunConfig(1, True, np.zeros(200, np.uint64), 1, np.ones(1, np.int32))
+    call = population_contract.PopulationTask(np.arange(200), 0, 0, 1)
+    samples = check_samples_of_networks(ours, x, y)
+    ours._engine.train(
+        population_contract.PopulationTraining(ours._theta, ours._state.slots, samples, ns.SGD(lr=0.1), config), call
+    )
     assert not call.done.all()
     assert np.array_equal(ours.theta[~call.done], before[~call.done])
     for i in np.flatnonzero(call.done):
-        nets[i].train(x, y, 1, 1, ns.SGD(lr=0.1))
+        nets[i].train(x, y, epochs=1, batch_size=1, optimizer=ns.SGD(lr=0.1))
         assert np.array_equal(ours.theta[i], nets[i].theta)
 
 
 def test_history_as_a_table() -> None:
     x, y = data([3, 2], "half_squared_error")
-    history = ns.Population([3, 2], 2, backend="numpy").train(x, y, 3, validation=(x, y))
+    history = ns.Population([3, 2], 2, backend="numpy").train(x, y, epochs=3, validation=(x, y))
     table = history.to_pandas()
     assert isinstance(table, pd.DataFrame)
     assert len(table) == 6
@@ -371,7 +406,7 @@ def test_data_are_not_copied_for_rows() -> None:
     population = ns.Population([3, 2], K)
     x, y = data([3, 2], "half_squared_error")
     rows = np.zeros((K, 4), np.int64)
-    checked = check_population_data(population, x, y, rows)
+    checked = check_samples_of_networks(population, x, y, rows)
     assert np.shares_memory(checked.samples.x, x)
     assert np.shares_memory(checked.rows, rows)
 
@@ -384,7 +419,7 @@ def test_wide_networks_have_threads_of_their_own(backend: str, monkeypatch: pyte
     for threads in (1, 3, None):
         ours = ns.Population([3, 70, 2], 6, backend=backend)
         monkeypatch.setattr(ours._engine, "_most_threads", lambda: 4)
-        history = ours.train(x, y, 2, 4, ns.Adam(lr=0.01), threads=threads)
+        history = ours.train(x, y, epochs=2, batch_size=4, optimizer=ns.Adam(lr=0.01), threads=threads)
         got.append((ours.theta, history.loss, history.threads))
     assert [threads for _, _, threads in got] == [1, 3, 4]
     for theta, loss, _ in got[1:]:

@@ -33,13 +33,15 @@ def test_callbacks_stop_networks_and_set_rates_as_those_of_each(each_backend: st
 
         return callback
 
-    ours = ns.Population([3, 5, 2], K, "tanh", backend=each_backend)
+    ours = ns.Population([3, 5, 2], K, activation="tanh", backend=each_backend)
     nets = alone(ours, range(K), each_backend)
-    history = ours.train(x, y, 20, 4, ns.SGD(lr=RATES), validation=(x, y), callbacks=of_all)
+    history = ours.train(x, y, epochs=20, batch_size=4, optimizer=ns.SGD(lr=RATES), validation=(x, y), callbacks=of_all)
     assert history.stopped == "callback"
     assert history.epochs.tolist() == ends.tolist()
     for i, net in enumerate(nets):
-        single = net.train(x, y, 20, 4, ns.SGD(lr=float(RATES[i])), validation=(x, y), callbacks=of_one(i))
+        single = net.train(
+            x, y, epochs=20, batch_size=4, optimizer=ns.SGD(lr=float(RATES[i])), validation=(x, y), callbacks=of_one(i)
+        )
         np.testing.assert_array_equal(history.lr[i, : ends[i]], single.lr)
         assert np.isnan(history.lr[i, ends[i] :]).all()
         np.testing.assert_allclose(history.loss[i, : ends[i]], single.loss, rtol=1e-12)
@@ -49,9 +51,9 @@ def test_callbacks_stop_networks_and_set_rates_as_those_of_each(each_backend: st
         np.testing.assert_array_equal(loss, history.loss[:, epoch - 1])
         np.testing.assert_array_equal(validation_loss, history.validation_loss[:, epoch - 1])
         np.testing.assert_array_equal(training, ends >= epoch)
-    ours.train(x, y, 1, 4)  # what callbacks have set ends with the run
+    ours.train(x, y, epochs=1, batch_size=4)  # what callbacks have set ends with the run
     for net in nets:
-        net.train(x, y, 1, 4)
+        net.train(x, y, epochs=1, batch_size=4)
     assert agree(ours, nets, 100)
 
 
@@ -63,12 +65,12 @@ def raise_stop(event: ns.PopulationEpochEnd) -> None:
 def test_callbacks_stop_all(callback: Any) -> None:
     x, y = data([3, 2], "half_squared_error")
     ours, calls = ns.Population([3, 2], K, backend="numpy"), []
-    history = ours.train(x, y, 5, callbacks=[callback, lambda event: calls.append(event.epoch)])
+    history = ours.train(x, y, epochs=5, callbacks=[callback, lambda event: calls.append(event.epoch)])
     assert history.stopped == "callback"
     assert history.epochs.tolist() == [1] * K
     assert calls == ([] if callback is raise_stop else [1])
     go_on: list[Any] = [lambda _: None, lambda _: np.False_, lambda _: np.zeros(K, bool), lambda _: "some words"]
-    assert ours.train(x, y, 2, callbacks=go_on).stopped == "epochs"
+    assert ours.train(x, y, epochs=2, callbacks=go_on).stopped == "epochs"
 
 
 def test_callbacks_may_change_theta_and_go_with_early_stopping() -> None:
@@ -82,12 +84,12 @@ def test_callbacks_may_change_theta_and_go_with_early_stopping() -> None:
         return np.arange(K) == 0 if event.epoch == 3 else np.zeros(K, bool)
 
     worse = ns.EarlyStopping("loss", patience=0, min_delta=1e9, restore_best=False)
-    assert ours.train(x, y, 1, optimizer=ns.SGD(lr=0.1), callbacks=callback).lr.tolist() == [[0.1]] * K
+    assert ours.train(x, y, epochs=1, optimizer=ns.SGD(lr=0.1), callbacks=callback).lr.tolist() == [[0.1]] * K
     assert np.array_equal(ours.theta[1], kept[0])
-    history = ours.train(x, y, 9, callbacks=callback, early_stopping=worse)
+    history = ours.train(x, y, epochs=9, callbacks=callback, early_stopping=worse)
     assert (history.stopped, history.epochs.tolist()) == ("early_stopping", [2] * K)  # the first epoch always counts
     best = ns.EarlyStopping("loss", patience=1)
-    history = ours.train(x, y, 3, optimizer=ns.SGD(lr=1e-9), callbacks=[callback], early_stopping=best)
+    history = ours.train(x, y, epochs=3, optimizer=ns.SGD(lr=1e-9), callbacks=[callback], early_stopping=best)
     assert history.epochs[0] == 3
     assert np.array_equal(ours.theta[0], kept[-4 + history.best_epoch[0]])
     table = history.to_pandas()
@@ -115,7 +117,7 @@ def test_progress_shows_epochs_the_median_and_the_best(validated: bool, monkeypa
     x, y = data([2, 2, 1], "half_squared_error", 4)
     ours = ns.Population([2, 2, 1], 600, backend="numpy")
     validation = (x, y) if validated else None
-    history = ours.train(x, y, 2, optimizer=ns.SGD(lr=0.1), validation=validation, progress=True)
+    history = ours.train(x, y, epochs=2, optimizer=ns.SGD(lr=0.1), validation=validation, progress=True)
     shown = [completed for completed, _ in screen.pictures]
     np.testing.assert_allclose(shown, [256 / 600, 512 / 600, 1, 1, 1 + 256 / 600, 1 + 512 / 600, 2, 2, 2])
     assert screen.pictures[0][1]["losses"] == ""

@@ -54,8 +54,8 @@ SCHEDULES: list[schedules.Schedule] = [
 
 
 def make(backend: str) -> tuple[ns.Population, list[ns.Network]]:
-    nets = [ns.Network([3, 5, 2], "tanh", backend=backend, seed=i) for i in range(K)]
-    return ns.Population([3, 5, 2], K, "tanh", backend=backend), nets
+    nets = [ns.Network([3, 5, 2], activation="tanh", backend=backend, seed=i) for i in range(K)]
+    return ns.Population([3, 5, 2], K, activation="tanh", backend=backend), nets
 
 
 def compare(
@@ -66,9 +66,13 @@ def compare(
     optimizer, seen = ns.SGD(lr=rates, momentum=0.5), []
     alone = [optimizer.of(i) for i in range(K)]
     for epochs in parts:
-        history = ours.train(X, Y, epochs, batch, optimizer, validation=(X, Y), schedule=schedule, **more)
+        history = ours.train(
+            X, Y, epochs=epochs, batch_size=batch, optimizer=optimizer, validation=(X, Y), schedule=schedule, **more
+        )
         for i, net in enumerate(nets):
-            single = net.train(X, Y, epochs, batch, alone[i], validation=(X, Y), schedule=schedule, **more)
+            single = net.train(
+                X, Y, epochs=epochs, batch_size=batch, optimizer=alone[i], validation=(X, Y), schedule=schedule, **more
+            )
             np.testing.assert_array_equal(history.lr[i, : history.epochs[i]], single.lr)
             np.testing.assert_allclose(ours.theta[i], net.theta, rtol=0, atol=0 if backend == "numpy" else 1e-13)
         assert history.lr.shape == (K, epochs)
@@ -98,7 +102,9 @@ def test_networks_that_stand_apart_have_rates_of_their_own(number: int) -> None:
     compare("numpy", SCHEDULES[number], 4, RATES, (9, 2), early_stopping=stopping)
     ours, _ = make("numpy")
     optimizer = ns.SGD(lr=RATES, momentum=0.5)
-    history = ours.train(X, Y, 9, 4, optimizer, early_stopping=stopping, schedule=SCHEDULES[number])
+    history = ours.train(
+        X, Y, epochs=9, batch_size=4, optimizer=optimizer, early_stopping=stopping, schedule=SCHEDULES[number]
+    )
     assert len(set(history.epochs.tolist())) > 1  # otherwise this test shows little
 
 
@@ -113,7 +119,7 @@ def test_cuts_change_no_bit(backend: str, schedule: schedules.Schedule, monkeypa
         monkeypatch.setattr(rates_of_runs, "RATES_TOGETHER", together)
         monkeypatch.setattr(run, "FEWEST", fewest)
         ours, _ = make(backend)
-        history = ours.train(X, Y, 5, 4, ns.SGD(lr=RATES), schedule=schedule)
+        history = ours.train(X, Y, epochs=5, batch_size=4, optimizer=ns.SGD(lr=RATES), schedule=schedule)
         found.append((ours.theta.copy(), history.lr, history.loss))
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -125,8 +131,15 @@ def test_rates_of_updates_depend_on_no_company(optimizer: type[ns.SGD | ns.AdamW
     """Single samples go 8 vectors of networks at a time, or 2; batches one vector."""
     schedule, found = schedules.ExponentialLR(0.97, every="step"), []
     for size in (300, K):
-        ours = ns.Population([3, 5, 2], size, "tanh", backend="c")
-        history = ours.train(X, Y, 4, 1, optimizer(rates if np.ndim(rates) == 0 else rates[:size]), schedule=schedule)
+        ours = ns.Population([3, 5, 2], size, activation="tanh", backend="c")
+        history = ours.train(
+            X,
+            Y,
+            epochs=4,
+            batch_size=1,
+            optimizer=optimizer(rates if np.ndim(rates) == 0 else rates[:size]),
+            schedule=schedule,
+        )
         found.append((ours.theta[:K].copy(), history.lr[:K]))
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -137,11 +150,11 @@ def test_steps_count_for_schedules_by_updates() -> None:
     ours, nets = make("numpy")
     optimizer = ns.SGD(lr=RATES)
     ours.step(X, Y, optimizer=optimizer)
-    history = ours.train(X, Y, 2, 11, schedule=schedules.ExponentialLR(0.5, every="step"))
+    history = ours.train(X, Y, epochs=2, batch_size=11, schedule=schedules.ExponentialLR(0.5, every="step"))
     np.testing.assert_array_equal(history.lr, RATES[:, None] * [0.5, 0.25])
     for i, net in enumerate(nets):
         net.step(X, Y, optimizer=optimizer.of(i))
-        net.train(X, Y, 2, 11, schedule=schedules.ExponentialLR(0.5, every="step"))
+        net.train(X, Y, epochs=2, batch_size=11, schedule=schedules.ExponentialLR(0.5, every="step"))
         np.testing.assert_array_equal(ours.theta[i], net.theta)
 
 
@@ -158,30 +171,31 @@ def test_the_state_of_a_plateau_belongs_to_the_population_and_its_optimiser(tmp_
     schedule = schedules.ReduceLROnPlateau(patience=0, factor=0.5, threshold=0.9, monitor="loss")
     ours, _ = make("numpy")
     optimizer = ns.SGD(lr=RATES)
-    history = ours.train(X, Y, 4, optimizer=optimizer, schedule=schedule)
+    history = ours.train(X, Y, epochs=4, optimizer=optimizer, schedule=schedule)
     np.testing.assert_array_equal(history.lr, RATES[:, None] * [1, 1, 0.5, 0.25])
     assert history.to_pandas()["lr"].tolist() == history.lr.ravel().tolist()
     ours.save(tmp_path / "p")
     single = ours[2]
     for each in (ns.Population.load(tmp_path / "p", "numpy"), pickle.loads(pickle.dumps(ours)), ours):
-        history = each.train(X, Y, 2, schedule=schedule)
+        history = each.train(X, Y, epochs=2, schedule=schedule)
         np.testing.assert_array_equal(history.lr, RATES[:, None] * [0.125, 0.0625])
-    assert single.train(X, Y, 2, schedule=schedule).lr == history.lr[2].tolist()
+    assert single.train(X, Y, epochs=2, schedule=schedule).lr == history.lr[2].tolist()
     # a network whose rate is changed starts again, the others go on
     optimizer.lr = np.where(np.arange(K) == 1, 0.3, RATES)
     expected = np.where(np.arange(K) == 1, 0.3, RATES / 32)
-    np.testing.assert_array_equal(ours.train(X, Y, 1, schedule=schedule).lr[:, 0], expected)
-    again = ours.train(X, Y, 1, optimizer=ns.SGD(lr=0.25), schedule=schedule)
+    np.testing.assert_array_equal(ours.train(X, Y, epochs=1, schedule=schedule).lr[:, 0], expected)
+    again = ours.train(X, Y, epochs=1, optimizer=ns.SGD(lr=0.25), schedule=schedule)
     assert again.lr.tolist() == [[0.25]] * K
     fresh = ns.Population.load(tmp_path / "p", "numpy")
     assert (
-        fresh.train(X, Y, 1, schedule=schedules.ReduceLROnPlateau(monitor="loss")).lr.ravel().tolist() == RATES.tolist()
+        fresh.train(X, Y, epochs=1, schedule=schedules.ReduceLROnPlateau(monitor="loss")).lr.ravel().tolist()
+        == RATES.tolist()
     )
 
 
 def test_without_a_schedule_no_rates_are_recorded() -> None:
     ours, _ = make("numpy")
-    assert ours.train(X, Y, 2).lr.shape == (K, 0)
+    assert ours.train(X, Y, epochs=2).lr.shape == (K, 0)
 
 
 @pytest.mark.parametrize(
@@ -205,5 +219,5 @@ def test_schedules_that_cannot_be_followed(schedule: Any, error: type[Exception]
 
 def test_a_schedule_for_numbers_will_do_where_networks_agree() -> None:
     ours, _ = make("numpy")
-    history = ours.train(X, Y, 1, optimizer=ns.SGD(lr=0.3), schedule=Scalar())
+    history = ours.train(X, Y, epochs=1, optimizer=ns.SGD(lr=0.3), schedule=Scalar())
     assert history.lr.tolist() == [[0.3]] * K

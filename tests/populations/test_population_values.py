@@ -9,8 +9,8 @@ from test_population import HEADS, K, data
 import nanostep as ns
 from cases import QUICK
 from nanostep.backends import load
-from nanostep.backends.populations import PopulationSamples
-from nanostep.populations.arguments import check_population_data
+from nanostep.backends.population_contract import PopulationSamples
+from nanostep.populations.data import check_samples_of_networks
 
 SIZE = 37
 """More than two vectors of float32 networks."""
@@ -29,7 +29,7 @@ def close(dtype: str, values: np.ndarray, expected: list[np.ndarray]) -> None:
 @pytest.mark.parametrize("head", HEADS, ids="-".join)
 def test_values_are_those_of_each_network(head: tuple[str, str], activation: str, dtype: str, backend: str) -> None:
     sizes = [3, 5, 4, 2]
-    ours = ns.Population(sizes, SIZE, activation, *head, dtype, backend)
+    ours = ns.Population(sizes, SIZE, activation=activation, output=head[0], loss=head[1], dtype=dtype, backend=backend)
     x, y = data(sizes, head[1], 21)
     close(dtype, ours.predict(x), [net.predict(x) for net in ours])
     close(dtype, ours.loss(x, y), [net.loss(x, y) for net in ours])
@@ -44,9 +44,9 @@ def test_values_are_those_of_each_network(head: tuple[str, str], activation: str
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bits_depend_on_neither_company_nor_threads(each_backend: str, dtype: str) -> None:
     sizes = [2, 40, 2]  # work enough for threads
-    ours = ns.Population(sizes, 300, "tanh", dtype=dtype, backend=each_backend)
+    ours = ns.Population(sizes, 300, activation="tanh", dtype=dtype, backend=each_backend)
     x, y = data(sizes, "half_squared_error", 19)
-    values = check_population_data(ours, x, y)
+    values = check_samples_of_networks(ours, x, y)
     everybody, losses = ours.predict(x), ours.loss(x, y)
     for who in (np.array([299, 3, 150]), np.arange(1, 290)):
         for threads in (1, 2):
@@ -60,11 +60,11 @@ def test_bits_depend_on_neither_company_nor_threads(each_backend: str, dtype: st
 @pytest.mark.parametrize("backend", QUICK)
 def test_weights_count(backend: str) -> None:
     """Those of 0 hide what is not finite."""
-    ours = ns.Population([3, 5, 2], SIZE, "tanh", backend=backend)
+    ours = ns.Population([3, 5, 2], SIZE, activation="tanh", backend=backend)
     x, y = data([3, 5, 2], "half_squared_error", 12)
     weight = np.random.default_rng(1).integers(0, 3, (SIZE, 12)).astype(float)
     weight[:, 4] = 0
-    samples = check_population_data(ours, x, y).samples
+    samples = check_samples_of_networks(ours, x, y).samples
     samples.x[4] = np.inf
     losses, one = np.empty(SIZE), np.empty(1)
     ours._engine.loss(ours._theta, PopulationSamples(samples, weight=weight), losses)

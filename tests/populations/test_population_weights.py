@@ -20,7 +20,7 @@ ROWS = RNG.integers(0, N, (K, 12))
 
 
 def population(backend: str, **options: Any) -> ns.Population:
-    return ns.Population([3, 4, 2], K, "tanh", **{"output": "identity", "backend": backend, **options})
+    return ns.Population([3, 4, 2], K, activation="tanh", **{"output": "identity", "backend": backend, **options})
 
 
 def close(a: Any, b: Any) -> None:
@@ -32,9 +32,9 @@ def close(a: Any, b: Any) -> None:
 @pytest.mark.parametrize("optimizer", [ns.SGD(lr=0.1), ns.Adam(lr=np.linspace(0.01, 0.1, K))])
 def test_weights_are_those_of_each_network(backend: str, batch: int, optimizer: ns.Optimizer) -> None:
     ours = population(backend)
-    history = ours.train(X, Y, 2, batch, optimizer, sample_weight=WEIGHTS)
+    history = ours.train(X, Y, epochs=2, batch_size=batch, optimizer=optimizer, sample_weight=WEIGHTS)
     for i, net in enumerate(population(backend)):
-        alone = net.train(X, Y, 2, batch, optimizer.of(i), sample_weight=WEIGHTS[i])
+        alone = net.train(X, Y, epochs=2, batch_size=batch, optimizer=optimizer.of(i), sample_weight=WEIGHTS[i])
         close(ours.theta[i], net.theta)
         close(history.loss[i], alone.loss)
         close(ours.loss(X, Y, sample_weight=WEIGHTS)[i], net.loss(X, Y, sample_weight=WEIGHTS[i]))
@@ -45,14 +45,14 @@ def test_weights_are_those_of_each_network(backend: str, batch: int, optimizer: 
 def test_weights_of_rows(backend: str) -> None:
     by_row = WEIGHTS[0] + 0.1
     shared, some, own = population(backend), population(backend), population(backend)
-    shared.train(X, Y, 2, 4, sample_weight=by_row)
-    some.train(X, Y, 2, 4, rows=ROWS, sample_weight=by_row)
-    own.train(X[ROWS], Y[ROWS], 2, 4, sample_weight=by_row[ROWS])
+    shared.train(X, Y, epochs=2, batch_size=4, sample_weight=by_row)
+    some.train(X, Y, epochs=2, batch_size=4, rows=ROWS, sample_weight=by_row)
+    own.train(X[ROWS], Y[ROWS], epochs=2, batch_size=4, sample_weight=by_row[ROWS])
     close(some.theta, own.theta)
     for i in (0, K - 1):
         for ours, rows in ((shared, np.arange(N)), (some, ROWS[i])):
             net = population(backend)[i]
-            net.train(X[rows], Y[rows], 2, 4, sample_weight=by_row[rows])
+            net.train(X[rows], Y[rows], epochs=2, batch_size=4, sample_weight=by_row[rows])
             close(ours.theta[i], net.theta)
 
 
@@ -62,9 +62,9 @@ def test_weights_in_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
 
     ours = population("c", output="softmax", loss="cross_entropy")
     monkeypatch.setattr(native_networks.Engine, "train", train)
-    ours.train(X, LABELS, 1, 4, sample_weight=WEIGHTS)
+    ours.train(X, LABELS, epochs=1, batch_size=4, sample_weight=WEIGHTS)
     with pytest.raises(AssertionError, match="one after another"):
-        ours.train(X, LABELS, 1, 4, dropout=0.5)
+        ours.train(X, LABELS, epochs=1, batch_size=4, dropout=0.5)
 
 
 @pytest.mark.parametrize(
@@ -101,14 +101,14 @@ def test_some_networks_go_on_as_they_were(backend: str) -> None:
     optimizer = ns.Adam(lr=np.linspace(0.01, 0.1, K), betas=(np.linspace(0.5, 0.9, K), 0.99))
     plateau = schedules.ReduceLROnPlateau(patience=0, monitor="loss")
     ours = population(backend)
-    ours.train(X, Y, 3, 4, optimizer, schedule=plateau)
+    ours.train(X, Y, epochs=3, batch_size=4, optimizer=optimizer, schedule=plateau)
     who = [8, 2, 2, -9]
     some = ours.take(who)
     assert len(some) == 4
     np.testing.assert_array_equal(some.optimizer.lr, optimizer.lr[who])
     np.testing.assert_array_equal(some.theta, ours.theta[who])
-    some.train(X, Y, 2, 4, schedule=plateau)
-    ours.train(X, Y, 2, 4, schedule=plateau)
+    some.train(X, Y, epochs=2, batch_size=4, schedule=plateau)
+    ours.train(X, Y, epochs=2, batch_size=4, schedule=plateau)
     close(some.theta, ours.theta[who])
     assert some[1].optimizer == ours[2].optimizer
     mask = np.arange(K) > 6

@@ -36,7 +36,9 @@ SCHEDULES: list[schedules.Schedule] = [
 
 
 def make(backend: str, dtype: str = "float64") -> ns.Network:
-    return ns.Network([3, 6, 2], "tanh", "identity", "squared_error", dtype, backend)
+    return ns.Network(
+        [3, 6, 2], activation="tanh", output="identity", loss="squared_error", dtype=dtype, backend=backend
+    )
 
 
 @pytest.mark.parametrize("case", GOLDEN["schedules"], ids=lambda case: case["name"])
@@ -113,11 +115,13 @@ RUNS += [(backend, SCHEDULES[2]) for backend in REQUIRED if backend not in QUICK
 @pytest.mark.parametrize(("backend", "schedule"), RUNS, ids=str)
 def test_runs_follow_their_schedule_and_go_on_with_the_same_bits(backend: str, schedule: schedules.Schedule) -> None:
     nets, optimizers = [make(backend) for _ in range(3)], [ns.SGD(lr=0.05, momentum=0.5) for _ in range(3)]
-    whole = nets[0].train(X, Y, 6, 5, optimizers[0], schedule=schedule)
+    whole = nets[0].train(X, Y, epochs=6, batch_size=5, optimizer=optimizers[0], schedule=schedule)
     # every epoch on its own, and calls cut by a callback
-    lr = [nets[1].train(X, Y, 1, 5, optimizers[1], schedule=schedule).lr[0] for _ in range(6)]
+    lr = [
+        nets[1].train(X, Y, epochs=1, batch_size=5, optimizer=optimizers[1], schedule=schedule).lr[0] for _ in range(6)
+    ]
     cut = ns.EveryNSteps(2, lambda event: None)
-    nets[2].train(X, Y, 6, 5, optimizers[2], schedule=schedule, callbacks=cut)
+    nets[2].train(X, Y, epochs=6, batch_size=5, optimizer=optimizers[2], schedule=schedule, callbacks=cut)
     assert lr == whole.lr
     assert {net.theta.tobytes() for net in nets} == {nets[0].theta.tobytes()}
     assert len(set(whole.lr)) > 1
@@ -128,7 +132,7 @@ def test_runs_follow_their_schedule_and_go_on_with_the_same_bits(backend: str, s
 def test_a_run_is_that_of_steps_with_those_rates() -> None:
     net, twin = make("numpy"), make("numpy")
     schedule = schedules.OneCycleLR(0.3, epochs=2, pct_start=0.5)
-    net.train(X, Y, 2, 5, ns.SGD(), shuffle=False, schedule=schedule)
+    net.train(X, Y, epochs=2, batch_size=5, optimizer=ns.SGD(), shuffle=False, schedule=schedule)
     for update, rate in enumerate(schedule.rates(1.0, 0, 10, 5)):
         rows = slice(5 * (update % 5), 5 * (update % 5) + 5)
         twin.step(X[rows], Y[rows], float(rate))
@@ -138,30 +142,37 @@ def test_a_run_is_that_of_steps_with_those_rates() -> None:
 def test_epochs_are_counted_whatever_their_batches_were() -> None:
     net = make("numpy")
     optimizer, schedule = ns.SGD(lr=1e-3), schedules.ExponentialLR(0.5)
-    rates = net.train(X, Y, 2, 1, optimizer, schedule=schedule).lr + net.train(X, Y, 2, 23, schedule=schedule).lr
+    rates = (
+        net.train(X, Y, epochs=2, batch_size=1, optimizer=optimizer, schedule=schedule).lr
+        + net.train(X, Y, epochs=2, batch_size=23, schedule=schedule).lr
+    )
     assert rates == [1e-3, 5e-4, 2.5e-4, 1.25e-4]
 
 
 def test_the_state_of_a_plateau_belongs_to_the_network_and_its_optimiser(tmp_path: Path) -> None:
     schedule = schedules.ReduceLROnPlateau(patience=0, factor=0.5, threshold=0.9, monitor="loss")
     net, optimizer = make("numpy"), ns.SGD(lr=0.01)
-    assert net.train(X, Y, 4, optimizer=optimizer, schedule=schedule).lr == [0.01, 0.01, 0.005, 0.0025]
+    assert net.train(X, Y, epochs=4, optimizer=optimizer, schedule=schedule).lr == [0.01, 0.01, 0.005, 0.0025]
     net.save(tmp_path / "model")
     loaded = ns.load(tmp_path / "model", backend="numpy")
     for each in (net, loaded):
-        assert each.train(X, Y, 2, schedule=schedule).lr == [0.00125, 0.000625]
+        assert each.train(X, Y, epochs=2, schedule=schedule).lr == [0.00125, 0.000625]
     assert net.theta.tobytes() == loaded.theta.tobytes()
     optimizer.lr = 0.02  # another rate, another start
-    assert net.train(X, Y, 1, schedule=schedule).lr == [0.02]
-    assert net.train(X, Y, 1, optimizer=ns.SGD(lr=0.03), schedule=schedule).lr == [0.03]
+    assert net.train(X, Y, epochs=1, schedule=schedule).lr == [0.02]
+    assert net.train(X, Y, epochs=1, optimizer=ns.SGD(lr=0.03), schedule=schedule).lr == [0.03]
 
 
 def test_a_plateau_may_look_at_a_metric() -> None:
     schedule = schedules.ReduceLROnPlateau(patience=0, threshold=0.5, threshold_mode="abs", monitor="validation_r2")
-    history = make("numpy").train(X, Y, 4, optimizer=ns.SGD(1e-9), schedule=schedule, validation=(X, Y), metrics="r2")
+    history = make("numpy").train(
+        X, Y, epochs=4, optimizer=ns.SGD(1e-9), schedule=schedule, validation=(X, Y), metrics="r2"
+    )
     assert history.lr == pytest.approx([1e-9, 1e-9, 1e-9, 1e-9])  # reductions of less than eps are not made
     schedule = replace(schedule, eps=0.0)
-    history = make("numpy").train(X, Y, 4, optimizer=ns.SGD(1e-9), schedule=schedule, validation=(X, Y), metrics="r2")
+    history = make("numpy").train(
+        X, Y, epochs=4, optimizer=ns.SGD(1e-9), schedule=schedule, validation=(X, Y), metrics="r2"
+    )
     assert len(set(history.lr)) == 3
 
 

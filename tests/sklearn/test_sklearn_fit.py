@@ -14,8 +14,8 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 import nanostep as ns
 from nanostep.sklearn import MLPClassifier, MLPRegressor, _dataset
-from nanostep.training import engine_call
-from nanostep.training.engine_call import thread_limit
+from nanostep.training import threads
+from nanostep.training.threads import thread_limit
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -301,7 +301,7 @@ def test_threads_are_one_where_many_fits_run(monkeypatch: pytest.MonkeyPatch) ->
     worker = threading.Thread(target=lambda: limits.extend([thread_limit(None), thread_limit(3)]))
     worker.start()
     worker.join()
-    monkeypatch.setattr(engine_call, "parent_process", object)
+    monkeypatch.setattr(threads, "parent_process", object)
     limits += [thread_limit(None), thread_limit(3)]
     assert limits == [1, 3, 1, 3]
 

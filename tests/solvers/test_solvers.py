@@ -21,7 +21,7 @@ SOLVERS = [ns.LBFGS(), ns.LevenbergMarquardt()]
 
 
 def make(backend: str = "numpy", loss: str = "squared_error", output: str = "identity", **more: Any) -> ns.Network:
-    return ns.Network([2, 5, 2], "tanh", output, loss, backend=backend, **more)
+    return ns.Network([2, 5, 2], activation="tanh", output=output, loss=loss, backend=backend, **more)
 
 
 @pytest.fixture(params=QUICK)
@@ -41,7 +41,7 @@ def test_losses_fall_and_are_those_of_the_parameters(
         seen.append((event.loss, event.network.loss(X, Y, sample_weight=weight), event.lr))
 
     before = net.loss(X, Y, sample_weight=weight)
-    history = net.train(X, Y, 30, optimizer=solver, sample_weight=weight, callbacks=look)
+    history = net.train(X, Y, epochs=30, optimizer=solver, sample_weight=weight, callbacks=look)
     assert history.epochs == len(history.loss) == history.steps == 30
     assert (history.samples, history.stopped, history.lr) == (30 * 60, "epochs", [])
     np.testing.assert_allclose([each[0] for each in seen], [each[1] for each in seen], rtol=1e-10)
@@ -62,7 +62,7 @@ def test_lbfgs_is_scipys() -> None:
         value, make().theta, jac=True, method="L-BFGS-B", options=options,
         callback=lambda intermediate_result: iterates.append(intermediate_result.fun),
     )  # fmt: skip
-    history = net.train(X, Y, 25, optimizer=ns.LBFGS(history_size=4))
+    history = net.train(X, Y, epochs=25, optimizer=ns.LBFGS(history_size=4))
     np.testing.assert_array_equal(net.theta, result.x)
     assert history.loss == iterates
 
@@ -70,7 +70,7 @@ def test_lbfgs_is_scipys() -> None:
 def test_lbfgs_takes_any_loss(backend: str) -> None:
     labels = (Y[:, 0] > 0).astype(int)
     net = make(backend, "cross_entropy", "softmax")
-    history = net.train(X, labels, 60, optimizer=ns.LBFGS(), class_weight="balanced", metrics="accuracy")
+    history = net.train(X, labels, epochs=60, optimizer=ns.LBFGS(), class_weight="balanced", metrics="accuracy")
     assert history.metrics["accuracy"][-1] > 0.9
 
 
@@ -92,14 +92,14 @@ def test_one_step_of_levenberg_and_marquardt(each_backend: str) -> None:
     r = (twin.predict(X) - Y).ravel() * root
     hessian = j.T @ j
     step = np.linalg.solve(hessian + 3.0 * np.eye(len(theta)), -j.T @ r)
-    history = net.train(X, Y, 1, optimizer=ns.LevenbergMarquardt(damping=3.0), sample_weight=WEIGHT)
+    history = net.train(X, Y, epochs=1, optimizer=ns.LevenbergMarquardt(damping=3.0), sample_weight=WEIGHT)
     np.testing.assert_allclose(net.theta - theta, step, rtol=1e-5, atol=1e-7)
     assert history.loss[0] < make().loss(X, Y, sample_weight=WEIGHT)
 
 
 def test_linear_least_squares_take_two_steps() -> None:
     net = ns.Network([2, 1], output="identity", loss="squared_error", backend="numpy")
-    history = net.train(X, Y[:, 0], 9, optimizer=ns.LevenbergMarquardt(damping=1e-9))
+    history = net.train(X, Y[:, 0], epochs=9, optimizer=ns.LevenbergMarquardt(damping=1e-9))
     want, residual, *_ = np.linalg.lstsq(np.c_[X, np.ones(60)], Y[:, 0], rcond=None)
     np.testing.assert_allclose(net.theta, want, rtol=1e-7)
     assert history.loss[-1] == pytest.approx(residual[0] / 60, rel=1e-12)
@@ -109,9 +109,9 @@ def test_linear_least_squares_take_two_steps() -> None:
 
 def test_blocks_of_rows_make_the_same_sums(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
     net, twin = make(backend), make(backend)
-    net.train(X, Y, 5, optimizer=ns.LevenbergMarquardt(), sample_weight=WEIGHT)
+    net.train(X, Y, epochs=5, optimizer=ns.LevenbergMarquardt(), sample_weight=WEIGHT)
     monkeypatch.setattr(levenberg_marquardt, "BLOCK_BYTES", 7 * 2 * len(net.theta) * 8)
-    twin.train(X, Y, 5, optimizer=ns.LevenbergMarquardt(), sample_weight=WEIGHT)
+    twin.train(X, Y, epochs=5, optimizer=ns.LevenbergMarquardt(), sample_weight=WEIGHT)
     np.testing.assert_allclose(net.theta, twin.theta, rtol=1e-6)
 
 
@@ -119,7 +119,7 @@ def test_blocks_of_rows_make_the_same_sums(backend: str, monkeypatch: pytest.Mon
 def test_float32_goes_as_far_as_it_can(backend: str, solver: ns.Solver) -> None:
     net = make(backend, dtype="float32")
     before = net.loss(X, Y)
-    history = net.train(X, Y, 60, optimizer=solver)
+    history = net.train(X, Y, epochs=60, optimizer=solver)
     assert history.stopped in ("epochs", "converged", "stalled")
     assert history.loss[-1] < before / 10
     assert history.loss[-1] == pytest.approx(net.loss(X, Y), rel=1e-3)
@@ -129,15 +129,15 @@ def test_float32_goes_as_far_as_it_can(backend: str, solver: ns.Solver) -> None:
 def test_why_solvers_end(solver: ns.Solver) -> None:
     net = make()
     state = net._state
-    assert net.train(X, Y, 50, optimizer=solver, callbacks=lambda event: event.epoch == 3).epochs == 3
+    assert net.train(X, Y, epochs=50, optimizer=solver, callbacks=lambda event: event.epoch == 3).epochs == 3
     history = net.train(
-        X, Y, 500, optimizer=solver, validation=(X[::-1], -Y), early_stopping=ns.EarlyStopping(patience=2)
+        X, Y, epochs=500, optimizer=solver, validation=(X[::-1], -Y), early_stopping=ns.EarlyStopping(patience=2)
     )
     assert history.stopped == "early_stopping"
     assert net.loss(X[::-1], -Y) == history.validation_loss[history.best_epoch - 1]
-    assert net.train(X, Y, 0, optimizer=solver).loss == []
+    assert net.train(X, Y, epochs=0, optimizer=solver).loss == []
     with pytest.raises(KeyboardInterrupt):
-        net.train(X, Y, 50, optimizer=solver, callbacks=interrupt)
+        net.train(X, Y, epochs=50, optimizer=solver, callbacks=interrupt)
     assert net.history is not None
     assert (net.history.stopped, net.history.epochs) == ("interrupted", 4)
     assert net.loss(X, Y) == pytest.approx(net.history.loss[-1], rel=1e-12)
@@ -152,14 +152,14 @@ def interrupt(event: ns.EpochEnd) -> None:
 def test_solvers_say_that_they_are_done() -> None:
     easy = X @ [[1.0, 0.5], [-2.0, 0.1]]
     net = ns.Network([2, 2], output="identity", loss="half_squared_error", backend="numpy")
-    assert net.train(X, easy, 99, optimizer=ns.LBFGS(tolerance_change=0)).stopped == "converged"
-    assert net.train(X, easy, 99, optimizer=ns.LevenbergMarquardt(tol=0)).stopped == "stalled"
+    assert net.train(X, easy, epochs=99, optimizer=ns.LBFGS(tolerance_change=0)).stopped == "converged"
+    assert net.train(X, easy, epochs=99, optimizer=ns.LevenbergMarquardt(tol=0)).stopped == "stalled"
 
 
 def test_parameters_without_influence_do_not_matter() -> None:
-    net = ns.Network([2, 3, 2], "relu", "identity", "squared_error", backend="numpy")
+    net = ns.Network([2, 3, 2], activation="relu", output="identity", loss="squared_error", backend="numpy")
     net.biases[0][0] = -100.0  # a unit that is never active
-    assert net.train(X, Y, 20, optimizer=ns.LevenbergMarquardt()).loss[-1] < 0.1
+    assert net.train(X, Y, epochs=20, optimizer=ns.LevenbergMarquardt()).loss[-1] < 0.1
     assert net.biases[0][0] == -100.0
 
 
@@ -168,7 +168,7 @@ def test_solvers_cannot_set_rates_and_steps_take_optimisers() -> None:
         event.lr = 0.1
 
     with pytest.raises(TypeError, match="a solver has no learning rate"):
-        make().train(X, Y, 2, optimizer=ns.LBFGS(), callbacks=set_rate)
+        make().train(X, Y, epochs=2, optimizer=ns.LBFGS(), callbacks=set_rate)
     with pytest.raises(TypeError, match=r"optimizer must be ns.SGD"):
         make().step(X, Y, optimizer=ns.LBFGS())
 
@@ -215,9 +215,9 @@ BAD: list[tuple[Any, type[Exception], str]] = [
     (lambda: make(loss="huber").train(X, Y, optimizer=ns.LevenbergMarquardt()), ValueError, "needs loss="),
     (lambda: make(output="softmax").train(X, Y, optimizer=ns.LevenbergMarquardt()), ValueError, "elementwise output"),
     (
-        lambda: ns.Network([2, 2**19, 2], "tanh", "identity", "squared_error", backend="numpy").train(
-            X, Y, optimizer=ns.LevenbergMarquardt()
-        ),
+        lambda: ns.Network(
+            [2, 2**19, 2], activation="tanh", output="identity", loss="squared_error", backend="numpy"
+        ).train(X, Y, optimizer=ns.LevenbergMarquardt()),
         MemoryError,
         "two matrices of 2621442 x 2621442",
     ),

@@ -90,15 +90,15 @@ def test_runs_ended_after_every_writing(case: str, tmp_path: Path, monkeypatch: 
     assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
 
 
-def forget(**values: Any) -> Callable[[checkpoints.Position], checkpoints.Position]:
+def forget(**values: Any) -> Callable[[checkpoints.RunState], checkpoints.RunState]:
     return lambda position: replace(position, **values)
 
 
-def forget_best(**values: Any) -> Callable[[checkpoints.Position], checkpoints.Position]:
+def forget_best(**values: Any) -> Callable[[checkpoints.RunState], checkpoints.RunState]:
     return lambda position: replace(position, best=replace(position.best, **values))
 
 
-WRONG: dict[str, tuple[str, Callable[[checkpoints.Position], checkpoints.Position]]] = {
+WRONG: dict[str, tuple[str, Callable[[checkpoints.RunState], checkpoints.RunState]]] = {
     "place in the epoch": ("single samples", forget(row=0)),
     "sum of losses": ("plain steps", forget(loss_sum=0.0)),
     "epoch": ("classes", forget(epoch=0)),
@@ -136,7 +136,9 @@ def test_what_is_forgotten_is_noticed(what: str, tmp_path: Path, monkeypatch: py
 
 
 def make(backend: str = "numpy", seed: int = 0, dtype: str = "float64") -> ns.Network:
-    return ns.Network([3, 4, 2], "tanh", "identity", "squared_error", dtype, backend, seed)
+    return ns.Network(
+        [3, 4, 2], activation="tanh", output="identity", loss="squared_error", dtype=dtype, backend=backend, seed=seed
+    )
 
 
 def test_more_epochs_make_a_run_longer(tmp_path: Path) -> None:
@@ -144,10 +146,16 @@ def test_more_epochs_make_a_run_longer(tmp_path: Path) -> None:
     for epochs in (3, 3, 7):
         net = make()
         history = net.train(
-            X, Y, epochs, 5, replace(optimizer), early_stopping=stopping, checkpoint=ns.Checkpoint(tmp_path / "run")
+            X,
+            Y,
+            epochs=epochs,
+            batch_size=5,
+            optimizer=replace(optimizer),
+            early_stopping=stopping,
+            checkpoint=ns.Checkpoint(tmp_path / "run"),
         )
         twin = make()
-        twin.train(X, Y, epochs, 5, replace(optimizer), early_stopping=stopping)
+        twin.train(X, Y, epochs=epochs, batch_size=5, optimizer=replace(optimizer), early_stopping=stopping)
         assert digest(net) == digest(twin)
         assert history.epochs == epochs
     loaded = ns.load(tmp_path / "run", backend="numpy")
@@ -158,27 +166,36 @@ def test_series_that_are_not_finite_come_back(tmp_path: Path) -> None:
     def run() -> ns.Network:
         net = make()
         with pytest.warns(RuntimeWarning, match="smaller learning rate"):
-            net.train(1e3 * X, Y, 30, 41, ns.SGD(1e6), checkpoint=ns.Checkpoint(tmp_path / "run", every=4))
+            net.train(
+                1e3 * X,
+                Y,
+                epochs=30,
+                batch_size=41,
+                optimizer=ns.SGD(1e6),
+                checkpoint=ns.Checkpoint(tmp_path / "run", every=4),
+            )
         return net
 
     first = run()
     assert first.history is not None
     assert not np.isfinite(first.history.loss).all()
     again = make()
-    history = again.train(1e3 * X, Y, 30, 41, ns.SGD(1e6), checkpoint=ns.Checkpoint(tmp_path / "run", every=4))
+    history = again.train(
+        1e3 * X, Y, epochs=30, batch_size=41, optimizer=ns.SGD(1e6), checkpoint=ns.Checkpoint(tmp_path / "run", every=4)
+    )
     np.testing.assert_array_equal(history.loss, first.history.loss)
     assert again.theta.tobytes() == first.theta.tobytes()
 
 
 def test_resume_false_begins_anew(tmp_path: Path) -> None:
     checkpoint = ns.Checkpoint(tmp_path / "run")
-    make().train(X, Y, 3, 5, checkpoint=checkpoint)
+    make().train(X, Y, epochs=3, batch_size=5, checkpoint=checkpoint)
     net, twin = make(seed=1), make(seed=1)
-    history = net.train(X, Y, 2, 7, checkpoint=replace(checkpoint, resume=False))
-    twin.train(X, Y, 2, 7)
+    history = net.train(X, Y, epochs=2, batch_size=7, checkpoint=replace(checkpoint, resume=False))
+    twin.train(X, Y, epochs=2, batch_size=7)
     assert history.epochs == 2
     assert net.theta.tobytes() == twin.theta.tobytes()
-    assert make(seed=1).train(X, Y, 2, 7, checkpoint=checkpoint).loss == history.loss
+    assert make(seed=1).train(X, Y, epochs=2, batch_size=7, checkpoint=checkpoint).loss == history.loss
 
 
 OTHERS: list[tuple[dict[str, Any], str]] = [
@@ -197,7 +214,10 @@ OTHERS: list[tuple[dict[str, Any], str]] = [
     ({"X": X[:40], "Y": Y[:40]}, "samples was 41, is 40"),
     ({"net": make(seed=1)}, "the network at the start was"),
     ({"net": make(dtype="float32")}, "dtype was float64, is float32"),
-    ({"net": ns.Network([3, 4, 2], "relu", "identity", "squared_error", backend="numpy")}, "activations"),
+    (
+        {"net": ns.Network([3, 4, 2], activation="relu", output="identity", loss="squared_error", backend="numpy")},
+        "activations",
+    ),
     ({"checkpoint": 5}, "every_steps was None, is 5"),
 ]
 
@@ -227,11 +247,11 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"nothing of the kind")
     with pytest.raises(ns.FileFormatError, match="damaged"):
         net.train(X, Y, checkpoint=ns.Checkpoint(path))
-    net.train(X, Y, 1, checkpoint=ns.Checkpoint(path, resume=False))
+    net.train(X, Y, epochs=1, checkpoint=ns.Checkpoint(path, resume=False))
     text = path.read_bytes().replace(b"loss_sum", b"loss_mus")
     path.write_bytes(text)
     with pytest.raises(ns.FileFormatError, match="'loss_sum' is missing"):
-        make().train(X, Y, 1, checkpoint=ns.Checkpoint(path))
+        make().train(X, Y, epochs=1, checkpoint=ns.Checkpoint(path))
 
 
 @pytest.mark.parametrize(

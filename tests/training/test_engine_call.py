@@ -15,18 +15,13 @@ from cases import QUICK, REQUIRED
 from nanostep._arrays import Samples
 from nanostep.backends.contract import Cursor
 from nanostep.training import engine_call
-from nanostep.training.engine_call import (
-    CALLS_BETWEEN_TRIALS,
-    SECONDS_BEFORE_TRIAL,
-    TRIAL_CALLS,
-    ThreadTrial,
-    interruptible,
-)
+from nanostep.training.interrupt import interruptible
+from nanostep.training.threads import CALLS_BETWEEN_TRIALS, SECONDS_BEFORE_TRIAL, TRIAL_CALLS, ThreadTuner
 
 needs_c = pytest.mark.skipif("c" not in REQUIRED, reason="NANOSTEP_TEST_BACKENDS leaves the C backend out")
 
 
-def chosen(trial: ThreadTrial, seconds: dict[int, float], number: int) -> list[int]:
+def chosen(trial: ThreadTuner, seconds: dict[int, float], number: int) -> list[int]:
     """The threads of the next `number` calls, where a step takes `seconds` on so many threads and a call 10 ms."""
     used = []
     for _ in range(number):
@@ -42,14 +37,20 @@ def test_a_run_leaves_no_memory_to_the_garbage_collector(backend: str) -> None:
     net, x = ns.Network([3, 4, 2], backend=backend), np.ones((8, 3))
 
     def left_over() -> list[str]:
-        kinds = (engine_call.Caller, Cursor, Samples)  # compared as types: isinstance would ask dead weak references
+        kinds = (
+            engine_call.EngineCall,
+            Cursor,
+            Samples,
+        )  # compared as types: isinstance would ask dead weak references
         return [type(thing).__name__ for thing in gc.get_objects() if type(thing) in kinds]
 
     gc.collect()
     gc.disable()
     try:
         before = left_over()
-        net.train(x, np.ones((8, 2)), 2, schedule=ns.schedules.StepLR(1), metrics="mae", callbacks=lambda event: None)
+        net.train(
+            x, np.ones((8, 2)), epochs=2, schedule=ns.schedules.StepLR(1), metrics="mae", callbacks=lambda event: None
+        )
         net.train([(x, np.ones((8, 2)))], epochs=2)
         assert left_over() == before
     finally:
@@ -61,7 +62,7 @@ BEFORE = round(SECONDS_BEFORE_TRIAL / 0.01)
 
 def test_the_faster_number_of_threads_is_chosen() -> None:
     for seconds, best in (({1: 3.0, 4: 1.0}, 4), ({1: 1.0, 4: 3.0}, 1)):
-        trial = ThreadTrial((1, 4))
+        trial = ThreadTuner((1, 4))
         assert chosen(trial, seconds, BEFORE) == [1] * BEFORE  # a short run is over before anything is tried
         assert sorted(chosen(trial, seconds, 2 * TRIAL_CALLS)) == [1] * TRIAL_CALLS + [4] * TRIAL_CALLS
         assert not trial.trying
@@ -69,7 +70,7 @@ def test_the_faster_number_of_threads_is_chosen() -> None:
 
 
 def test_trials_are_made_again() -> None:
-    trial = ThreadTrial((1, 2))
+    trial = ThreadTuner((1, 2))
     chosen(trial, {1: 1.0, 2: 2.0}, BEFORE + 2 * TRIAL_CALLS)
     seconds = {1: 2.0, 2: 1.0}  # now two are faster
     assert chosen(trial, seconds, CALLS_BETWEEN_TRIALS) == [1] * CALLS_BETWEEN_TRIALS
@@ -78,22 +79,22 @@ def test_trials_are_made_again() -> None:
 
 
 def test_a_single_choice_is_not_tried() -> None:
-    trial = ThreadTrial((7,))
+    trial = ThreadTuner((7,))
     assert chosen(trial, {7: 1.0}, 100) == [7] * 100
     assert not trial.trying
 
 
 @needs_c
 def test_a_network_remembers_what_was_found() -> None:
-    net = ns.Network([40, 96, 5], "tanh", "identity", backend="c")
+    net = ns.Network([40, 96, 5], activation="tanh", output="identity", backend="c")
     x, y = np.ones((150, 40)), np.ones((150, 5))
     for _ in range(2):
         net.train(x, y, epochs=1, batch_size=150)
-    assert len(net._thread_trials) == 1
+    assert len(net._thread_tuners) == 1
     net.train(x, y, epochs=1, batch_size=30)
-    assert len(net._thread_trials) == 2
+    assert len(net._thread_tuners) == 2
     net.train(x, y, epochs=1, batch_size=30, threads=2)
-    assert len(net._thread_trials) == 2
+    assert len(net._thread_tuners) == 2
 
 
 @needs_c
@@ -105,7 +106,7 @@ def test_trials_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     x, y = rng.standard_normal((600, 40)), rng.standard_normal((600, 5))
     thetas = []
     for threads in (1, None):
-        net = ns.Network([40, 96, 5], "tanh", "identity", backend="c")
+        net = ns.Network([40, 96, 5], activation="tanh", output="identity", backend="c")
         used = []
         train = net._engine.train
 
@@ -131,7 +132,7 @@ def test_ctrl_c_ends_a_step_that_takes_long(call: str) -> None:
     """Ctrl-C comes long before the first step is over, which is then never made."""
     rows = 100_000
     x, y = np.ones((rows, 64), np.float32), np.ones((rows, 1), np.float32)
-    net = ns.Network([64, 512, 512, 1], "tanh", "identity", dtype="float32", backend="c")
+    net = ns.Network([64, 512, 512, 1], activation="tanh", output="identity", dtype="float32", backend="c")
     before = net.theta.tobytes()
     make = {
         "train": lambda: net.train(x, y, epochs=1, batch_size=rows, shuffle=False),

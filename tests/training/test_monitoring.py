@@ -30,7 +30,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 def test_metrics_are_scikit_learns(dtype: str, weight: np.ndarray | None) -> None:
     def measure(kind: str, y: np.ndarray, names: list[str]) -> tuple[dict[str, list[float]], np.ndarray]:
         net = make(kind=kind, dtype=dtype)
-        history = net.train(X, y, 2, sample_weight=weight, validation=(X, y, weight), metrics=names)
+        history = net.train(X, y, epochs=2, sample_weight=weight, validation=(X, y, weight), metrics=names)
         assert history.metrics == history.validation_metrics
         assert {len(values) for values in history.metrics.values()} == {2}
         return history.metrics, net.predict(X).astype(np.float64)
@@ -64,7 +64,7 @@ def test_metrics_are_scikit_learns(dtype: str, weight: np.ndarray | None) -> Non
 
 
 def test_constant_targets_have_an_r2() -> None:
-    history = make().train(X, np.full((40, 2), 0.5), 1, metrics="r2")
+    history = make().train(X, np.full((40, 2), 0.5), epochs=1, metrics="r2")
     assert history.metrics["r2"] == [0.0]
 
 
@@ -74,26 +74,28 @@ def worst(y_true: np.ndarray, y_pred: np.ndarray) -> np.floating:
 
 def test_metrics_of_your_own(backend: str) -> None:
     net = make(backend)
-    history = net.train(X, Y, 3, metrics=[worst, "mae"], validation=(X[:5], Y[:5]))
+    history = net.train(X, Y, epochs=3, metrics=[worst, "mae"], validation=(X[:5], Y[:5]))
     assert history.metrics["worst"][-1] == np.abs(net.predict(X) - Y).max()
     assert history.validation_metrics["worst"][-1] == np.abs(net.predict(X[:5]) - Y[:5]).max()
     seen: list[Any] = []
-    make(backend, "classes").train(X, LABELS, 1, metrics=lambda y, p: seen.append((y, p)) or 1.0)
+    make(backend, "classes").train(X, LABELS, epochs=1, metrics=lambda y, p: seen.append((y, p)) or 1.0)
     np.testing.assert_array_equal(seen[0][0], LABELS)
     assert seen[0][1].shape == (40, 3)
 
 
 def test_metrics_do_not_change_the_run(backend: str) -> None:
     net, twin = make(backend), make(backend)
-    net.train(X, Y, 3, metrics=["r2", "mae"], validation=(X, Y), early_stopping=ns.EarlyStopping(patience=50))
-    twin.train(X, Y, 3)
+    net.train(X, Y, epochs=3, metrics=["r2", "mae"], validation=(X, Y), early_stopping=ns.EarlyStopping(patience=50))
+    twin.train(X, Y, epochs=3)
     assert net.history is not None
     assert net.history.best_epoch == 3
     assert net.theta.tobytes() == twin.theta.tobytes()
 
 
 def test_the_record_as_dict_and_frame() -> None:
-    history = make().train(X, Y, 3, validation=(X[:9], Y[:9]), metrics=["loss", "r2"], schedule=ns.schedules.StepLR(1))
+    history = make().train(
+        X, Y, epochs=3, validation=(X[:9], Y[:9]), metrics=["loss", "r2"], schedule=ns.schedules.StepLR(1)
+    )
     names = ["loss", "validation_loss", "loss_after_epoch", "r2", "validation_r2", "lr"]
     assert sorted(history.series()) == sorted(names)
     frame = history.to_pandas()
@@ -110,7 +112,7 @@ def test_the_record_as_dict_and_frame() -> None:
 
 
 def test_rates_are_recorded_without_a_schedule_too(backend: str) -> None:
-    assert make(backend).train(X, Y, 3, optimizer=ns.SGD(lr=0.25)).lr == [0.25] * 3
+    assert make(backend).train(X, Y, epochs=3, optimizer=ns.SGD(lr=0.25)).lr == [0.25] * 3
 
 
 SERIES = [5.0, 4.0, 4.05, 3.95, 3.9, 4.2, 4.1, 4.0, 3.0]
@@ -124,7 +126,7 @@ def stopped_after(values: list[float], stopping: ns.EarlyStopping) -> tuple[int,
         return next(series)
 
     history = net.train(
-        X, Y, len(values), metrics=scripted, early_stopping=stopping,
+        X, Y, epochs=len(values), metrics=scripted, early_stopping=stopping,
         callbacks=lambda event: thetas.append(event.network.theta.tobytes()),
     )  # fmt: skip
     return history.epochs, history.best_epoch, history.stopped, 1 + thetas.index(net.theta.tobytes())
@@ -158,22 +160,22 @@ def test_early_stopping_takes_nan_for_no_improvement() -> None:
 def test_early_stopping_knows_what_is_better(backend: str) -> None:
     stopping = ns.EarlyStopping("validation_accuracy", patience=2)
     history = make(backend, "classes").train(
-        X, LABELS, 200, validation=(X, LABELS), metrics=["accuracy", "loss"], early_stopping=stopping
+        X, LABELS, epochs=200, validation=(X, LABELS), metrics=["accuracy", "loss"], early_stopping=stopping
     )
     best = history.validation_metrics["accuracy"]
     assert history.stopped == "early_stopping"
     assert history.best_epoch == 1 + int(np.argmax(best))
-    assert make(backend).train(X, Y, 4, early_stopping=ns.EarlyStopping("loss")).best_epoch == 4
+    assert make(backend).train(X, Y, epochs=4, early_stopping=ns.EarlyStopping("loss")).best_epoch == 4
 
 
 def test_callbacks_at_steps(backend: str) -> None:
     net, twin, events = make(backend), make(backend), []
     look = ns.EveryNSteps(7, lambda event: events.append((event.step, event.epoch, event.loss, event.lr)))
-    history = net.train(X, Y, 3, 3, ns.SGD(0.05), callbacks=[look, lambda event: None])
+    history = net.train(X, Y, epochs=3, batch_size=3, optimizer=ns.SGD(0.05), callbacks=[look, lambda event: None])
     assert [event[:2] for event in events] == [(7, 1), (14, 1), (21, 2), (28, 2), (35, 3), (42, 3)]
     assert events[1][2] == history.loss[0]
     assert {event[3] for event in events} == {0.05}
-    twin.train(X, Y, 3, 3, ns.SGD(0.05))
+    twin.train(X, Y, epochs=3, batch_size=3, optimizer=ns.SGD(0.05))
     assert net.theta.tobytes() == twin.theta.tobytes()
 
 
@@ -185,7 +187,7 @@ def test_callbacks_at_steps_can_stop(backend: str, how: str) -> None:
         return event.step == 10
 
     net = make(backend)
-    history = net.train(X, Y, 9, 10, callbacks=ns.EveryNSteps(5, stop))
+    history = net.train(X, Y, epochs=9, batch_size=10, callbacks=ns.EveryNSteps(5, stop))
     assert (history.steps, history.epochs, history.samples, history.stopped) == (10, 2, 100, "callback")
 
 
@@ -198,7 +200,9 @@ def test_callbacks_at_steps_may_change_theta(each_backend: str, batch_size: int)
         event.network.theta *= 0.5
 
     optimizer = ns.SGD(0.1)
-    net.train(X, Y, 1, batch_size, optimizer, False, callbacks=ns.EveryNSteps(3, shrink))
+    net.train(
+        X, Y, epochs=1, batch_size=batch_size, optimizer=optimizer, shuffle=False, callbacks=ns.EveryNSteps(3, shrink)
+    )
     for update, start in enumerate(range(0, 40, batch_size), 1):
         twin.step(X[start : start + batch_size], Y[start : start + batch_size], 0.1)
         if update % 3 == 0:
@@ -218,26 +222,35 @@ def test_callbacks_may_change_the_rate(backend: str) -> None:
             event.lr = None
 
     net = make(backend)
-    assert net.train(X, Y, 4, 5, ns.SGD(0.1), callbacks=halve).lr == [0.1, 0.05, 0.025, 0.0125]
-    history = net.train(X, Y, 5, 5, ns.SGD(0.1), callbacks=ns.EveryNSteps(4, set_once))
+    assert net.train(X, Y, epochs=4, batch_size=5, optimizer=ns.SGD(0.1), callbacks=halve).lr == [
+        0.1,
+        0.05,
+        0.025,
+        0.0125,
+    ]
+    history = net.train(X, Y, epochs=5, batch_size=5, optimizer=ns.SGD(0.1), callbacks=ns.EveryNSteps(4, set_once))
     assert history.lr == [0.1, 0.3, 0.3, 0.3, 0.1]
     # in place of the schedule's, and for this run only
     schedule = ns.schedules.StepLR(1)
-    assert net.train(X, Y, 3, 5, ns.SGD(0.1), schedule=schedule, callbacks=halve).lr == [0.1, 0.05, 0.025]
-    assert net.train(X, Y, 1, 5, schedule=schedule).lr == pytest.approx([1e-4])
+    assert net.train(X, Y, epochs=3, batch_size=5, optimizer=ns.SGD(0.1), schedule=schedule, callbacks=halve).lr == [
+        0.1,
+        0.05,
+        0.025,
+    ]
+    assert net.train(X, Y, epochs=1, batch_size=5, schedule=schedule).lr == pytest.approx([1e-4])
 
 
 def test_why_a_run_ended() -> None:
     net = make()
-    assert net.train(X, Y, 2).stopped == "epochs"
-    assert net.train(X, Y, 2, callbacks=lambda event: True).stopped == "callback"
+    assert net.train(X, Y, epochs=2).stopped == "epochs"
+    assert net.train(X, Y, epochs=2, callbacks=lambda event: True).stopped == "callback"
     for error, reason in ((KeyboardInterrupt, "interrupted"), (KeyError, "error")):
 
         def fail(event: ns.EpochEnd, error: type[BaseException] = error) -> None:
             raise error
 
         with pytest.raises(error):
-            net.train(X, Y, 2, callbacks=fail)
+            net.train(X, Y, epochs=2, callbacks=fail)
         assert net.history is not None
         assert (net.history.stopped, net.history.interrupted) == (reason, reason == "interrupted")
 
@@ -271,7 +284,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 @pytest.mark.parametrize(("arguments", "exception", "words"), BAD)
 def test_train_refuses(arguments: dict[str, Any], exception: type[Exception], words: str) -> None:
     net = make()
-    net.train(X, Y, 1, optimizer=ns.Adam())
+    net.train(X, Y, epochs=1, optimizer=ns.Adam())
     before = (net.theta.tobytes(), net._state.slots.tobytes(), net._state.updates, net.history)
     with pytest.raises(exception) as caught:
         net.train(X, Y, **arguments)
@@ -317,4 +330,4 @@ def test_events_refuse_rates(lr: Any, exception: type[Exception]) -> None:
         event.lr = lr
 
     with pytest.raises(exception, match="lr"):
-        make().train(X, Y, 1, callbacks=set_rate)
+        make().train(X, Y, epochs=1, callbacks=set_rate)

@@ -20,7 +20,7 @@ import numpy as np
 import nanostep as ns
 X = np.random.default_rng(0).standard_normal((3000, 8))
 y = np.sin(X[:, 0])
-net = ns.Network([8, 32, 1], "tanh", "identity", backend="numpy")
+net = ns.Network([8, 32, 1], activation="tanh", output="identity", backend="numpy")
 net.train(X, y, epochs=10**6, batch_size=30, progress=True, validation=(X[:10], y[:10]),
           callbacks=lambda event: event.history.loss and __import__("time").perf_counter() - START > 1.5)
 print("rich" in sys.modules)

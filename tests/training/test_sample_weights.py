@@ -32,8 +32,8 @@ def test_integer_weights_are_repetitions_of_the_samples(backend: str) -> None:
     want_loss, want = net.gradient(X[rows], Y[rows])
     assert loss == pytest.approx(want_loss, rel=1e-13)
     np.testing.assert_allclose(gradient, want, rtol=1e-11, atol=1e-14)
-    history = net.train(X, Y, 5, 30, ns.Adam(0.01), shuffle=False, sample_weight=WEIGHT)
-    expected = twin.train(X[rows], Y[rows], 5, 1000, ns.Adam(0.01), shuffle=False)
+    history = net.train(X, Y, epochs=5, batch_size=30, optimizer=ns.Adam(0.01), shuffle=False, sample_weight=WEIGHT)
+    expected = twin.train(X[rows], Y[rows], epochs=5, batch_size=1000, optimizer=ns.Adam(0.01), shuffle=False)
     np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-11)
     np.testing.assert_allclose(net.theta, twin.theta, rtol=1e-9)
 
@@ -42,15 +42,24 @@ def test_a_batch_is_the_sum_of_weighted_gradients_over_its_rows(each_backend: st
     net, normalised = make(each_backend), WEIGHT / WEIGHT.mean()
     gradients = np.array([net.gradient(X[i], Y[i])[1] for i in range(7)])
     before = net.theta.copy()
-    net.train(X, Y, 1, 7, ns.SGD(0.1), False, sample_weight=WEIGHT, callbacks=ns.EveryNSteps(1, lambda event: True))
+    net.train(
+        X,
+        Y,
+        epochs=1,
+        batch_size=7,
+        optimizer=ns.SGD(0.1),
+        shuffle=False,
+        sample_weight=WEIGHT,
+        callbacks=ns.EveryNSteps(1, lambda event: True),
+    )
     np.testing.assert_allclose(before - net.theta, 0.1 * normalised[:7] @ gradients / 7, rtol=1e-10, atol=1e-15)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-310, 1e300])
 def test_only_the_proportions_of_weights_matter(scale: float) -> None:
     net, twin = make(), make()
-    net.train(X, Y, 2, 4, sample_weight=np.full(30, scale))
-    twin.train(X, Y, 2, 4)
+    net.train(X, Y, epochs=2, batch_size=4, sample_weight=np.full(30, scale))
+    twin.train(X, Y, epochs=2, batch_size=4)
     np.testing.assert_allclose(net.theta, twin.theta, rtol=1e-12)
 
 
@@ -59,30 +68,30 @@ def test_balanced_classes_are_scikit_learns(backend: str) -> None:
 
     net, twin, rows = make(backend, "classes"), make(backend, "classes"), make(backend, "classes")
     weight = compute_sample_weight("balanced", LABELS) * (1 + WEIGHT)
-    net.train(X, LABELS, 3, 4, class_weight="balanced", sample_weight=1 + WEIGHT)
-    twin.train(X, LABELS, 3, 4, sample_weight=weight)
+    net.train(X, LABELS, epochs=3, batch_size=4, class_weight="balanced", sample_weight=1 + WEIGHT)
+    twin.train(X, LABELS, epochs=3, batch_size=4, sample_weight=weight)
     np.testing.assert_allclose(net.theta, twin.theta, rtol=1e-11)
-    rows.train(X, np.eye(3)[LABELS], 3, 4, class_weight="balanced", sample_weight=1 + WEIGHT)
+    rows.train(X, np.eye(3)[LABELS], epochs=3, batch_size=4, class_weight="balanced", sample_weight=1 + WEIGHT)
     np.testing.assert_allclose(rows.theta, net.theta, rtol=1e-9)
 
 
 def test_class_weights_by_number(backend: str) -> None:
     net, twin = make(backend, "classes"), make(backend, "classes")
-    net.train(X, LABELS, 3, 4, class_weight={0: 3.0, 2: np.float32(0.5)})
-    twin.train(X, LABELS, 3, 4, sample_weight=np.array([3.0, 1.0, 0.5])[LABELS])
+    net.train(X, LABELS, epochs=3, batch_size=4, class_weight={0: 3.0, 2: np.float32(0.5)})
+    twin.train(X, LABELS, epochs=3, batch_size=4, sample_weight=np.array([3.0, 1.0, 0.5])[LABELS])
     assert net.theta.tobytes() == twin.theta.tobytes()
     net, twin, zeros = make(backend, "binary"), make(backend, "binary"), LABELS == 0
-    net.train(X, zeros, 3, 4, class_weight={True + 0: 2.0})
-    twin.train(X, zeros, 3, 4, sample_weight=np.where(zeros, 2.0, 1.0))
+    net.train(X, zeros, epochs=3, batch_size=4, class_weight={True + 0: 2.0})
+    twin.train(X, zeros, epochs=3, batch_size=4, sample_weight=np.where(zeros, 2.0, 1.0))
     assert net.theta.tobytes() == twin.theta.tobytes()
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_smoothed_labels_are_smoothed_rows(each_backend: str, batch_size: int) -> None:
     nets = [make(each_backend, "classes") for _ in range(3)]
-    nets[0].train(X, LABELS, 3, batch_size, label_smoothing=0.2, metrics="loss")
-    nets[1].train(X, np.eye(3)[LABELS], 3, batch_size, label_smoothing=0.2, metrics="loss")
-    nets[2].train(X, 0.8 * np.eye(3)[LABELS] + 0.2 / 3, 3, batch_size)
+    nets[0].train(X, LABELS, epochs=3, batch_size=batch_size, label_smoothing=0.2, metrics="loss")
+    nets[1].train(X, np.eye(3)[LABELS], epochs=3, batch_size=batch_size, label_smoothing=0.2, metrics="loss")
+    nets[2].train(X, 0.8 * np.eye(3)[LABELS] + 0.2 / 3, epochs=3, batch_size=batch_size)
     for net in nets[1:]:
         np.testing.assert_allclose(net.theta, nets[0].theta, rtol=1e-9)
     # metrics are of the targets that were given
@@ -93,10 +102,15 @@ def test_smoothed_labels_are_smoothed_rows(each_backend: str, batch_size: int) -
 
 def test_the_last_rows_are_split_off(backend: str) -> None:
     net, twin = make(backend), make(backend)
-    history = net.train(X, Y, 3, 4, validation_split=0.21, sample_weight=WEIGHT)
+    history = net.train(X, Y, epochs=3, batch_size=4, validation_split=0.21, sample_weight=WEIGHT)
     kept, rest = slice(23), slice(23, None)  # floor(0.79 * 30)
     expected = twin.train(
-        X[kept], Y[kept], 3, 4, sample_weight=WEIGHT[kept], validation=(X[rest], Y[rest], WEIGHT[rest])
+        X[kept],
+        Y[kept],
+        epochs=3,
+        batch_size=4,
+        sample_weight=WEIGHT[kept],
+        validation=(X[rest], Y[rest], WEIGHT[rest]),
     )
     assert net.theta.tobytes() == twin.theta.tobytes()
     assert history.validation_loss == expected.validation_loss
@@ -106,18 +120,18 @@ def test_the_last_rows_are_split_off(backend: str) -> None:
 
 def test_class_weights_do_not_count_in_validation(backend: str) -> None:
     net = make(backend, "classes")
-    history = net.train(X, LABELS, 1, validation_split=0.5, class_weight={0: 0.0, 1: 5.0})
+    history = net.train(X, LABELS, epochs=1, validation_split=0.5, class_weight={0: 0.0, 1: 5.0})
     assert history.validation_loss == [net.loss(X[15:], LABELS[15:])]
 
 
 def test_dropped_units_are_the_same_on_every_backend() -> None:
     nets = [make(backend) for backend in REQUIRED]
     for net in nets:
-        net.train(X, Y, 3, 7, ns.Adam(0.01), dropout=0.4, seed=5)
+        net.train(X, Y, epochs=3, batch_size=7, optimizer=ns.Adam(0.01), dropout=0.4, seed=5)
         np.testing.assert_allclose(net.theta, nets[0].theta, rtol=1e-9)
     plain, other = make(), make()
-    plain.train(X, Y, 3, 7, ns.Adam(0.01), seed=5)
-    other.train(X, Y, 3, 7, ns.Adam(0.01), dropout=0.4, seed=6)
+    plain.train(X, Y, epochs=3, batch_size=7, optimizer=ns.Adam(0.01), seed=5)
+    other.train(X, Y, epochs=3, batch_size=7, optimizer=ns.Adam(0.01), dropout=0.4, seed=6)
     assert np.abs(plain.theta - nets[0].theta).max() > 1e-3
     assert np.abs(other.theta - nets[0].theta).max() > 1e-3
 
@@ -125,12 +139,12 @@ def test_dropped_units_are_the_same_on_every_backend() -> None:
 def test_dropout_goes_on_and_is_not_in_what_is_measured(backend: str) -> None:
     net, twin = make(backend), make(backend)
     optimizer, other = ns.Adam(0.01), ns.Adam(0.01)
-    history = net.train(X, Y, 4, 7, optimizer, dropout=(0.3,), validation=(X, Y))
+    history = net.train(X, Y, epochs=4, batch_size=7, optimizer=optimizer, dropout=(0.3,), validation=(X, Y))
     assert history.validation_loss[-1] == net.loss(X, Y)
     for _ in range(4):
-        twin.train(X, Y, 1, 7, other, dropout=0.3)
+        twin.train(X, Y, epochs=1, batch_size=7, optimizer=other, dropout=0.3)
     assert net.theta.tobytes() == twin.theta.tobytes()
-    twin.train(X, Y, 1, 7, dropout=[0.0])  # nothing is dropped
+    twin.train(X, Y, epochs=1, batch_size=7, dropout=[0.0])  # nothing is dropped
 
 
 NAN = float("nan")
@@ -173,7 +187,7 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 @pytest.mark.parametrize(("arguments", "exception", "words"), BAD)
 def test_train_refuses(arguments: dict[str, Any], exception: type[Exception], words: str) -> None:
     net = make("numpy", "classes")
-    net.train(X, LABELS, 1, optimizer=ns.Adam())
+    net.train(X, LABELS, epochs=1, optimizer=ns.Adam())
     before = (net.theta.tobytes(), net._state.slots.tobytes(), net._state.updates, net.history)
     with pytest.raises(exception) as caught:
         net.train(X, LABELS, **arguments)

@@ -23,7 +23,9 @@ Y = np.random.default_rng(1).random((45, 2))
 
 
 def make(backend: str = "numpy", dtype: str = "float64", seed: int = 0) -> ns.Network:
-    return ns.Network([3, 6, 2], "tanh", "identity", "squared_error", dtype, backend, seed)
+    return ns.Network(
+        [3, 6, 2], activation="tanh", output="identity", loss="squared_error", dtype=dtype, backend=backend, seed=seed
+    )
 
 
 @pytest.fixture(params=REQUIRED)
@@ -253,7 +255,7 @@ def test_keyboard_interrupt_keeps_what_was_learned(net: ns.Network) -> None:
 INTERRUPTED = """
 import sys, numpy as np, nanostep as ns
 X = np.random.default_rng(0).standard_normal((500, 3)); Y = X[:, :1] * 0.5
-net = ns.Network([3, 8, 1], "tanh", "identity", "squared_error", backend=sys.argv[1])
+net = ns.Network([3, 8, 1], activation="tanh", output="identity", loss="squared_error", backend=sys.argv[1])
 before = net.loss(X, Y)
 net.train(X, Y, epochs=1)
 print("ready", flush=True)

@@ -11,7 +11,7 @@ from pylatexenc.latexwalker import LatexEnvironmentNode, LatexMacroNode, LatexNo
 
 import nanostep as ns
 from nanostep import backends
-from nanostep._names import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSS_OUTPUTS, LOSSES
+from nanostep.architecture import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSS_OUTPUTS, LOSSES
 from nanostep.backends.reference import layers as reference_layers
 from nanostep.worksheet import differences
 
@@ -64,7 +64,9 @@ def target(loss: str, outputs: int, rng: np.random.Generator) -> object:
 
 def sample_sheet(loss: str, output: str, activation: str = "tanh", **options: object) -> ns.Worksheet:
     rng = np.random.default_rng(7)
-    net = ns.Network([3, 4, 3], activation, output, loss, seed=3, **{"backend": "numpy", **options})
+    net = ns.Network(
+        [3, 4, 3], activation=activation, output=output, loss=loss, seed=3, **{"backend": "numpy", **options}
+    )
     return net.worksheet(rng.standard_normal(3), target(loss, 3, rng), lr=0.1)
 
 
@@ -134,7 +136,9 @@ def test_makes_the_same_step_as_the_network(backend, dtype):
     eps = float(np.finfo(dtype).eps)
     # the numba backend compiles each pair; that all of them work there is seen by the conformance suite
     for loss, output in PAIRS[::12] if backend == "numba" else PAIRS:
-        net = ns.Network([3, 5, 2, 4], ["silu", "elu"], output, loss, dtype, backend, seed=5)
+        net = ns.Network(
+            [3, 5, 2, 4], activation=["silu", "elu"], output=output, loss=loss, dtype=dtype, backend=backend, seed=5
+        )
         x, y = rng.standard_normal(3), target(loss, 4, rng)
         before = net.theta.copy()
         sheet = net.worksheet(x, y, lr=0.05)
@@ -157,7 +161,7 @@ def test_gradients_pass_their_checks_for_every_loss_and_output(loss, output, dty
 
 @pytest.mark.parametrize("sizes", [[1, 1], [5, 2], [2, 1, 1, 1, 1, 3], [4, 6, 5, 3]])
 def test_any_depth(sizes):
-    net = ns.Network(sizes, "softplus", "identity", "huber", backend="numpy")
+    net = ns.Network(sizes, activation="softplus", output="identity", loss="huber", backend="numpy")
     sheet = net.worksheet(np.linspace(-1, 1, sizes[0]), np.ones(sizes[-1]))
     assert [layer.w.shape for layer in sheet.layers] == [w.shape for w in net.weights]
     assert sheet.ok
@@ -206,7 +210,9 @@ def test_a_wrong_delta_is_flagged(monkeypatch):
 
 
 def test_long_blocks_are_checked_in_part_and_shown_in_part():
-    net = ns.Network([150, 100, 10], "relu", "softmax", "cross_entropy", "float32", backend="numpy")
+    net = ns.Network(
+        [150, 100, 10], activation="relu", output="softmax", loss="cross_entropy", dtype="float32", backend="numpy"
+    )
     sheet = net.worksheet(np.random.default_rng(0).standard_normal(150), 3, lr=0.1)
     check = sheet.layers[0].dw_check
     assert check.taken.sum() == differences.MAX_PER_BLOCK
@@ -372,7 +378,9 @@ def test_latex_of_every_activation_is_well_formed(activation):
 
 
 def test_latex_of_a_long_network_is_well_formed():
-    net = ns.Network([20, 30, 12], "relu", "softmax", "cross_entropy", "float32", backend="numpy")
+    net = ns.Network(
+        [20, 30, 12], activation="relu", output="softmax", loss="cross_entropy", dtype="float32", backend="numpy"
+    )
     latex = net.worksheet(np.linspace(-30, 30, 20), 3, lr=0.1).to_latex()
     check_latex(latex)
     assert all(dots in latex for dots in (r"\cdots", r"\vdots", r"\ddots"))

@@ -10,7 +10,7 @@ import os
 from functools import cache
 from types import ModuleType
 
-from nanostep._names import check_choice
+from nanostep._checks import check_choice
 from nanostep.errors import BackendUnavailable
 
 PACKAGES = {

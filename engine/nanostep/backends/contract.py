@@ -194,9 +194,12 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
 )
 
+MAX_SAMPLES = 2**32
+"""Most samples whose order is drawn at random: a draw has 32 bits (see `nanostep.backends.reference.order`)."""
+
 
 @dataclass(frozen=True)
-class Plan:
+class RunConfig:
     """What stays the same through a run, but for `rates`.
 
     Attributes
@@ -212,7 +215,7 @@ class Plan:
     cancel : ndarray of int32, shape (1,), optional
         Set to 1 by another thread to end the call early, if the backend can: what it made is complete up to the last
         update, and counts.
-    own_order : bool
+    custom_order : bool
         Use the samples in the order that the caller has put into `Cursor.order`, for every epoch of the call; without
         `shuffle`.
     rates : ndarray of float64, shape (steps,), optional
@@ -231,9 +234,10 @@ class Plan:
     batch_mean : bool
         Divide a batch by the sum of its weights (as scikit-learn does) instead of by the number of its samples. A batch
         whose weights are all 0 then has loss and gradient 0, its penalty too.
-    lowest_log : float
+    log_clip_min : float
         In reported losses the logarithm of a probability is taken to be no less than this, < 0: of softmax with
-        cross_entropy and of sigmoid with binary_cross_entropy. Gradients do not know of it (as scikit-learn's).
+        cross_entropy and of sigmoid with binary_cross_entropy. Affects reported losses only, not gradients (as in
+        scikit-learn).
     """
 
     batch: int
@@ -241,14 +245,14 @@ class Plan:
     seed: int
     threads: int | None = None
     cancel: np.ndarray | None = None
-    own_order: bool = False
+    custom_order: bool = False
     rates: np.ndarray | None = None
     dropout: tuple[float, ...] = ()
     smoothing: float = 0.0
     alpha: float = 0.0
     scale: float = 1.0
     batch_mean: bool = False
-    lowest_log: float = -math.inf
+    log_clip_min: float = -math.inf
 
 
 @dataclass
@@ -267,7 +271,7 @@ class Cursor:
         Optimiser updates made since the state was fresh.
     loss_sum, penalty_sum : float
         Sums over the batches of this epoch so far: samples of the batch times its mean loss, and its penalty.
-    carry : object
+    backend_state : object
         The backend's own: memory of the run, and what it has prepared for the next sample within an epoch. None at the
         start, and after theta was changed between two calls.
     """
@@ -278,7 +282,7 @@ class Cursor:
     updates: int = 0
     loss_sum: float = 0.0
     penalty_sum: float = 0.0
-    carry: Any = None
+    backend_state: Any = None
 
 
 class Engine(Protocol):
@@ -314,7 +318,7 @@ class Engine(Protocol):
         """
         ...
 
-    def useful_threads(self, optimizer: Optimizer, plan: Plan, n: int) -> int:
+    def useful_threads(self, optimizer: Optimizer, plan: RunConfig, n: int) -> int:
         """Return the most threads that a run over n samples can make use of here; 1 if there is no choice."""
         ...
 
@@ -343,7 +347,7 @@ class Engine(Protocol):
         slots__sp: np.ndarray,
         samples: Samples,
         optimizer: Optimizer,
-        plan: Plan,
+        plan: RunConfig,
         cursor: Cursor,
         steps: int,
         epoch_loss__e: np.ndarray,
@@ -355,7 +359,7 @@ class Engine(Protocol):
         `epoch_loss`, its mean penalty into `epoch_penalty`, if given (float64, long enough), in order; their number is
         returned.
 
-        An update takes the gradient of the batch, with Plan.scale and the penalty; clips it as the optimiser says; and
-        makes the optimiser's update.
+        An update takes the gradient of the batch, with `RunConfig.scale` and the penalty; clips it as the optimiser
+        says; and makes the optimiser's update.
         """
         ...

@@ -1,6 +1,6 @@
 """Engines of populations: one network after another, and networks in lanes where that pays.
 
-Names carry axes as in `nanostep.backends.populations`.
+Names carry axes as in `nanostep.backends.population_contract`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,13 @@ from dataclasses import replace
 import numpy as np
 
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Cursor, Engine, Plan
-from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
+from nanostep.backends.contract import Cursor, Engine, RunConfig
+from nanostep.backends.population_contract import (
+    PopulationRunConfig,
+    PopulationSamples,
+    PopulationTask,
+    PopulationTraining,
+)
 from nanostep.optimizers import SGD, Optimizer
 
 Array = np.ndarray
@@ -50,7 +55,7 @@ class OneByOne:
         Whose calls may overlap in time if there are threads.
     architecture : Architecture
     most_threads : callable
-        Returns how many threads can work on networks of their own where the plan leaves the number open.
+        Returns how many threads can work on networks of their own where `PopulationRunConfig.threads` is None.
     """
 
     def __init__(self, engine: Engine, architecture: Architecture, most_threads: Callable[[], int] = lambda: 1) -> None:
@@ -65,19 +70,19 @@ class OneByOne:
     def threads(self) -> int:
         return max(self._engine.threads, self._threads)
 
-    def side_by_side(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
-        return min(networks, plan.threads or self._most_threads(), self._most_threads()) > 1
+    def side_by_side(self, networks: int, optimizer: Optimizer, config: PopulationRunConfig) -> bool:
+        return min(networks, config.threads or self._most_threads(), self._most_threads()) > 1
 
     def predict(
         self,
         theta__mp: Array,
         x: Array,
         a__kno: Array,
-        who__k: Array | None = None,
+        index__k: Array | None = None,
         rows__mn: Array | None = None,
         threads: int | None = None,
     ) -> None:
-        for k, m in enumerate(range(len(theta__mp)) if who__k is None else who__k.tolist()):
+        for k, m in enumerate(range(len(theta__mp)) if index__k is None else index__k.tolist()):
             its = x[m] if x.ndim == 3 else x if rows__mn is None else x[rows__mn[m]]
             self._engine.predict(theta__mp[m], its, a__kno[k])
 
@@ -86,72 +91,57 @@ class OneByOne:
         theta__mp: Array,
         data: PopulationSamples,
         loss__k: Array,
-        who__k: Array | None = None,
+        index__k: Array | None = None,
         threads: int | None = None,
     ) -> None:
-        for k, m in enumerate(range(len(theta__mp)) if who__k is None else who__k.tolist()):
+        for k, m in enumerate(range(len(theta__mp)) if index__k is None else index__k.tolist()):
             loss__k[k] = self._engine.loss(theta__mp[m], data.of(m))
 
-    def train(
-        self,
-        theta__mp: Array,
-        slots__msp: Array,
-        data: PopulationSamples,
-        optimizer: Optimizer,
-        plan: PopulationPlan,
-        call: PopulationCall,
-    ) -> None:
-        flops = 6.0 * self._architecture.parameter_count * len(data) * call.epochs
+    def train(self, training: PopulationTraining, task: PopulationTask) -> None:
+        data, config = training.data, training.config
+        flops = 6.0 * self._architecture.parameter_count * len(data) * task.epochs
         most = self._most_threads() if flops >= THREAD_FLOPS else 1
-        # threads of the plan beyond one for each network are left to the engine
-        self._threads = threads = min(most, len(call.who), plan.threads or most)
+        # threads beyond one for each network are left to the engine
+        self._threads = threads = min(most, len(task.indices), config.threads or most)
 
         def train_one(k: int) -> None:
-            if plan.cancel is None or not plan.cancel[0]:
-                one = plan.of(int(call.who[k]))
+            if config.cancel is None or not config.cancel[0]:
+                one = config.of(int(task.indices[k]))
                 one = one if threads == 1 else replace(one, threads=1)
-                self._train_one(theta__mp, slots__msp, data, optimizer, one, call, k)
+                self._train_one(training, one, task, k)
 
         if threads == 1:
-            for k in range(len(call.who)):
+            for k in range(len(task.indices)):
                 train_one(k)
             return
         with ThreadPoolExecutor(threads, "nanostep networks") as pool:
-            for _ in pool.map(train_one, range(len(call.who))):
+            for _ in pool.map(train_one, range(len(task.indices))):
                 pass
 
-    def _train_one(
-        self,
-        theta__mp: Array,
-        slots__msp: Array,
-        data: PopulationSamples,
-        optimizer: Optimizer,
-        plan: Plan,
-        call: PopulationCall,
-        k: int,
-    ) -> None:
-        """Train network k of the call; one that is cancelled stays as it was."""
+    def _train_one(self, training: PopulationTraining, config: RunConfig, task: PopulationTask, k: int) -> None:
+        """Train network k of the task; one that is cancelled stays as it was."""
+        theta__mp, slots__msp, data, optimizer, _ = training
         # with orders of the caller's an engine makes one epoch a call
-        parts, epochs = (1, call.epochs) if call.order is None else (call.epochs, 1)
-        steps, m = epochs * -(-len(data) // plan.batch), int(call.who[k])
+        parts, epochs = (1, task.epochs) if task.order is None else (task.epochs, 1)
+        steps, m = epochs * -(-len(data) // config.batch), int(task.indices[k])
         alone, samples = optimizer.of(m), data.of(m)
         kept = optimizer.slot_rows(alone)
         theta__p, slots__sp = theta__mp[m].copy(), slots__msp[m][kept]
-        cursor = Cursor(np.empty(len(data) if plan.shuffle else 0, np.int64), call.epoch, 0, call.updates)
+        cursor = Cursor(np.empty(len(data) if config.shuffle else 0, np.int64), task.epoch, 0, task.updates)
         losses, penalties = np.zeros(epochs + 1), np.zeros(epochs + 1)
         for part in range(parts):
-            if call.order is not None:
-                cursor.order = call.order[part]
-            if call.rates is not None:
-                its_rates = call.rates[k if len(call.rates) > 1 else 0]
-                plan = replace(plan, rates=its_rates[part * steps : (part + 1) * steps])
-            self._engine.train(theta__p, slots__sp, samples, alone, plan, cursor, steps, losses, penalties)
-            if cursor.updates < call.updates + (part + 1) * steps:
+            if task.order is not None:
+                cursor.order = task.order[part]
+            if task.rates is not None:
+                its_rates = task.rates[k if len(task.rates) > 1 else 0]
+                config = replace(config, rates=its_rates[part * steps : (part + 1) * steps])
+            self._engine.train(theta__p, slots__sp, samples, alone, config, cursor, steps, losses, penalties)
+            if cursor.updates < task.updates + (part + 1) * steps:
                 return
             at = slice(part * epochs, (part + 1) * epochs)
-            call.loss[k, at], call.penalty[k, at] = losses[:epochs], penalties[:epochs]
+            task.loss[k, at], task.penalty[k, at] = losses[:epochs], penalties[:epochs]
         theta__mp[m], slots__msp[m, kept] = theta__p, slots__sp
-        call.done[k] = True
+        task.done[k] = True
 
 
 class InLanes(OneByOne, ABC):
@@ -173,19 +163,19 @@ class InLanes(OneByOne, ABC):
     def threads(self) -> int:
         return self._ran[1] if self._ran is not None else super().threads
 
-    def side_by_side(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
-        return self.lanes_pay(networks, optimizer, plan) or super().side_by_side(networks, optimizer, plan)
+    def side_by_side(self, networks: int, optimizer: Optimizer, config: PopulationRunConfig) -> bool:
+        return self.use_lanes(networks, optimizer, config) or super().side_by_side(networks, optimizer, config)
 
-    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
-        """Return True if a population of so many networks is trained in lanes: small ones that agree in what lanes
-        share, the order of samples, and ask for nothing that lanes do not do, dropout.
+    def use_lanes(self, networks: int, optimizer: Optimizer, config: PopulationRunConfig) -> bool:
+        """Return True if a population of so many networks is trained in lanes: small ones with one order of samples, as
+        lanes share it, and without dropout, which lanes do not have.
 
-        It is asked of the population, not of the networks that a call is for: whichever way gives other bits.
+        The decision is one for the population and not for the networks of a call: the two ways round differently.
         """
-        seeds_agree = not plan.shuffle or bool((plan.seeds == plan.seeds[0]).all())
-        single = plan.batch == 1 and plan.is_simple and isinstance(optimizer, SGD) and optimizer.is_plain
+        seeds_agree = not config.shuffle or bool((config.seeds == config.seeds[0]).all())
+        single = config.batch == 1 and config.is_simple and isinstance(optimizer, SGD) and optimizer.is_plain
         fit = self._lanes_fit(networks, len(optimizer.slots), vectors=2 if single else 1)
-        return plan.dropout is None and seeds_agree and fit
+        return config.dropout is None and seeds_agree and fit
 
     def _lanes_fit(self, networks: int, slots: int = 0, vectors: int = 1) -> bool:
         """Return True if networks, of which so many vectors are taken at least, are faster in lanes."""
@@ -195,34 +185,18 @@ class InLanes(OneByOne, ABC):
         used = networks / (-(-networks // lanes) * lanes)
         return fits and networks > 1 and used * min(MOST_GAIN, 1 + FULL_GAIN / (parameters * size)) > 1
 
-    def train(
-        self,
-        theta__mp: Array,
-        slots__msp: Array,
-        data: PopulationSamples,
-        optimizer: Optimizer,
-        plan: PopulationPlan,
-        call: PopulationCall,
-    ) -> None:
-        arguments = (theta__mp, slots__msp, data, optimizer, plan, call)
-        if self.lanes_pay(len(theta__mp), optimizer, plan) and self._lanes_do(data, call):
-            self._ran = self._train_in_lanes(*arguments)
+    def train(self, training: PopulationTraining, task: PopulationTask) -> None:
+        lanes = self.use_lanes(len(training.theta__mp), training.optimizer, training.config)
+        if lanes and self._lanes_support(training.data, task):
+            self._ran = self._train_in_lanes(training, task)
         else:
             self._ran = None
-            super().train(*arguments)
+            super().train(training, task)
 
     @abstractmethod
-    def _lanes_do(self, data: PopulationSamples, call: PopulationCall) -> bool:
-        """Return True if lanes can do what the data and the call of a whole run ask for."""
+    def _lanes_support(self, data: PopulationSamples, task: PopulationTask) -> bool:
+        """Return True if lanes can do what the data and the tasks of a whole run need."""
 
     @abstractmethod
-    def _train_in_lanes(
-        self,
-        theta__mp: Array,
-        slots__msp: Array,
-        data: PopulationSamples,
-        optimizer: Optimizer,
-        plan: PopulationPlan,
-        call: PopulationCall,
-    ) -> tuple[str, int]:
+    def _train_in_lanes(self, training: PopulationTraining, task: PopulationTask) -> tuple[str, int]:
         """See `train`; return the instruction set and the threads that it ran with."""

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from nanostep.backends import load
-from nanostep.backends.contract import Plan
+from nanostep.backends.contract import RunConfig
 from nanostep.network import Network
 from nanostep.optimizers import SGD, Optimizer
-from nanostep.training.engine_call import TRIAL_FLOPS
+from nanostep.training.threads import TRIAL_FLOPS
 
 ROWS = 1_000_000
 """Samples that the plan is made for: more than any batch."""
@@ -41,10 +41,10 @@ REGIMES = {
 }
 
 
-def make_plan(net: Network, optimizer: Optimizer, batch: int, threads: int | None) -> dict[str, Any]:
+def make_run_config(net: Network, optimizer: Optimizer, batch: int, threads: int | None) -> dict[str, Any]:
     """Return the plan of a run as plain values: the fields of nst_choice, and what each layer and pass does."""
     engine = load("c").networks.Engine(net.architecture, net.dtype)
-    plan = Plan(batch=batch, shuffle=True, seed=0, threads=threads)
+    plan = RunConfig(batch=batch, shuffle=True, seed=0, threads=threads)
     most = threads or engine.useful_threads(optimizer, plan, max(batch, ROWS))
     choice = engine.choose(optimizer, replace(plan, threads=most), max(batch, ROWS))
     layers = [

@@ -45,7 +45,15 @@ def split_digits(seed: int) -> Split:
 
 
 def make_network(backend: str, seed: int) -> Network:
-    return Network([64, 32, 10], "relu", "softmax", "cross_entropy", "float32", backend, seed)
+    return Network(
+        [64, 32, 10],
+        activation="relu",
+        output="softmax",
+        loss="cross_entropy",
+        dtype="float32",
+        backend=backend,
+        seed=seed,
+    )
 
 
 def run_backend(backend: str, split: Split, epochs: int, seed: int, progress: Progress) -> tuple[History, float, float]:

@@ -10,7 +10,7 @@ import click
 
 from nanostep.cli import _options
 from nanostep.errors import FileFormatError
-from nanostep.io._format import load, read_metadata
+from nanostep.io.networks import load, read_metadata
 from nanostep.io.tables import Encoder, read_table
 
 

@@ -8,7 +8,7 @@ import click
 import numpy as np
 
 from nanostep._checks import check_real
-from nanostep._names import HIDDEN_ACTIVATIONS
+from nanostep.architecture import HIDDEN_ACTIVATIONS
 from nanostep.cli import _options
 from nanostep.io.tables import TASKS, Encoder, Table, read_table
 from nanostep.network import Network
@@ -90,12 +90,12 @@ def command(
     classification = encoder.task == "classification"
     net = Network(
         [encoder.inputs, *hidden, encoder.outputs],
-        activation,
-        "softmax" if classification else "identity",
-        "cross_entropy" if classification else "squared_error",
-        dtype,
-        backend,
-        seed,
+        activation=activation,
+        output="softmax" if classification else "identity",
+        loss="cross_entropy" if classification else "squared_error",
+        dtype=dtype,
+        backend=backend,
+        seed=seed,
     )
     kind = OPTIMIZERS[optimizer]
     chosen = kind(lr=lr) if lr is not None else kind(lr=0.01) if optimizer == "sgd" else kind()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from nanostep._names import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSSES
+from nanostep.architecture import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSSES
 from nanostep.cli import _options
 from nanostep.compilation import warmup
 from nanostep.optimizers import OPTIMIZERS

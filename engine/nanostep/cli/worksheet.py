@@ -9,7 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
-from nanostep._names import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSSES
+from nanostep.architecture import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSSES
 from nanostep.cli import _options
 from nanostep.network import Network
 
@@ -67,7 +67,15 @@ def command(
     missing = [f"--{name}" for name in ("sizes", "x", "y") if given[name] is None]
     if missing:
         raise click.UsageError(f"give {', '.join(missing)} too, or none of --sizes, --theta, --x and --y")
-    net = Network(given["sizes"] or [], activation, output_activation, loss, "float64", backend, seed)
+    net = Network(
+        given["sizes"] or [],
+        activation=activation,
+        output=output_activation,
+        loss=loss,
+        dtype="float64",
+        backend=backend,
+        seed=seed,
+    )
     if given["theta"] is not None:
         net.theta = np.array(given["theta"])
     target = given["y"] or []

@@ -3,10 +3,9 @@
 Needs Dask with its distributed scheduler: ``pip install "nanostep[dask]"``, on the workers too.
 """
 
-try:
-    import dask.distributed as _distributed  # noqa: F401
-except ImportError as error:
-    raise ImportError('nanostep.dask needs Dask: pip install "nanostep[dask]"') from error
+from nanostep._optional import require
+
+require("nanostep.dask", "Dask", "dask.distributed", "dask")
 
 from nanostep.dask.history import RoundHistory
 from nanostep.dask.local_sgd import train

@@ -15,7 +15,7 @@ from nanostep.dask._partitions import Partitions, places
 from nanostep.dask._tasks import Recipe, Snapshot, combine, hand_out, learn, measure
 from nanostep.dask.history import RoundHistory
 from nanostep.network import Network
-from nanostep.training.engine_call import interruptible
+from nanostep.training.interrupt import interruptible
 from nanostep.training.recorder import Recorder
 
 POLL_SECONDS = 1.0
@@ -80,7 +80,7 @@ class Rounds:
         with self._recorder:
             while history.epochs < rounds:
                 self._advance()
-                self._recorder.show(0.0, history.steps)
+                self._recorder.update_progress(0.0, history.steps)
             self._recorder.end()
 
     def _advance(self) -> None:

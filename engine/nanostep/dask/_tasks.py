@@ -14,12 +14,12 @@ from dask.sizeof import sizeof
 from nanostep._arrays import Samples, check_samples
 from nanostep.architecture import Architecture
 from nanostep.backends import load
-from nanostep.backends.contract import Plan
+from nanostep.backends.contract import RunConfig
 from nanostep.network import Network
 from nanostep.optimizers import Optimizer
-from nanostep.training.arguments import Data, Request
-from nanostep.training.checkpoints import begin
+from nanostep.training.arguments import Data, TrainConfig
 from nanostep.training.optimizer_state import OptimizerState
+from nanostep.training.resume import begin
 from nanostep.training.run import CHUNK_SEED, ArrayRun
 
 
@@ -97,7 +97,7 @@ def count(samples: Samples | None) -> int:
 
 
 def hand_out(snapshot: Snapshot) -> Snapshot:
-    """Return what a round begins with: as a task's result it goes from worker to worker, not from the caller to all."""
+    """Return what a round begins with: as the result of a task it goes from worker to worker, not from the caller."""
     return snapshot
 
 
@@ -111,16 +111,16 @@ def learn(
     """
     samples = aligned(samples)
     net = _network(recipe, model, epoch)
-    plan = Plan(
+    plan = RunConfig(
         batch=min(recipe.batch_size, len(samples)),
         shuffle=recipe.shuffle,
         seed=(recipe.seed + partition * CHUNK_SEED) % 2**64,
         threads=1,  # each thread of a worker runs a task of its own
     )
-    data, request = Data(samples, None, None), Request(epochs, plan)
-    state, request, position = begin(net, net._state, data, request, drawn=False)
-    ArrayRun(net, state, data, request, position).execute()
-    loss_sum = position.history.loss[-1] * len(samples) if last else 0.0
+    data, config = Data(samples, None, None), TrainConfig(epochs, plan)
+    state, config, run_state = begin(net, net._state, data, config, drawn=False)
+    ArrayRun(net, state, data, config, run_state).execute()
+    loss_sum = run_state.history.loss[-1] * len(samples) if last else 0.0
     return Snapshot(net._theta, state.slots, state.updates, model.loss_sum + loss_sum)
 
 

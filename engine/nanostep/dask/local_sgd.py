@@ -9,8 +9,7 @@ from dask.distributed import Client, get_client
 
 import dask
 from nanostep._arrays import Samples
-from nanostep._checks import check_bool, check_integer, check_seed
-from nanostep._names import check_choice
+from nanostep._checks import check_bool, check_choice, check_integer, check_seed
 from nanostep.dask._files import is_paths
 from nanostep.dask._partitions import Source, check_source, load
 from nanostep.dask._rounds import Rounds
@@ -18,11 +17,11 @@ from nanostep.dask._tasks import Recipe
 from nanostep.dask.history import RoundHistory
 from nanostep.network import Network
 from nanostep.optimizers import Optimizer, check_optimizer
-from nanostep.training.arguments import Watch, check_validation
-from nanostep.training.checkpoints import Position
+from nanostep.training.arguments import Monitoring, check_validation
 from nanostep.training.early_stopping import BestSoFar
 from nanostep.training.optimizer_state import continued
 from nanostep.training.recorder import Recorder
+from nanostep.training.run_state import RunState
 
 AVERAGES = ("parameters",)
 
@@ -81,7 +80,7 @@ def train(
     seed : int or None, default=0
         Of the orders: partition k has ``seed`` plus k times an odd constant. None draws one.
     validation : (Xv, Yv), optional
-        Data on which to measure the loss after every round: arrays, measured by the caller, or Dask collections or
+        Data on which to measure the loss after every round: arrays, measured by the engine_call, or Dask collections or
         chunk files, measured by the workers.
     shards : int, optional
         Local models, 1 to the number of partitions: each trains on as many neighbouring partitions, one after the
@@ -114,7 +113,7 @@ def train(
     checked_rounds = check_integer("rounds", rounds, 1, 2**32)
     checked_epochs = check_integer("epochs", epochs, 1, 2**16)
     check_choice("average", average, AVERAGES)
-    watch = Watch(progress=check_bool("progress", progress))
+    monitoring = Monitoring(progress=check_bool("progress", progress))
     if optimizer is not None:
         check_optimizer(optimizer)
     state = continued(net._state, optimizer)
@@ -142,15 +141,15 @@ def train(
 
         history = RoundHistory(backend=net.backend, seed=recipe.seed, shards=count)
         net._state, net._history = state, history
-        position = Position({}, history, BestSoFar(), state.updates, state.epochs)
-        recorder = Recorder(net, watch, None, held_out_samples, checked_rounds, position)
+        run_state = RunState({}, history, BestSoFar(), state.updates, state.epochs)
+        recorder = Recorder(net, monitoring, None, held_out_samples, checked_rounds, run_state)
         run = Rounds(net, checked_client, recipe, data, groups, checked_epochs, held_out, history, recorder)
         run.execute(checked_rounds)
     return history
 
 
 def _check_validation(net: Network, validation: Any) -> tuple[Source | None, Samples | None]:
-    """Return validation data on the cluster, or those of the caller."""
+    """Return validation data on the cluster, or those of the engine_call."""
     if isinstance(validation, (tuple, list)) and len(validation) == 2:
         X, Y = validation
         if dask.is_dask_collection(X) or is_paths(X):

@@ -7,10 +7,10 @@ Format, version 1. Tensors: ``theta`` (parameters,), and one (parameters,) tenso
 - ``sizes``, ``activations`` (one per weight layer, output included), ``loss``
 - ``optimizer``: ``kind`` and its hyper-parameters; ``updates``, ``epochs``: made since its state was fresh
 - ``plateau`` (if one was trained with): the arguments of the `ReduceLROnPlateau` and, as ``state``, where it stands
-- ``metadata``: whatever the caller of `save` gave
+- ``metadata``: whatever the caller of `Network.save` gave
 
 A checkpoint is such a file with one more key, ``run``, and tensors whose names begin with ``run.``; see
-`nanostep.training.checkpoints`. `load` passes over them.
+`nanostep.training.checkpoints`. `nanostep.load` passes over them.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from nanostep._base_model import DTYPES
 from nanostep._checks import check_integer, check_real
 from nanostep.architecture import Architecture, make_architecture
-from nanostep.backends import resolve
 from nanostep.errors import FileFormatError
-from nanostep.network import DTYPES, Network
 from nanostep.optimizers import OPTIMIZERS, Optimizer
 from nanostep.schedules.plateau import PlateauState, ReduceLROnPlateau
-from nanostep.training.optimizer_state import OptimizerState, continued
+from nanostep.training.optimizer_state import OptimizerState
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -45,29 +44,19 @@ KEY = "nanostep"
 RUN = "run."
 
 
-def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
-    """Write `net` to `path`; see `Network.save`.
-
-    Raises
-    ------
-    TypeError
-        `metadata` is not a dict that JSON can hold (NaN and infinity it cannot).
-    OSError
-        The file cannot be written; what stood at `path` before still stands there.
-    """
-    # hyper-parameters may have changed since the last step: the state that the next one would start from is saved
-    write_atomically(Path(path), encode(net, continued(net._state, None), {"metadata": _checked_metadata(metadata)}))
-
-
 def encode(
-    net: Network, state: OptimizerState, more: Mapping[str, Any], tensors: Mapping[str, np.ndarray] | None = None
+    architecture: Architecture,
+    theta: np.ndarray,
+    state: OptimizerState,
+    more: Mapping[str, Any],
+    tensors: Mapping[str, np.ndarray] | None = None,
 ) -> bytes:
-    """Return the content of a file: the network, `state`, and what else goes into its header and among its tensors."""
+    """Return the content of a file of a network, with what else goes into its header and among its tensors."""
     header = {
         "format": FORMAT,
-        "sizes": net.sizes,
-        "activations": net.architecture.activations,
-        "loss": net.loss_name,
+        "sizes": architecture.sizes,
+        "activations": architecture.activations,
+        "loss": architecture.loss,
         "optimizer": {"kind": state.optimizer.kind, **asdict(state.optimizer)},
         "updates": state.updates,
         "epochs": state.epochs,
@@ -76,48 +65,12 @@ def encode(
     if state.plateau is not None:
         header["plateau"] = {**asdict(state.plateau[0]), "state": asdict(state.plateau[1])}
     slots = {f"slot.{name}": row for name, row in zip(state.optimizer.slots, state.slots, strict=True)}
-    arrays = {"theta": net.theta, **slots, **(tensors or {})}
+    arrays = {"theta": theta, **slots, **(tensors or {})}
     return safetensors.numpy.save(arrays, metadata={KEY: to_json(header)})
 
 
-def load(path: str | PathLike[str], backend: str = "auto") -> Network:
-    """Return the network in a file that `Network.save` wrote, with the state of its optimiser.
-
-    Training goes on as if it had not been interrupted when the optimiser is not given, or is ``net.optimizer``.
-
-    Parameters
-    ----------
-    path : str or path-like
-    backend : {"auto", "c", "numba", "numpy"}, default="auto"
-        Files do not say which backend wrote them.
-
-    Raises
-    ------
-    FileNotFoundError
-    FileFormatError
-        The file is damaged, or is not a nanostep model.
-    BackendUnavailable
-        The backend asked for cannot run here.
-    """
-    resolve(backend)  # so that a wrong backend is not taken for a wrong file
-    header, tensors = read(Path(path))
-    if "population" in header:
-        raise FileFormatError(f"{path} holds a population: ns.Population.load reads it")
-    with usable(path):
-        architecture, state = decode(header, tensors)
-    theta = tensors["theta"]
-    return Network._restored(architecture, theta.dtype, backend, theta, state)
-
-
-def read_metadata(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return the metadata that was given to `Network.save` ({} if none was)."""
-    metadata = read(Path(path))[0].get("metadata", {})
-    if not isinstance(metadata, dict):
-        raise FileFormatError(f"{path} is not a usable nanostep model: its metadata is not an object")
-    return metadata
-
-
-def _checked_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return `metadata` as a dict; raise TypeError unless JSON can hold it (NaN and infinity it cannot)."""
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
@@ -214,7 +167,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return header, tensors
 
 
-def write_atomically(path: Path, content: bytes, suffix: str = "") -> None:
+def write_atomically(path: str | PathLike[str], content: bytes, suffix: str = "") -> None:
     """Write to a file beside `path` and move it into place, so that nobody ever sees half of it.
 
     The file beside has a name of its own, or ends in `suffix`: then the next writer takes the place of what one that

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from nanostep._names import check_choice
+from nanostep._checks import check_choice
 from nanostep.errors import FileFormatError
 
 TASKS = ("auto", "regression", "classification")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from nanostep._optional import require
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -47,8 +49,4 @@ def make_panels(count: int, figsize: tuple[float, float] = (5.0, 3.4)) -> list[A
 
 
 def _pyplot() -> ModuleType:
-    try:
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise ImportError(f'pictures need matplotlib: pip install "nanostep[plot]" ({error})') from error
-    return pyplot
+    return require("a picture", "matplotlib", "matplotlib.pyplot", "plot")

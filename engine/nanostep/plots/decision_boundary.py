@@ -10,12 +10,11 @@ from numpy.typing import ArrayLike
 
 from nanostep._arrays import convert
 from nanostep._checks import check_integer, check_real
+from nanostep.model import Model
 from nanostep.plots._axes import CATEGORIES, INK, check_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from nanostep.network import Network
 
 TINT = 0.4
 """Share of a class's colour in a region that is certain; where two classes are equally likely it is 0."""
@@ -107,12 +106,10 @@ def _points(X: Any) -> np.ndarray:
 
 def _classifier(model: Any, n: int, y: ArrayLike) -> tuple[np.ndarray, Callable[[Any], np.ndarray], np.ndarray]:
     """Return the classes, a function from rows to their probabilities (n, classes), and the class of each sample."""
-    from nanostep.network import Network
-
     labels = np.asarray(y)
     if labels.ndim == 0 or len(labels) != n:
         raise ValueError(f"y must have one entry for each of the {n} samples; got shape {labels.shape}")
-    if isinstance(model, Network):
+    if isinstance(model, Model):
         if model.architecture.inputs != 2:
             raise ValueError(f"the network has {model.architecture.inputs} inputs; a plane has 2")
         classes, probabilities, labels = _of_network(model, labels)
@@ -128,7 +125,7 @@ def _classifier(model: Any, n: int, y: ArrayLike) -> tuple[np.ndarray, Callable[
     return classes, probabilities, labels
 
 
-def _of_network(net: Network, labels: np.ndarray) -> tuple[np.ndarray, Callable[[Any], np.ndarray], np.ndarray]:
+def _of_network(net: Model, labels: np.ndarray) -> tuple[np.ndarray, Callable[[Any], np.ndarray], np.ndarray]:
     if labels.dtype.kind not in "biuf":
         raise TypeError(f"y must hold numbers for a network; got dtype {labels.dtype}")
     outputs = net.architecture.outputs

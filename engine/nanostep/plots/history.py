@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nanostep.plots._axes import CATEGORIES, INK, check_axes, make_panels
-from nanostep.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,8 +16,8 @@ LOGARITHMIC_FROM = 100.0
 """Largest over smallest value from which a positive series has a logarithmic axis."""
 
 
-def plot_history(history: History, ax: Axes | None = None) -> Axes:
-    """Draw what a `History` holds over the epochs.
+def plot_history(series: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
+    """Draw values per epoch, as a `nanostep.History` has them.
 
     Losses come first, training and validation, with the least validation loss marked; then, in panels of their own,
     each metric, and the learning rate if it changes. An axis is logarithmic where the values are positive and span a
@@ -26,8 +25,9 @@ def plot_history(history: History, ax: Axes | None = None) -> Axes:
 
     Parameters
     ----------
-    history : History
-        Of at least one epoch.
+    series : mapping of str to sequence of float
+        What `nanostep.History.series` returns, of at least one epoch: "loss" and "validation_loss", each metric and
+        ``validation_`` with its name ("loss_after_epoch" for the metric "loss"), and "lr".
     ax : Axes, optional
         Where to draw the losses, and nothing else. By default all panels are drawn on a new figure of pyplot's.
 
@@ -43,22 +43,25 @@ def plot_history(history: History, ax: Axes | None = None) -> Axes:
     TypeError, ValueError
         An argument is of the wrong type, or no epoch has been completed.
     """
-    if not isinstance(history, History):
-        raise TypeError(f"history must be a History; got {type(history).__name__}")
-    if history.epochs == 0:
+    if not isinstance(series, Mapping):
+        raise TypeError(f"series must be what History.series() returns; got {type(series).__name__}")
+    loss, validation_loss, lr = (series.get(name, ()) for name in ("loss", "validation_loss", "lr"))
+    if len(loss) == 0:
         raise ValueError("the history holds no epoch: there is nothing to draw")
-    panels = [("loss", history.loss, history.validation_loss)]
+    panels = [("loss", loss, validation_loss)]
     if ax is None:
-        for name in history.metrics | history.validation_metrics:
-            shown = "loss after the epoch" if name == "loss" else name
-            panels.append((shown, history.metrics.get(name, []), history.validation_metrics.get(name, [])))
-        if len(set(history.lr)) > 1:
-            panels.append(("learning rate", history.lr, []))
+        for name in dict.fromkeys(name.removeprefix("validation_") for name in series if name not in ("lr", "loss")):
+            if name == "loss_after_epoch":
+                panels.append(("loss after the epoch", series[name], validation_loss))
+            elif name != "loss":
+                panels.append((name, series.get(name, ()), series.get(f"validation_{name}", ())))
+        if len(set(lr)) > 1:
+            panels.append(("learning rate", lr, ()))
     axes = make_panels(len(panels)) if ax is None else [check_axes(ax)]
     for panel, (name, training, validation) in zip(axes, panels, strict=True):
         _curves(panel, name, training, validation)
-    if history.validation_loss:
-        _mark_least(axes[0], history.validation_loss)
+    if len(validation_loss):
+        _mark_least(axes[0], validation_loss)
     axes[0].legend(frameon=False)
     return axes[0]
 
@@ -68,7 +71,7 @@ def _curves(ax: Axes, name: str, training: Sequence[float], validation: Sequence
     from matplotlib.ticker import MaxNLocator
 
     for label, values, colour in (("training", training, CATEGORIES[0]), ("validation", validation, CATEGORIES[1])):
-        if values:
+        if len(values):
             y = np.where(np.isfinite(values), values, np.nan)
             ax.plot(np.arange(1, len(y) + 1), y, color=colour, label=label, linewidth=1.6,
                     marker="o" if len(y) == 1 else None)  # fmt: skip

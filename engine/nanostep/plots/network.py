@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nanostep._checks import check_integer
+from nanostep.model import Model
 from nanostep.plots._axes import INK, check_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from nanostep.network import Network
 
 DIVERGING = ("#0b559f", "#6aa6d2", "#c9c9c9", "#ea8f63", "#b0301c")
 """Negative, zero, positive. Zero is grey: a wide line whose weights cancel must still be seen on white."""
@@ -21,7 +20,7 @@ WIDEST_LINE = 3.0
 """Points, of the largest weight."""
 
 
-def plot_network(net: Network, ax: Axes | None = None, *, most: int = 16) -> Axes:
+def plot_network(net: Model, ax: Axes | None = None, *, most: int = 16) -> Axes:
     """Draw the layers of a network with its weights and biases.
 
     A line is a weight: its width follows the absolute value, its colour the value. The fill of a neuron is its bias, on
@@ -48,9 +47,7 @@ def plot_network(net: Network, ax: Axes | None = None, *, most: int = 16) -> Axe
     TypeError, ValueError
         An argument is of the wrong type or out of range, or a parameter of the network is not finite.
     """
-    from nanostep.network import Network
-
-    if not isinstance(net, Network):
+    if not isinstance(net, Model):
         raise TypeError(f"net must be a Network; got {type(net).__name__}")
     check_integer("most", most, 1, 64)
     if not np.isfinite(net.theta).all():
@@ -123,7 +120,7 @@ def _lines(l: int, w__oi: np.ndarray, columns: list[_Column]) -> tuple[np.ndarra
     return ends, means(w__oi).ravel(), np.sqrt(means(np.square(w__oi))).ravel()
 
 
-def _label(ax: Axes, net: Network, columns: list[_Column]) -> None:
+def _label(ax: Axes, net: Model, columns: list[_Column]) -> None:
     """Write the width and the activation under each column, and the size of its groups."""
     bottom = min(column.heights[-1] for column in columns)
     lines = 2

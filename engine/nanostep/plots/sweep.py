@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,16 @@ from nanostep.plots.history import LOGARITHMIC_FROM
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from nanostep.sweeps import SweepTable
 
-
-def plot_sweep(table: SweepTable, x: str | None = None, ax: Axes | None = None) -> Axes:
+def plot_sweep(
+    columns: Mapping[str, np.ndarray],
+    varied: Sequence[str],
+    *,
+    metric: str,
+    mode: str,
+    x: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw the mean scores of a sweep: a point for each setting, and a line through the best at each value.
 
     Numbers have an axis, logarithmic where they are positive and span a factor of 100 or more; other values stand side
@@ -23,8 +30,14 @@ def plot_sweep(table: SweepTable, x: str | None = None, ax: Axes | None = None) 
 
     Parameters
     ----------
-    table : SweepTable
-        Of `nanostep.sweep`.
+    columns : mapping of str to ndarray, shape (settings,)
+        The values of each setting, and "mean_score"; a `nanostep.SweepTable` is such a mapping.
+    varied : sequence of str
+        Names of the settings.
+    metric : str
+        What the scores are.
+    mode : {"min", "max"}
+        Which of them are better.
     x : str, optional
         A setting to draw the scores against; by default each that was varied has a panel.
     ax : Axes, optional
@@ -40,13 +53,8 @@ def plot_sweep(table: SweepTable, x: str | None = None, ax: Axes | None = None) 
     ImportError
         matplotlib is not installed.
     TypeError, ValueError
-        An argument is of the wrong type, or `x` was not varied.
+        `ax` is of the wrong type, or `x` was not varied.
     """
-    from nanostep.sweeps import SweepTable
-
-    if not isinstance(table, SweepTable):
-        raise TypeError(f"table must be what ns.sweep returns; got {type(table).__name__}")
-    varied = table.varied
     if x is not None and x not in varied:
         raise ValueError(f"x={x!r} was not varied; the settings are {', '.join(varied)}")
     if x is None and ax is not None and len(varied) > 1:
@@ -54,12 +62,11 @@ def plot_sweep(table: SweepTable, x: str | None = None, ax: Axes | None = None) 
     names = varied if x is None else [x]
     axes = make_panels(len(names)) if ax is None else [check_axes(ax)]
     for panel, name in zip(axes, names, strict=True):
-        _panel(panel, table, name)
+        _panel(panel, name, columns[name], columns["mean_score"], metric, mode)
     return axes[0]
 
 
-def _panel(ax: Axes, table: SweepTable, name: str) -> None:
-    values, scores = table[name], table["mean_score"]
+def _panel(ax: Axes, name: str, values: np.ndarray, scores: np.ndarray, metric: str, mode: str) -> None:
     is_number = values.dtype.kind in "if"
     if is_number:
         place = values.astype(float)
@@ -73,19 +80,14 @@ def _panel(ax: Axes, table: SweepTable, name: str) -> None:
     ax.plot(place[finite], scores[finite], "o", color=CATEGORIES[0], alpha=0.35, markersize=4, markeredgewidth=0)
     ax.plot(place[~finite], np.zeros(np.count_nonzero(~finite)), "x", color=CATEGORIES[1], markersize=5,
             transform=ax.get_xaxis_transform(), clip_on=False)  # fmt: skip
-    choose = np.min if table.mode == "min" else np.max
+    choose = np.min if mode == "min" else np.max
     at = np.unique(place[finite])
     best = [choose(scores[finite & (place == p)]) for p in at]
     ax.plot(at, best, "-" if is_number else "_", color=CATEGORIES[0], linewidth=1.6, markersize=18, label="best")
     positive = scores[finite]
-    if (
-        table.mode == "min"
-        and len(positive)
-        and positive.min() > 0
-        and positive.max() >= LOGARITHMIC_FROM * positive.min()
-    ):
+    if mode == "min" and len(positive) and positive.min() > 0 and positive.max() >= LOGARITHMIC_FROM * positive.min():
         ax.set_yscale("log")
     ax.set_xlabel(name, color=INK)
-    ax.set_ylabel(f"{table.metric}, mean of the folds", color=INK)
+    ax.set_ylabel(f"{metric}, mean of the folds", color=INK)
     ax.grid(alpha=0.25, linewidth=0.6)
     ax.spines[["top", "right"]].set_visible(False)

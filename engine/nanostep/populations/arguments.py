@@ -1,58 +1,132 @@
-"""Checks of the arguments of a population; nothing is changed before all have passed."""
+"""The arguments of a `Population.train` call, checked before anything is changed.
+
+Those that `nanostep.Network.train` has too are checked by the functions of `nanostep.training.arguments`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 
-from nanostep._arrays import check_inputs, check_samples, convert, rectangular
-from nanostep._checks import check_bool, check_integer, check_real, check_seed, physical_memory
-from nanostep.architecture import Architecture
-from nanostep.backends.populations import PopulationPlan, PopulationSamples
+from nanostep._arrays import convert
+from nanostep._checks import check_bool, check_memory, check_real
+from nanostep.backends.population_contract import PopulationRunConfig, PopulationSamples
 from nanostep.optimizers import Optimizer
-from nanostep.populations.callbacks import check_population_callbacks
-from nanostep.populations.run import PopulationRequest
-from nanostep.training.arguments import check_schedule
+from nanostep.populations.callbacks import PopulationCallback, check_population_callbacks
+from nanostep.populations.data import (
+    check_rows,
+    check_samples_of_networks,
+    check_seeds,
+    refuse_rows,
+    weighted,
+)
+from nanostep.populations.model import PopulationModel
+from nanostep.schedules.base import Schedule
+from nanostep.training.arguments import (
+    check_batch_size,
+    check_early_stopping,
+    check_epochs,
+    check_schedule,
+    check_shuffle,
+    check_threads,
+)
 from nanostep.training.early_stopping import EarlyStopping
-from nanostep.training.sample_weights import check_smoothing, check_weight, normalized
-
-if TYPE_CHECKING:
-    from nanostep.population import Population
+from nanostep.training.sample_weights import check_smoothing
 
 
-def check_memory(architecture: Architecture, dtype: np.dtype, size: int, slots: int) -> None:
-    """Raise MemoryError if parameters and slots of so many networks do not fit into this machine's memory."""
-    what = f"size={size} networks of {architecture.parameter_count} parameters with {slots} optimiser slots each"
-    _check_fits(what, size * architecture.parameter_count * dtype.itemsize * (1 + slots))
+@dataclass(frozen=True)
+class PopulationTrainArguments:
+    """The arguments of a `Population.train` call as they were given, but for the optimiser; `check` checks them."""
+
+    X: Any
+    Y: Any
+    _: KW_ONLY
+    epochs: object = 10
+    batch_size: object = 1
+    shuffle: object = True
+    seed: Any = 0
+    validation: Any = None
+    threads: object = None
+    callbacks: object = ()
+    progress: object = False
+    rows: Any = None
+    validation_rows: Any = None
+    sample_weight: Any = None
+    schedule: object = None
+    dropout: Any = 0.0
+    label_smoothing: object = 0.0
+    early_stopping: object = None
 
 
-def _check_fits(what: str, needed: int) -> None:
-    memory = physical_memory()
-    if memory is not None and needed > memory:
-        raise MemoryError(
-            f"{what} take {needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB"
-        )  # fmt: skip
+@dataclass(frozen=True)
+class PopulationTrainConfig:
+    """The checked arguments of `Population.train`.
+
+    Attributes
+    ----------
+    data, validation : PopulationSamples
+        To learn from, and to be measured on; the second may be None.
+    epochs : int
+    run : PopulationRunConfig
+    early_stopping : EarlyStopping or None
+    stopping_mode : str
+        "min" or "max", of what it monitors.
+    callbacks : tuple of callable
+    schedule : Schedule or None
+    plateau_mode : str
+        "min" or "max", of what a `ReduceLROnPlateau` monitors.
+    progress : bool
+    """
+
+    data: PopulationSamples
+    validation: PopulationSamples | None
+    epochs: int
+    run: PopulationRunConfig
+    early_stopping: EarlyStopping | None
+    stopping_mode: str
+    callbacks: tuple[PopulationCallback, ...]
+    schedule: Schedule | None
+    plateau_mode: str
+    progress: bool
 
 
-def check_seeds(argument: str, seed: Any, size: int, *, consecutive: bool) -> np.ndarray:
-    """Return uint64 seeds (size,): of an int that one for all, or counting from it if `consecutive`."""
-    if seed is None or np.ndim(seed) == 0:
-        seeds = np.full(size, check_seed(seed), np.uint64)
-        return seeds + np.arange(size, dtype=np.uint64) if consecutive else seeds  # beyond 2**64 they begin again at 0
-    seeds = np.asarray(seed)
-    if seeds.dtype.kind not in "iu" or seeds.shape != (size,):
-        raise ValueError(
-            f"{argument} must be an integer, or {size} of them, one for each network; "
-            f"got an array of shape {seeds.shape} and dtype {seeds.dtype}"
-        )
-    if seeds.min() < 0:
-        raise ValueError(f"{argument} has {seeds.min()}; seeds are >= 0")
-    return seeds.astype(np.uint64)
+def check(model: PopulationModel, given: PopulationTrainArguments) -> PopulationTrainConfig:
+    """Return what the arguments of a call for `model` come to.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        One of them is not acceptable; the error names it.
+    """
+    size = len(model)
+    data = check_samples_of_networks(model, given.X, given.Y, given.rows)
+    shared = np.ndim(given.X) != 3
+    held_out = _check_validation(model, data, shared, given.validation, given.validation_rows)
+    data = weighted(data, given.sample_weight, size)
+    validated = held_out is not None
+    stopping, mode = check_early_stopping(given.early_stopping, (), validated=validated)
+    run = PopulationRunConfig(
+        batch=check_batch_size(given.batch_size, len(data)),
+        shuffle=check_shuffle(given.shuffle, len(data)),
+        seeds=check_seeds(given.seed, size, consecutive=False),
+        threads=check_threads(given.threads),
+        dropout=_check_dropout(given.dropout, size, len(model.sizes) - 2),
+        smoothing=check_smoothing(model.architecture, given.label_smoothing),
+    )
+    epochs = check_epochs(given.epochs)
+    callbacks = check_population_callbacks(given.callbacks)
+    schedule, plateau_mode = check_schedule(given.schedule, (), validated=validated)
+    recorded = 1 + validated + (bool(callbacks) or schedule is not None)
+    check_memory(f"losses of {size} networks in epochs={epochs} epochs take", size * epochs * 8 * recorded)
+    return PopulationTrainConfig(
+        data, held_out, epochs, run, stopping, mode, callbacks, schedule, plateau_mode,
+        check_bool("progress", given.progress),
+    )  # fmt: skip
 
 
-def check_population_optimizer(optimizer: object, size: int) -> Optimizer:
+def check_optimizer_of_networks(optimizer: object, size: int) -> Optimizer:
     """Return `optimizer` if its hyper-parameters are acceptable and fit the number of networks."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"optimizer must be ns.SGD, ns.RMSprop, ns.Adam or ns.AdamW; got {type(optimizer).__name__}")
@@ -63,104 +137,25 @@ def check_population_optimizer(optimizer: object, size: int) -> Optimizer:
     return optimizer
 
 
-def check_rows(argument: str, rows: Any, size: int, count: int) -> np.ndarray:
-    """Return numbers (size, m) of some of `count` rows for each network."""
-    index = np.asarray(rectangular(argument, rows))
-    if index.dtype.kind not in "iu" or index.ndim != 2 or len(index) != size or index.shape[1] == 0:
-        raise ValueError(
-            f"{argument} must hold integers of shape ({size}, m), some rows for each network; "
-            f"got shape {index.shape} and dtype {index.dtype}"
-        )
-    if index.min() < 0 or index.max() >= count:
-        bad = index[(index < 0) | (index >= count)][0]
-        raise ValueError(f"{argument} has {bad}, out of range; accepted are 0 to {count - 1}")
-    return np.require(index, np.int64, ["C", "A"])
-
-
-def check_population_inputs(population: Population, X: Any, rows: Any) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return X, (n, inputs) for all networks or (K, n, inputs), and the checked rows of one for all."""
-    inputs, size = population.architecture.inputs, len(population)
-    if rectangular("X", X).ndim != 3:
-        x = check_inputs(population.architecture, population.dtype, X)
-        return x, None if rows is None else check_rows("rows", rows, size, len(x))
-    _refuse_rows("rows", rows, "X", inputs)
-    x = convert("X", X, population.dtype)
-    if len(x) != size or x.shape[2] != inputs:
-        raise ValueError(f"X must have shape ({size}, n, {inputs}); got {x.shape}")
-    return x, None
-
-
-def _refuse_rows(argument: str, rows: Any, name: str, inputs: int) -> None:
-    if rows is not None:
-        raise ValueError(f"{argument} are for {name} of shape (n, {inputs}), which networks share")
-
-
-def check_population_data(
-    population: Population,
-    X: Any,
-    Y: Any,
-    rows: Any = None,
-    names: tuple[str, str, str] = ("X", "Y", "rows"),
-) -> PopulationSamples:
-    """Return the data: shared, each network's own (a first axis of K), or rows of shared ones."""
-    architecture, dtype, size = population.architecture, population.dtype, len(population)
-    x = rectangular(names[0], X)
-    if x.ndim == 3:
-        _refuse_rows(names[2], rows, names[0], architecture.inputs)
-        y = rectangular(names[1], Y)
-        if len(x) != size:
-            raise ValueError(f"{names[0]} has data for {len(x)} networks; the population has {size}")
-        if y.shape[:2] != x.shape[:2]:
-            raise ValueError(f"{names[1]} must begin with {x.shape[:2]} like {names[0]}; got shape {y.shape}")
-        flat = check_samples(
-            architecture, dtype, x.reshape(-1, x.shape[2]), y.reshape(-1, *y.shape[2:]), names=names[:2]
-        ).apart_from(population._theta)
-        return PopulationSamples(flat, np.arange(len(flat), dtype=np.int64).reshape(x.shape[:2]))
-    samples = check_samples(architecture, dtype, X, Y, names=names[:2]).apart_from(population._theta)
-    return PopulationSamples(samples, None if rows is None else check_rows(names[2], rows, size, len(samples)))
-
-
-def with_weight(data: PopulationSamples, weight: Any, size: int) -> PopulationSamples:
-    """Return `data` with the weights of the samples, normalised to mean 1 for each network as those of a Network are.
-
-    Weights are (size, n), n the samples of each network, or (n,): of the rows of X, or of the samples of each.
-    """
-    if weight is None:
-        return data
-    raw, n = rectangular("sample_weight", weight), len(data)
-    if raw.ndim == 2:
-        if raw.shape != (size, n):
-            raise ValueError(f"sample_weight must have shape ({n},) or ({size}, {n}); got {raw.shape}")
-        parts = np.stack([normalized(check_weight(f"sample_weight[{k}]", row, n)) for k, row in enumerate(raw)])
-    else:
-        by_row = data.rows is not None and raw.shape == (len(data.samples),)
-        checked = check_weight("sample_weight", raw, len(data.samples) if by_row else n)
-        each = checked[data.rows] if by_row else np.broadcast_to(checked, (size, n))
-        if not each.any(axis=1).all():
-            raise ValueError(f"sample_weight is 0 for all rows of network {int(np.argmin(each.any(axis=1)))}")
-        parts = normalized(each)
-    return replace(data, weight=np.ascontiguousarray(parts, data.samples.x.dtype))
-
-
-def check_population_validation(
-    population: Population, data: PopulationSamples, shared: bool, validation: Any, rows: Any
+def _check_validation(
+    model: PopulationModel, data: PopulationSamples, shared: bool, validation: Any, rows: Any
 ) -> PopulationSamples | None:
     """Return the data of validation=(Xv, Yv), some rows of them, or some of those trained with if they are `shared`."""
     if validation is None:
         if rows is None:
             return None
         if not shared:
-            _refuse_rows("validation_rows", rows, "X", population.architecture.inputs)
+            refuse_rows("validation_rows", rows, "X", model.architecture.inputs)
         return PopulationSamples(
-            data.samples, check_rows("validation_rows", rows, len(population), len(data.samples))
+            data.samples, check_rows("validation_rows", rows, len(model), len(data.samples))
         )  # fmt: skip
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
         raise TypeError(f"validation must be a pair (Xv, Yv); got {type(validation).__name__}")
     names = ("validation X", "validation Y", "validation_rows")
-    return check_population_data(population, validation[0], validation[1], rows, names)
+    return check_samples_of_networks(model, validation[0], validation[1], rows, names)
 
 
-def check_population_dropout(value: Any, size: int, hidden: int) -> np.ndarray | None:
+def _check_dropout(value: Any, size: int, hidden: int) -> np.ndarray | None:
     """Return probabilities (size, hidden layers), or None if nothing is dropped."""
     if np.ndim(value) == 0:
         rate = check_real("dropout", value, 0.0, 1.0, open_high=True)
@@ -181,60 +176,3 @@ def check_population_dropout(value: Any, size: int, hidden: int) -> np.ndarray |
     if hidden == 0:
         raise ValueError("dropout drops hidden units; these networks have no hidden layer")
     return np.ascontiguousarray(np.broadcast_to(rates, (size, hidden)))
-
-
-def check_population_request(
-    population: Population,
-    X: Any,
-    Y: Any,
-    epochs: object,
-    batch_size: object,
-    shuffle: object,
-    seed: Any,
-    validation: Any,
-    validation_rows: Any,
-    threads: object,
-    rows: Any,
-    sample_weight: Any,
-    dropout: Any,
-    label_smoothing: object,
-    early_stopping: object,
-    callbacks: object,
-    schedule: Any,
-    progress: object,
-) -> PopulationRequest:
-    """Return the checked arguments of `Population.train`."""
-    size = len(population)
-    data = check_population_data(population, X, Y, rows)
-    held_out = check_population_validation(population, data, np.ndim(X) != 3, validation, validation_rows)
-    data = with_weight(data, sample_weight, size)
-    if early_stopping is not None:
-        if not isinstance(early_stopping, EarlyStopping):
-            raise TypeError(f"early_stopping must be an ns.EarlyStopping; got {type(early_stopping).__name__}")
-        if early_stopping.monitor not in ("validation_loss", "loss") or early_stopping.mode == "max":
-            raise ValueError(
-                f"early_stopping of a population monitors 'validation_loss' or 'loss', lower is better; "
-                f"got monitor={early_stopping.monitor!r}, mode={early_stopping.mode!r}"
-            )
-        if early_stopping.monitor == "validation_loss" and held_out is None:
-            raise ValueError(
-                "early_stopping monitors 'validation_loss': give validation or validation_rows, or monitor='loss'"
-            )
-    plan = PopulationPlan(
-        batch=min(check_integer("batch_size", batch_size, 1), len(data)),
-        shuffle=check_bool("shuffle", shuffle),
-        seeds=check_seeds("seed", seed, size, consecutive=False),
-        threads=None if threads is None else check_integer("threads", threads, 1, 2**16),
-        dropout=check_population_dropout(dropout, size, len(population.sizes) - 2),
-        smoothing=check_smoothing(population.architecture, label_smoothing),
-    )
-    if plan.shuffle and len(data) >= 2**32:
-        raise ValueError(f"X has {len(data)} samples; shuffling takes less than {2**32}: use shuffle=False")
-    count = check_integer("epochs", epochs, 0)
-    by_epoch = check_population_callbacks(callbacks)
-    mode = check_schedule(schedule, (), validated=held_out is not None)
-    recorded = 1 + (held_out is not None) + (bool(by_epoch) or schedule is not None)
-    _check_fits(f"losses of {size} networks in epochs={count} epochs", size * count * 8 * recorded)
-    return PopulationRequest(
-        data, held_out, plan, count, early_stopping, by_epoch, schedule, mode, check_bool("progress", progress)
-    )

@@ -1,10 +1,10 @@
-"""What callbacks of `Population.train` are given, and what their answers mean."""
+"""Events of callbacks of `Population.train`, and what the values that callbacks return mean."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,14 +13,15 @@ from nanostep._arrays import rectangular
 from nanostep._checks import check_reals
 from nanostep.errors import StopTraining
 from nanostep.populations.history import PopulationHistory
+from nanostep.populations.model import PopulationModel
 from nanostep.training.callbacks import EveryNSteps, check_callbacks
 
-if TYPE_CHECKING:
-    from nanostep.population import Population
+P = TypeVar("P", bound=PopulationModel)
+"""What is trained: `nanostep.Population`."""
 
 
 @dataclass
-class PopulationEpochEnd:
+class PopulationEpochEnd(Generic[P]):
     """State of a run of a population after an epoch, passed to each callback.
 
     Attributes
@@ -40,7 +41,7 @@ class PopulationEpochEnd:
         The networks that go on.
     """
 
-    population: Population
+    population: P
     history: PopulationHistory
     epoch: int
     epochs: int
@@ -97,21 +98,21 @@ def check_population_callbacks(value: object) -> tuple[PopulationCallback, ...]:
     return by_epoch  # type: ignore[return-value]
 
 
-def who_stops(callbacks: Iterable[PopulationCallback], event: PopulationEpochEnd) -> np.ndarray:
+def networks_to_stop(callbacks: Iterable[PopulationCallback], event: PopulationEpochEnd) -> np.ndarray:
     """Call the callbacks; return a mask (K,) of the networks that they end."""
     stops = np.zeros(len(event.loss), bool)
     try:
         for callback in callbacks:
-            answer = callback(event)
-            if isinstance(answer, np.ndarray):
-                if answer.dtype != bool or answer.shape != stops.shape:
+            value = callback(event)
+            if isinstance(value, np.ndarray):
+                if value.dtype != bool or value.shape != stops.shape:
                     raise ValueError(
                         f"a callback may return True or an array of bools of shape {stops.shape}; "
-                        f"got one of shape {answer.shape} and dtype {answer.dtype}"
+                        f"got one of shape {value.shape} and dtype {value.dtype}"
                     )
-                stops |= answer
-            elif isinstance(answer, (bool, np.bool_)):  # a comparison of losses is a NumPy bool
-                stops |= answer
+                stops |= value
+            elif isinstance(value, (bool, np.bool_)):  # a comparison of losses is a NumPy bool
+                stops |= value
     except StopTraining:
         stops[:] = True
     return stops

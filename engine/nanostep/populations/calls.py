@@ -1,45 +1,52 @@
-"""The calls of the engine that runs and steps of a population are made of: for whom, and how one is interrupted."""
+"""The calls of the engine that runs and steps of a population are made of: for which networks, and Ctrl-C."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
+from nanostep.backends.population_contract import (
+    PopulationRunConfig,
+    PopulationSamples,
+    PopulationTask,
+    PopulationTraining,
+)
 from nanostep.optimizers import Optimizer
-from nanostep.training.engine_call import LONG_CALL_SECONDS, SLOWEST_FLOPS_PER_SECOND, interruptible
-
-if TYPE_CHECKING:
-    from nanostep.population import Population
+from nanostep.populations.model import PopulationModel
+from nanostep.populations.optimizer_state import PopulationOptimizerState
+from nanostep.training.engine_call import LONG_CALL_SECONDS, SLOWEST_FLOPS_PER_SECOND
+from nanostep.training.interrupt import interruptible
 
 SHORT_CALL_SECONDS = 1e-3
 """A call that took less says more about Python than about the engine: the next run does not go by it."""
 
 
-def alike(who: np.ndarray, *counts: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield groups of the networks `who`, ascending, with the same counts: they share orders and bias corrections."""
-    standing = [count if len(who) == len(count) else count[who] for count in counts]
-    if all((count == count[0]).all() for count in standing):
-        yield who
+def group_by_progress(indices: np.ndarray, *counts: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield groups of the networks `indices`, ascending, with the same counts: they share orders and bias corrections.
+
+    Counts are those of all networks, or of these.
+    """
+    progress = [count if len(indices) == len(count) else count[indices] for count in counts]
+    if all((count == count[0]).all() for count in progress):
+        yield indices
         return
-    _, group = np.unique(np.stack(standing), axis=1, return_inverse=True)
+    _, group = np.unique(np.stack(progress), axis=1, return_inverse=True)
     for number in range(int(group.max()) + 1):
-        yield who[group.ravel() == number]
+        yield indices[group.ravel() == number]
 
 
-def span(who: np.ndarray) -> slice | np.ndarray:
-    """Return what selects the networks `who`, ascending: a slice where they follow each other, which copies faster."""
-    if len(who) and who[-1] - who[0] == len(who) - 1:
-        return slice(int(who[0]), int(who[-1]) + 1)
-    return who
+def as_slice(indices: np.ndarray) -> slice | np.ndarray:
+    """Return a slice for ascending indices without a gap, which copies faster; otherwise the indices."""
+    if len(indices) and indices[-1] - indices[0] == len(indices) - 1:
+        return slice(int(indices[0]), int(indices[-1]) + 1)
+    return indices
 
 
-class PopulationCaller:
-    """Calls the engine to train networks of `population` on `data`.
+class PopulationEngineCall:
+    """The calls of the engine that train networks of a population.
 
     Attributes
     ----------
@@ -51,51 +58,53 @@ class PopulationCaller:
         It was measured.
     """
 
-    def __init__(self, population: Population, data: PopulationSamples, slots: np.ndarray) -> None:
-        self._population, self._data, self._slots = population, data, slots
-        self.flops = 6.0 * population.architecture.parameter_count * len(data)
-        pace = population._seconds_per_flop
+    def __init__(self, model: PopulationModel, training: PopulationTraining) -> None:
+        self._model, self._training = model, training
+        self.flops = 6.0 * model.architecture.parameter_count * len(training.data)
+        pace = model._seconds_per_flop
         self.measured = pace is not None
         self.seconds = self.flops * (pace or 1 / SLOWEST_FLOPS_PER_SECOND)
 
-    def call(self, optimizer: Optimizer, plan: PopulationPlan, task: PopulationCall) -> bool:
-        """Make `task`; return True if Ctrl-C has ended it early, in which case what it made counts."""
-        population = self._population
-        state = (population._theta, self._slots, self._data, optimizer)
+    def call(self, optimizer: Optimizer, task: PopulationTask) -> bool:
+        """Make `task`; return True if Ctrl-C has ended it early, in which case what it made counts.
 
-        def make(plan: PopulationPlan) -> int:
-            population._engine.train(*state, plan, task)
+        `optimizer` is that of the run, with the rates of this call.
+        """
+        training = self._training._replace(optimizer=optimizer)
+
+        def make(training: PopulationTraining) -> int:
+            self._model._engine.train(training, task)
             return 0
 
-        started, work = time.perf_counter(), len(task.who) * task.epochs
+        started, work = time.perf_counter(), len(task.indices) * task.epochs
         if self.seconds * work < LONG_CALL_SECONDS:
-            make(plan)
+            make(training)
             interrupted = False
         else:
             cancel = np.zeros(1, np.int32)
-            _, interrupted = interruptible(lambda: make(replace(plan, cancel=cancel)), cancel)
+            cancellable = training._replace(config=replace(training.config, cancel=cancel))
+            _, interrupted = interruptible(lambda: make(cancellable), cancel)
         took = time.perf_counter() - started
         if not interrupted:
             self.seconds = took / work
             if took > SHORT_CALL_SECONDS:
-                population._seconds_per_flop = self.seconds / self.flops
+                self._model._seconds_per_flop = self.seconds / self.flops
         return interrupted
 
 
-def step(
-    population: Population, data: PopulationSamples, optimizer: Optimizer, slots: np.ndarray, updates: np.ndarray
-) -> np.ndarray:
+def step(model: PopulationModel, data: PopulationSamples, state: PopulationOptimizerState) -> np.ndarray:
     """Make one update of every network from all of its samples, count it, and return the losses before."""
-    size = len(population)
-    plan = PopulationPlan(batch=len(data), shuffle=False, seeds=np.zeros(size, np.uint64))
-    caller, losses = PopulationCaller(population, data, slots), np.empty(size)
-    for who in alike(np.arange(size), updates):
-        task = PopulationCall(who, 0, int(updates[who[0]]), 1)
+    size = len(model)
+    config = PopulationRunConfig(batch=len(data), shuffle=False, seeds=np.zeros(size, np.uint64))
+    training = PopulationTraining(model._theta, state.slots, data, state.optimizer, config)
+    engine_call, losses = PopulationEngineCall(model, training), np.empty(size)
+    for indices in group_by_progress(np.arange(size), state.updates):
+        task = PopulationTask(indices, 0, int(state.updates[indices[0]]), 1)
         try:
-            interrupted = caller.call(optimizer, plan, task)
+            interrupted = engine_call.call(state.optimizer, task)
         finally:
-            updates[who[task.done]] += 1
+            state.updates[indices[task.done]] += 1
         if interrupted:
             raise KeyboardInterrupt
-        losses[who] = task.loss[:, 0]
+        losses[indices] = task.loss[:, 0]
     return losses

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nanostep._optional import require
+
 if TYPE_CHECKING:
     from pandas import DataFrame
 
@@ -80,14 +82,12 @@ class PopulationHistory:
 
         Columns "network", "epoch" (from 1), "loss" and, where there are any, "validation_loss" and "lr".
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_pandas needs pandas: pip install 'nanostep[pandas]'") from None
+        pd = require("to_pandas", "pandas", "pandas", "pandas")
         made = np.arange(self.loss.shape[1]) < self.epochs[:, None]
         network, epoch = np.nonzero(made)
         columns = {"network": network, "epoch": epoch + 1, "loss": self.loss[made]}
         for name in ("validation_loss", "lr"):
             if getattr(self, name).shape[1]:
                 columns[name] = getattr(self, name)[made]
-        return pd.DataFrame(columns)
+        frame: DataFrame = pd.DataFrame(columns)
+        return frame

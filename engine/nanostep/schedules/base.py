@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nanostep._checks import check_integer, check_reals
-from nanostep._names import check_choice
+from nanostep._checks import check_choice, check_integer, check_reals
 
 
 @dataclass(frozen=True)

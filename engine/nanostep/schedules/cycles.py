@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from nanostep._checks import check_bool, check_integer, check_real
-from nanostep._names import check_choice
+from nanostep._checks import check_bool, check_choice, check_integer, check_real
 from nanostep.schedules.base import Schedule
 
 

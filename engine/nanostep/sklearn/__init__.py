@@ -3,10 +3,9 @@
 Needs scikit-learn, 1.6 or later: ``pip install "nanostep[sklearn]"``.
 """
 
-try:
-    import sklearn as _sklearn  # noqa: F401
-except ImportError as error:
-    raise ImportError('nanostep.sklearn needs scikit-learn: pip install "nanostep[sklearn]"') from error
+from nanostep._optional import require
+
+require("nanostep.sklearn", "scikit-learn", "sklearn", "sklearn")
 
 from nanostep.sklearn.classifier import MLPClassifier
 from nanostep.sklearn.ensemble import MLPEnsembleClassifier, MLPEnsembleRegressor

@@ -207,7 +207,14 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
 
     def _make_network(self, sizes: tuple[int, ...], dtype: Any) -> Network:
         objective = self._objective
-        return Network(sizes, ACTIVATIONS[self.activation], objective.output, objective.loss, dtype, self.backend)
+        return Network(
+            sizes,
+            activation=ACTIVATIONS[self.activation],
+            output=objective.output,
+            loss=objective.loss,
+            dtype=dtype,
+            backend=self.backend,
+        )
 
     def _start_record(self) -> None:
         """Set the attributes that describe a fit to what they are before its first iteration."""

@@ -12,15 +12,22 @@ import numpy as np
 from sklearn.base import clone
 
 from nanostep.backends import resolve
-from nanostep.backends.populations import PopulationCall, PopulationEngine, PopulationPlan, PopulationSamples
+from nanostep.backends.population_contract import (
+    PopulationEngine,
+    PopulationRunConfig,
+    PopulationSamples,
+    PopulationTask,
+    PopulationTraining,
+)
 from nanostep.optimizers import stacked
 from nanostep.sklearn._base import BaseMLP, no_convergence
 from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._fit_cache import ReadyFit
 from nanostep.sklearn._objective import ReportedLoss
 from nanostep.sklearn._parameters import STOCHASTIC_SOLVERS, hidden_widths
-from nanostep.sklearn._stochastic import LOWEST_RATE, make_plan
-from nanostep.training.engine_call import LONG_CALL_SECONDS, interruptible
+from nanostep.sklearn._stochastic import LOWEST_RATE, make_run_config
+from nanostep.training.engine_call import LONG_CALL_SECONDS
+from nanostep.training.interrupt import interruptible
 from nanostep.training.optimizer_state import OptimizerState
 
 SHARED = (
@@ -142,19 +149,19 @@ class Together:
         self._estimators, self._generator = estimators, generator
         first: Any = estimators[0]
         self._networks = [estimator._network for estimator in estimators]
-        one = make_plan(first, data, generator)
+        one = make_run_config(first, data, generator)
         count = len(estimators)
         alpha = self._of_each("alpha")
-        self._plan = PopulationPlan(
+        self._config = PopulationRunConfig(
             one.batch,
             shuffle=False,
             seeds=np.zeros(count, np.uint64),
             threads=one.threads,
-            own_order=one.own_order,
+            custom_order=one.custom_order,
             alpha=alpha if alpha.any() else None,
             scale=one.scale,
             batch_mean=True,
-            lowest_log=one.lowest_log,
+            log_clip_min=one.log_clip_min,
         )
         self._optimizer = stacked([network.optimizer for network in self._networks])
         network = self._networks[0]
@@ -164,22 +171,23 @@ class Together:
             weight = np.broadcast_to(data.weight, (count, len(data)))
         self._data, self._weight = data, weight
         #: True if it is faster than one after another
-        self.pays = data.is_dense and self._engine.side_by_side(count, self._optimizer, self._plan)
+        self.pays = data.is_dense and self._engine.side_by_side(count, self._optimizer, self._config)
 
     def _of_each(self, name: str) -> np.ndarray:
         return np.array([float(getattr(estimator, name)) for estimator in self._estimators])
 
     def run(self) -> np.ndarray:
         """Make the epochs, and give every estimator what its fit has come to; True for those that used up theirs."""
-        estimators, n, plan = self._estimators, len(self._data), self._plan
+        estimators, n, config = self._estimators, len(self._data), self._config
         first: Any = estimators[0]
         theta__kp = np.stack([network.theta for network in self._networks])
         slots__ksp = np.zeros((len(estimators), len(self._optimizer.slots), theta__kp.shape[1]), theta__kp.dtype)
         samples = PopulationSamples(replace(self._data, weight=None).samples(), weight=self._lanes_of_weights())
-        reported = ReportedLoss(first._objective, self._data, plan.batch)
+        training = PopulationTraining(theta__kp, slots__ksp, samples, self._optimizer, config)
+        reported = ReportedLoss(first._objective, self._data, config.batch)
         course = _Course(self)
-        order = np.arange(n, dtype=np.int64) if plan.own_order else None
-        steps, epoch, seconds = -(-n // plan.batch), 0, 0.0
+        order = np.arange(n, dtype=np.int64) if config.custom_order else None
+        steps, epoch, seconds = -(-n // config.batch), 0, 0.0
         while len(course.active):
             count = course.epochs_before_a_stop()
             orders = []
@@ -189,16 +197,16 @@ class Together:
                     order = None if order is None else order[drawn]
                 if order is not None:
                     orders.append(order)
-            call = PopulationCall(
+            task = PopulationTask(
                 course.active, epoch, epoch * steps, count, order=np.stack(orders, dtype=np.int64) if orders else None
             )
             started = time.perf_counter()
-            self._call(theta__kp, slots__ksp, samples, call, is_long=seconds * count > LONG_CALL_SECONDS)
+            self._call(training, task, is_long=seconds * count > LONG_CALL_SECONDS)
             seconds = (time.perf_counter() - started) / count
             for e in range(count):
                 epoch += 1
                 used = orders[e] if orders else None
-                course.note(reported((call.loss[:, e], call.penalty[:, e]), used), epoch)
+                course.note(reported((task.loss[:, e], task.penalty[:, e]), used), epoch)
         for k, estimator in enumerate(estimators):
             self._hand_over(k, estimator, theta__kp[k], slots__ksp[k], steps, course)
         return ~course.over
@@ -206,23 +214,14 @@ class Together:
     def _lanes_of_weights(self) -> np.ndarray | None:
         return None if self._weight is None else np.ascontiguousarray(self._weight, self._networks[0].dtype)
 
-    def _call(
-        self,
-        theta__kp: np.ndarray,
-        slots__ksp: np.ndarray,
-        samples: PopulationSamples,
-        call: PopulationCall,
-        *,
-        is_long: bool,
-    ) -> None:
-        state = (theta__kp, slots__ksp, samples, self._optimizer)
+    def _call(self, training: PopulationTraining, task: PopulationTask, *, is_long: bool) -> None:
         if not is_long:
-            self._engine.train(*state, self._plan, call)
+            self._engine.train(training, task)
             return
         cancel = np.zeros(1, np.int32)
 
         def train() -> int:
-            self._engine.train(*state, replace(self._plan, cancel=cancel), call)
+            self._engine.train(training._replace(config=replace(training.config, cancel=cancel)), task)
             return 0
 
         _, interrupted = interruptible(train, cancel)

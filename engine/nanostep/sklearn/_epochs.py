@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 
 from nanostep._arrays import Samples
-from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.network import Network
 from nanostep.sklearn._dataset import Dataset
-from nanostep.training.engine_call import Caller
+from nanostep.training.engine_call import EngineCall
 from nanostep.training.optimizer_state import OptimizerState
 
 NO_ORDER = np.empty(0, np.int64)
@@ -26,14 +26,14 @@ class EpochRunner:
     state : OptimizerState
         Of the network; its optimiser's ``lr`` may be changed between epochs.
     data : Dataset
-    plan : Plan
+    config : RunConfig
         Without an order: each epoch is given its own.
     """
 
-    def __init__(self, network: Network, state: OptimizerState, data: Dataset, plan: Plan) -> None:
-        self._network, self._state, self._data, self._plan = network, state, data, plan
+    def __init__(self, network: Network, state: OptimizerState, data: Dataset, config: RunConfig) -> None:
+        self._network, self._state, self._data, self._config = network, state, data, config
         self._cursor = Cursor(NO_ORDER, epoch=state.epochs, updates=state.updates)
-        self._caller = self._make_caller(data.samples()) if data.is_dense else None
+        self._engine_call = self._make_engine_call(data.samples()) if data.is_dense else None
 
     def run(self, order: np.ndarray | None, epochs: int = 1) -> Iterator[tuple[float, float]]:
         """Make the updates of some epochs, and yield the mean loss and the mean penalty of each.
@@ -50,37 +50,37 @@ class EpochRunner:
         KeyboardInterrupt
             Ctrl-C: theta and the state hold what was learned until then.
         """
-        if self._caller is None:
+        if self._engine_call is None:
             for _ in range(epochs):
                 yield self._run_blocks(order)
             return
         self._cursor.order = NO_ORDER if order is None else order
         while epochs > 0:
-            ended = self._run(self._caller, epochs)
+            ended = self._run(self._engine_call, epochs)
             epochs -= len(ended)
             yield from ended
 
     def _run_blocks(self, order: np.ndarray | None) -> tuple[float, float]:
         """As `run`, for data that are made dense a block of whole batches at a time; each is an epoch to the engine."""
         epoch, sums = self._cursor.epoch, np.zeros(2)
-        for samples in self._data.blocks(order, self._plan.batch):
-            block_plan = replace(self._plan, batch=min(self._plan.batch, len(samples)), own_order=False)
+        for samples in self._data.blocks(order, self._config.batch):
+            block_config = replace(self._config, batch=min(self._config.batch, len(samples)), custom_order=False)
             self._cursor = Cursor(NO_ORDER, epoch=epoch, updates=self._cursor.updates)
-            (means,) = self._run(self._make_caller(samples, block_plan), 1)
+            (means,) = self._run(self._make_engine_call(samples, block_config), 1)
             sums += len(samples) * np.array(means)
         loss, penalty = sums / len(self._data)
         return float(loss), float(penalty)
 
-    def _run(self, caller: Caller, epochs: int) -> list[tuple[float, float]]:
+    def _run(self, engine_call: EngineCall, epochs: int) -> list[tuple[float, float]]:
         """Make updates until an epoch or more have ended, at most `epochs`; return the means of each."""
         while True:
-            losses = caller.call(epochs)
+            losses = engine_call.call(epochs)
             self._state.updates, self._state.epochs = self._cursor.updates, self._cursor.epoch
-            if caller.interrupted and not losses:
+            if engine_call.interrupted and not losses:
                 raise KeyboardInterrupt
             if losses:
-                return list(zip(losses, caller.penalties or [0.0] * len(losses), strict=True))
+                return list(zip(losses, engine_call.penalties or [0.0] * len(losses), strict=True))
 
-    def _make_caller(self, samples: Samples, plan: Plan | None = None) -> Caller:
+    def _make_engine_call(self, samples: Samples, config: RunConfig | None = None) -> EngineCall:
         state = self._state
-        return Caller(self._network, state.slots, samples, state.optimizer, plan or self._plan, self._cursor)
+        return EngineCall(self._network, state.slots, samples, state.optimizer, config or self._config, self._cursor)

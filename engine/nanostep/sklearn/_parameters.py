@@ -10,7 +10,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, Options, StrOptions
 
 from nanostep._checks import check_integer
-from nanostep._names import HIDDEN_ACTIVATIONS
+from nanostep.architecture import HIDDEN_ACTIVATIONS
 from nanostep.backends import PACKAGES
 from nanostep.optimizers import SGD, Adam
 

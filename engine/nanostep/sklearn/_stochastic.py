@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from nanostep.backends.contract import Plan
+from nanostep.backends.contract import RunConfig
 from nanostep.sklearn._callbacks import FitTask
 from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._epochs import EpochRunner
 from nanostep.sklearn._objective import ReportedLoss
 from nanostep.sklearn._parameters import AUTO_BATCH
 from nanostep.training.arguments import check_dropout
-from nanostep.training.engine_call import thread_limit
+from nanostep.training.threads import thread_limit
 
 EPOCHS_AT_ONCE = 100
 """Most epochs between two looks at the loss."""
@@ -56,10 +56,10 @@ def fit_stochastic(
     """
     n = len(data)
     network, optimizer = estimator._network, estimator._network.optimizer
-    plan = make_plan(estimator, data, generator)
-    runner = EpochRunner(network, network._state, data, plan)
-    reported = ReportedLoss(estimator._objective, data, plan.batch)
-    order = np.arange(n) if plan.own_order else None
+    config = make_run_config(estimator, data, generator)
+    runner = EpochRunner(network, network._state, data, config)
+    reported = ReportedLoss(estimator._objective, data, config.batch)
+    order = np.arange(n) if config.custom_order else None
     invscaling = estimator.solver == "sgd" and estimator.learning_rate == "invscaling"
     looks_at_each = score is not None or task.is_heard or invscaling or order is not None
     estimator.n_iter_ = 0
@@ -96,18 +96,18 @@ def _epochs_before_a_stop(estimator: Any) -> int:
     return EPOCHS_AT_ONCE if left > EPOCHS_AT_ONCE else max(1, math.floor(left) + 1)
 
 
-def make_plan(estimator: Any, data: Dataset, generator: np.random.RandomState) -> Plan:
+def make_run_config(estimator: Any, data: Dataset, generator: np.random.RandomState) -> RunConfig:
     """Return what stays the same through a fit."""
     n = len(data)
     batch = AUTO_BATCH if estimator.batch_size == "auto" else int(estimator.batch_size)
     if batch > n and estimator.batch_size != "auto":
         warnings.warn(f"batch_size={batch} is more than the {n} samples there are, which are one batch", stacklevel=2)
     dropout = check_dropout(estimator.n_layers_ - 2, estimator.dropout)
-    return Plan(
+    return RunConfig(
         batch=min(batch, n),
         shuffle=False,
         # in a batch of all samples their order makes no difference but in rounding
-        own_order=bool(estimator.shuffle) and batch < n,
+        custom_order=bool(estimator.shuffle) and batch < n,
         # drawn only where it is used: scikit-learn draws none
         seed=int(generator.randint(2**31 - 1)) if dropout else 0,
         threads=thread_limit(estimator.threads),
@@ -116,7 +116,7 @@ def make_plan(estimator: Any, data: Dataset, generator: np.random.RandomState) -
         scale=estimator._objective.gradient_factor,
         batch_mean=True,
         # scikit-learn's log loss takes probabilities to be no less than the machine epsilon
-        lowest_log=math.log(np.finfo(estimator._network.dtype).eps),
+        log_clip_min=math.log(np.finfo(estimator._network.dtype).eps),
     )
 
 

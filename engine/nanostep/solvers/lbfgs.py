@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from nanostep._checks import check_integer, check_real
+from nanostep._optional import require
 from nanostep.architecture import Architecture
 from nanostep.solvers.problem import Problem, Solver
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LBFGS(Solver):
     """Limited-memory BFGS on all samples: ``scipy.optimize.minimize(method="L-BFGS-B")`` (extra ``[scipy]``).
 
@@ -45,10 +46,7 @@ class LBFGS(Solver):
         check_integer("max_line_search", self.max_line_search, 1, 10**6)
 
     def check_architecture(self, architecture: Architecture) -> None:
-        try:
-            import scipy.optimize  # noqa: F401
-        except ImportError:
-            raise ImportError("LBFGS needs SciPy: pip install 'nanostep[scipy]'") from None
+        require("LBFGS", "SciPy", "scipy.optimize", "scipy")
 
     def minimize(self, problem: Problem, iterations: int, end_iteration: Callable[[float], bool]) -> str:
         from scipy.optimize import minimize

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nanostep._checks import check_real, physical_memory
+from nanostep._checks import check_memory, check_real
+from nanostep._optional import require
 from nanostep.architecture import Architecture
 from nanostep.solvers.problem import Problem, Solver
 
@@ -17,7 +18,7 @@ BLOCK_BYTES = 2**26
 """Most memory of a block of rows of the Jacobian, if a row is not larger."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LevenbergMarquardt(Solver):
     """Damped Gauss-Newton steps on all samples, for squared errors (extra ``[scipy]``).
 
@@ -74,17 +75,12 @@ class LevenbergMarquardt(Solver):
         if architecture.output == "softmax":
             raise ValueError("LevenbergMarquardt needs an elementwise output; got output='softmax'")
         count = architecture.parameter_count
-        needed = 2 * 8 * count**2 + 8 * count * architecture.outputs
-        memory = physical_memory()
-        if memory is not None and needed > memory:
-            raise MemoryError(
-                f"LevenbergMarquardt needs two matrices of {count} x {count}, one row and column for each parameter: "
-                f"{needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB; use LBFGS"
-            )
-        try:
-            import scipy.linalg  # noqa: F401
-        except ImportError:
-            raise ImportError("LevenbergMarquardt needs SciPy: pip install 'nanostep[scipy]'") from None
+        check_memory(
+            f"the two matrices of {count} x {count} that LevenbergMarquardt needs, one row and column for each "
+            "parameter (LBFGS needs none), take",
+            2 * 8 * count**2 + 8 * count * architecture.outputs,
+        )
+        require("LevenbergMarquardt", "SciPy", "scipy.linalg", "scipy")
 
     def minimize(self, problem: Problem, iterations: int, end_iteration: Callable[[float], bool]) -> str:
         from scipy.linalg import LinAlgError, cho_factor, cho_solve
@@ -109,7 +105,7 @@ class LevenbergMarquardt(Solver):
                 if not damping <= self.max_damping:
                     return "stalled"
             # what the network holds, which is rounded
-            theta, total = problem.net._theta.astype(np.float64), lower
+            theta, total = problem.model._theta.astype(np.float64), lower
             damping = max(damping / self.decrease, np.finfo(np.float64).tiny)
             problem.accept(theta)
             if end_iteration(0.5 * squares.factor * total):
@@ -121,8 +117,8 @@ class Squares:
     """The weighted sum of squares of the residuals, and of weights for the penalty: ``2 / factor`` times the loss."""
 
     def __init__(self, problem: Problem, alpha: float) -> None:
-        self._problem, self._net, samples = problem, problem.net, problem.samples
-        architecture, dtype = self._net.architecture, self._net.dtype
+        self._problem, self._model, samples = problem, problem.model, problem.samples
+        architecture, dtype = self._model.architecture, self._model.dtype
         assert samples.y is not None
         self._x, self._y = samples.x, samples.y
         self._root = None if samples.weight is None else np.sqrt(samples.weight.astype(np.float64))
@@ -139,7 +135,7 @@ class Squares:
     def total(self, theta: np.ndarray) -> float:
         """Return the sum at `theta`; the network is left there."""
         self._problem.move(theta)
-        self._net._engine.predict(self._net._theta, self._x, self._a)
+        self._model._engine.predict(self._model._theta, self._x, self._a)
         residual = self._residual(slice(None))
         return float((residual * residual).sum() + self._penalty @ (theta * theta))
 
@@ -148,11 +144,11 @@ class Squares:
         self._problem.move(theta)
         count, outputs = len(theta), self._y.shape[1]
         hessian, gradient = np.zeros((count, count)), np.zeros(count)
-        jacobian = np.empty((self._rows, outputs, count), self._net.dtype)
+        jacobian = np.empty((self._rows, outputs, count), self._model.dtype)
         for start in range(0, len(self._x), self._rows):
             rows = slice(start, min(start + self._rows, len(self._x)))
             block = jacobian[: rows.stop - start]
-            self._net._engine.jacobian(self._net._theta, self._x[rows], self._a[rows], block)
+            self._model._engine.jacobian(self._model._theta, self._x[rows], self._a[rows], block)
             j = block.astype(np.float64)
             if self._root is not None:
                 j *= self._root[rows, None, None]

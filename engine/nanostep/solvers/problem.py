@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-
-if TYPE_CHECKING:
-    from nanostep.network import Network
+from nanostep.model import Model
 
 
 @dataclass(frozen=True)
@@ -55,15 +52,15 @@ class Problem:
     The network's parameters are wherever the solver looks; `restore` puts them to those that were accepted last.
     """
 
-    def __init__(self, net: Network, samples: Samples) -> None:
-        self.net, self.samples = net, samples
-        self.start: np.ndarray = net._theta.astype(np.float64)
-        self._accepted = net._theta.copy()
-        self._gradient = np.empty_like(net._theta)
+    def __init__(self, model: Model, samples: Samples) -> None:
+        self.model, self.samples = model, samples
+        self.start: np.ndarray = model._theta.astype(np.float64)
+        self._accepted = model._theta.copy()
+        self._gradient = np.empty_like(model._theta)
 
     def move(self, theta: np.ndarray) -> None:
         """Set the network's parameters, rounded to its dtype."""
-        self.net._theta[...] = theta
+        self.model._theta[...] = theta
 
     def accept(self, theta: np.ndarray) -> None:
         """Take `theta` for the parameters after an iteration."""
@@ -71,10 +68,10 @@ class Problem:
         self._accepted[...] = theta
 
     def restore(self) -> None:
-        self.net._theta[...] = self._accepted
+        self.model._theta[...] = self._accepted
 
     def loss_and_gradient(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the loss and its gradient, in float64, at `theta`."""
         self.move(theta)
-        loss = self.net._engine.gradient(self.net._theta, self.samples, self._gradient)
+        loss = self.model._engine.gradient(self.model._theta, self.samples, self._gradient)
         return loss, self._gradient.astype(np.float64)

@@ -2,44 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from nanostep.model import Model
 from nanostep.solvers.problem import Problem, Solver
-from nanostep.training.arguments import Data, Request
-from nanostep.training.checkpoints import Position
+from nanostep.training.arguments import Data, TrainArguments, TrainConfig
 from nanostep.training.recorder import Recorder
-
-if TYPE_CHECKING:
-    from nanostep.network import Network
+from nanostep.training.run_state import RunState
 
 
-def refuse(solver: Solver, **arguments: tuple[object, object]) -> None:
-    """Raise ValueError if an argument, given with the value that stands for its absence, is there."""
-    for name, (value, absent) in arguments.items():
-        if value is not absent and value != absent:
+def refuse(solver: Solver, given: TrainArguments, config: TrainConfig, data: Data) -> None:
+    """Raise ValueError if an argument of `Network.train` was given that a solver does not take."""
+    absent = TrainArguments(None)
+    refused = {
+        "batch_size": given.batch_size != absent.batch_size,
+        "threads": given.threads is not None,
+        "schedule": config.schedule is not None,
+        "dropout": config.run.dropout != (),
+        "label_smoothing": config.run.smoothing > 0,
+        "checkpoint": config.checkpoint is not None,
+        "EveryNSteps": config.every_n_steps != (),
+        "a stream": data.stream is not None,
+    }
+    for name, is_given in refused.items():
+        if is_given:
             raise ValueError(
                 f"{name} is not for {type(solver).__name__}, which takes all samples at every iteration; leave it out"
             )
 
 
-def solve(net: Network, solver: Solver, data: Data, request: Request, position: Position) -> None:
-    """Carry out `request`, moving theta and filling the history of `position`."""
+def solve(model: Model, solver: Solver, data: Data, config: TrainConfig, run_state: RunState) -> None:
+    """Carry out `config`, moving theta and filling the history of `run_state`."""
     assert data.samples is not None
-    history = position.history
-    recorder = Recorder(net, request.watch, data.measured, data.held_out, request.epochs, position)
+    history = run_state.history
+    recorder = Recorder(model, config.monitoring, data.measured, data.held_out, config.epochs, run_state)
 
     def end_iteration(loss: float) -> bool:
         recorder.end_epochs([loss], [])
-        recorder.show(0.0, history.epochs)
-        recorder.ask()
-        return bool(history.stopped) or history.epochs >= request.epochs
+        recorder.update_progress(0.0, history.epochs)
+        recorder.on_epoch_end()
+        return bool(history.stopped) or history.epochs >= config.epochs
 
     try:
         with recorder:
-            if request.epochs > 0:
-                problem = Problem(net, data.samples)
+            if config.epochs > 0:
+                problem = Problem(model, data.samples)
                 try:
-                    reason = solver.minimize(problem, request.epochs, end_iteration)
+                    reason = solver.minimize(problem, config.epochs, end_iteration)
                 finally:
                     problem.restore()
                 history.stopped = history.stopped or reason
@@ -47,4 +54,4 @@ def solve(net: Network, solver: Solver, data: Data, request: Request, position: 
             recorder.restore_best()
     finally:
         history.steps, history.samples = history.epochs, history.epochs * len(data.samples)
-        history.isa = net._engine.isa
+        history.isa = model._engine.isa

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep._checks import check_integer
+from nanostep._optional import require
 from nanostep.sweeps.folds import Fold
 from nanostep.sweeps.progress import TaskBar, task_bar
 from nanostep.sweeps.results import Results
@@ -147,12 +149,9 @@ def make_parallel(n_jobs: object) -> Parallel:
     """
     if n_jobs is not None and (check_integer("n_jobs", n_jobs, -(2**15), 2**15) == 0):
         raise ValueError("n_jobs=0 is no number of jobs; -1 takes all processors")
-    try:
-        import joblib
-    except ImportError:
-        if n_jobs not in (None, 1):
-            raise ImportError(f"n_jobs={n_jobs} needs joblib: pip install 'nanostep[sweep]'") from None
+    if n_jobs in (None, 1) and importlib.util.find_spec("joblib") is None:
         return lambda calls: (numbered(*call) for call in calls)
+    joblib = require(f"n_jobs={n_jobs}", "joblib", "joblib", "sweep")
     # batches of one: a task is long enough, and its end is news
     parallel = joblib.Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1)
     return lambda calls: parallel(joblib.delayed(numbered)(*call) for call in calls)

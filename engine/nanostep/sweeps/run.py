@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from nanostep._arrays import Samples, check_samples, rectangular
+from nanostep._base_model import check_dtype
 from nanostep._checks import check_bool, check_integer, check_seed
 from nanostep.backends import resolve
-from nanostep.network import check_dtype
 from nanostep.sweeps.course import Course, make_parallel
 from nanostep.sweeps.folds import make_folds
 from nanostep.sweeps.results import Results

@@ -8,8 +8,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from nanostep._checks import check_bool, check_integer, check_real
-from nanostep._names import check_choice
+from nanostep._checks import check_bool, check_choice, check_integer, check_real
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.optimizers import OPTIMIZERS, Optimizer
 from nanostep.sweeps.spaces import Setting

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanostep._optional import require
 from nanostep.sweeps.spaces import Setting
 
 if TYPE_CHECKING:
@@ -67,17 +68,15 @@ class SweepTable(dict[str, np.ndarray]):
 
     def to_pandas(self) -> DataFrame:
         """Return a pandas.DataFrame with a row for each setting (extra ``[pandas]``)."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_pandas needs pandas: pip install 'nanostep[pandas]'") from None
-        return pd.DataFrame(dict(self))
+        pd = require("to_pandas", "pandas", "pandas", "pandas")
+        frame: DataFrame = pd.DataFrame(dict(self))
+        return frame
 
     def plot(self, x: str | None = None, ax: Axes | None = None) -> Axes:
         """Draw the scores against the settings; see `nanostep.plots.plot_sweep`."""
         from nanostep.plots import plot_sweep
 
-        return plot_sweep(self, x, ax)
+        return plot_sweep(self, self.varied, metric=self.metric, mode=self.mode, x=x, ax=ax)
 
     def __repr__(self) -> str:
         try:

@@ -11,11 +11,12 @@ import numpy as np
 
 from nanostep.optimizers import stacked
 from nanostep.population import Population
-from nanostep.populations.arguments import check_population_data
+from nanostep.populations.data import check_samples_of_networks
+from nanostep.populations.optimizer_state import fresh_state
 from nanostep.sweeps.folds import Fold
 from nanostep.sweeps.settings import Trial
-from nanostep.training.engine_call import thread_limit
 from nanostep.training.metrics import Metric
+from nanostep.training.threads import thread_limit
 
 TASK_FLOPS = 2e10
 """Work of a task: about a second or two of one core, so that handing it out costs little."""
@@ -109,7 +110,7 @@ def run(task: Task, x: np.ndarray, y: np.ndarray, metric: Metric, *, keeps: bool
     population.train(
         x[learned],
         y[learned],
-        epochs=task.epochs - int(population._epochs[0]),
+        epochs=task.epochs - int(population._state.epochs[0]),
         batch_size=first.batch,
         optimizer=population.optimizer,
         shuffle=first.shuffle,
@@ -120,7 +121,8 @@ def run(task: Task, x: np.ndarray, y: np.ndarray, metric: Metric, *, keeps: bool
     )
     state = None
     if keeps:
-        state = State(population._theta, population._slots, population._updates, population._epochs)
+        kept = population._state
+        state = State(population._theta, kept.slots, kept.updates, kept.epochs)
     return Outcome(_scores(population, x[held_out], y[held_out], metric, thread_limit(task.threads)), state)
 
 
@@ -129,17 +131,18 @@ def _make_population(task: Task) -> Population:
     population = Population(
         architecture.sizes,
         len(task.trials),
-        architecture.activations[:-1],
-        architecture.output,
-        architecture.loss,
-        task.dtype,
-        task.backend,
+        activation=architecture.activations[:-1],
+        output=architecture.output,
+        loss=architecture.loss,
+        dtype=task.dtype,
+        backend=task.backend,
         seed=[(task.seed + repeat) % 2**64 for _, _, repeat in task.units],
     )
-    population._reset(stacked([trial.optimizer for trial in task.trials]))
+    state = fresh_state(stacked([trial.optimizer for trial in task.trials]), population)
+    population._state = state
     if task.state is not None:
-        population._theta[...], population._slots[...] = task.state.theta__kp, task.state.slots__ksp
-        population._updates[...], population._epochs[...] = task.state.updates, task.state.epochs
+        population._theta[...], state.slots[...] = task.state.theta__kp, task.state.slots__ksp
+        state.updates[...], state.epochs[...] = task.state.updates, task.state.epochs
     return population
 
 
@@ -147,7 +150,7 @@ def _scores(population: Population, x: np.ndarray, y: np.ndarray, metric: Metric
     size, engine, theta = len(population), population._engine, population._theta
     scores = np.empty(size)
     if metric.name == "loss":
-        engine.loss(theta, check_population_data(population, x, y), scores, threads=threads)
+        engine.loss(theta, check_samples_of_networks(population, x, y), scores, threads=threads)
         return scores
     outputs = population.architecture.outputs
     together = max(1, ENTRIES_TOGETHER // (len(x) * outputs))

@@ -1,17 +1,19 @@
-"""The arguments of a `Network.train` call, checked before anything is changed."""
+"""The arguments of a `Network.train` call, checked before anything is changed.
+
+Those that `nanostep.Population.train` has too are checked by the same functions.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any
 
 import numpy as np
 
-from nanostep._arrays import Samples, check_samples
+from nanostep._arrays import Samples, check_samples, check_weight, weighted
 from nanostep._checks import check_bool, check_integer, check_real, check_seed
-from nanostep.architecture import Architecture
-from nanostep.backends.contract import Plan
+from nanostep.backends.contract import MAX_SAMPLES, RunConfig
+from nanostep.model import Model
 from nanostep.schedules.base import Schedule
 from nanostep.schedules.plateau import ReduceLROnPlateau
 from nanostep.streams import Stream, as_stream
@@ -21,8 +23,34 @@ from nanostep.training.checkpoints import Checkpoint, check_checkpoint
 from nanostep.training.early_stopping import EarlyStopping, check_monitor
 from nanostep.training.metrics import Metric, check_metrics
 
-if TYPE_CHECKING:
-    from nanostep.network import Network
+MAX_EPOCHS = 2**48
+"""Largest number of epochs; the count of updates stays inside 63 bits."""
+
+
+@dataclass(frozen=True)
+class TrainArguments:
+    """The arguments of a `Network.train` call as they were given, but for the optimiser; `check` checks them."""
+
+    X: Any
+    Y: Any = None
+    _: KW_ONLY
+    epochs: object = 10
+    batch_size: object = 1
+    shuffle: object = True
+    seed: object = 0
+    validation: Any = None
+    threads: object = None
+    callbacks: object = ()
+    progress: object = False
+    schedule: object = None
+    dropout: object = 0.0
+    sample_weight: Any = None
+    class_weight: Any = None
+    label_smoothing: object = 0.0
+    validation_split: object = 0.0
+    metrics: object = ()
+    early_stopping: object = None
+    checkpoint: object = None
 
 
 @dataclass(frozen=True)
@@ -47,8 +75,8 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Watch:
-    """What is done after each epoch.
+class Monitoring:
+    """What is measured, and done with the measurements, after each epoch.
 
     Attributes
     ----------
@@ -68,14 +96,14 @@ class Watch:
 
 
 @dataclass(frozen=True)
-class Request:
+class TrainConfig:
     """The checked arguments of a call that are not data.
 
     Attributes
     ----------
     epochs : int
-    plan : Plan
-    watch : Watch
+    run : RunConfig
+    monitoring : Monitoring
     every_n_steps : tuple of EveryNSteps
     schedule : Schedule or None
     plateau_mode : str
@@ -84,37 +112,54 @@ class Request:
     """
 
     epochs: int
-    plan: Plan
-    watch: Watch = field(default_factory=Watch)
+    run: RunConfig
+    monitoring: Monitoring = field(default_factory=Monitoring)
     every_n_steps: tuple[EveryNSteps, ...] = ()
     schedule: Schedule | None = None
     plateau_mode: str = "min"
     checkpoint: Checkpoint | None = None
 
 
-def check_data(
-    net: Network,
-    X: Any,
-    Y: Any,
-    sample_weight: Any,
-    class_weight: Any,
-    label_smoothing: float,
-    validation: Any,
-    validation_split: object,
-) -> Data:
+def check(model: Model, given: TrainArguments) -> tuple[Data, TrainConfig]:
+    """Return what the arguments of a call for `model` come to.
+
+    Raises
+    ------
+    TypeError, ValueError, OSError, ImportError
+        One of them is not acceptable; the error names it.
+    """
+    smoothing = sample_weights.check_smoothing(model.architecture, given.label_smoothing)
+    data = _check_data(model, given, smoothing)
+    run = _check_run_config(model, data, given, smoothing)
+    by_epoch, by_steps = check_callbacks(given.callbacks)
+    validated, trained = data.held_out is not None, data.measured is not None
+    sample = data.held_out if data.measured is None else data.measured
+    labels = sample is not None and sample.labels is not None
+    metrics = check_metrics(given.metrics, model.architecture, labels)
+    stopping, mode = check_early_stopping(given.early_stopping, metrics, validated=validated, trained=trained)
+    monitoring = Monitoring(tuple(by_epoch), metrics, stopping, mode, check_bool("progress", given.progress))
+    schedule, plateau_mode = check_schedule(given.schedule, metrics, validated=validated, trained=trained)
+    epochs = check_epochs(given.epochs)
+    if data.stream is not None:
+        _check_with_stream(data.stream, epochs, monitoring, schedule, validated=validated)
+    checkpoint = check_checkpoint(given.checkpoint, steps=data.stream is None)
+    return data, TrainConfig(epochs, run, monitoring, by_steps, schedule, plateau_mode, checkpoint)
+
+
+def _check_data(model: Model, given: TrainArguments, smoothing: float) -> Data:
     """Check the data of a call and return what they make."""
-    architecture, stream = net.architecture, as_stream(X, Y, net.dtype)
+    architecture, stream = model.architecture, as_stream(given.X, given.Y, model.dtype)
+    fraction = check_real("validation_split", given.validation_split, 0.0, 1.0, open_high=True)
     if stream is not None:
-        _refuse_with_stream(sample_weight=sample_weight, class_weight=class_weight)
-        if check_real("validation_split", validation_split, 0.0, 1.0, open_high=True) > 0:
+        _refuse_with_stream(sample_weight=given.sample_weight, class_weight=given.class_weight)
+        if fraction > 0:
             raise ValueError("validation_split is for arrays; with a stream give validation=(Xv, Yv)")
-        return Data(None, None, check_validation(net, validation), stream)
-    samples = check_samples(architecture, net.dtype, X, Y).apart_from(net._theta)
-    weight = (
-        None if sample_weight is None else sample_weights.check_weight("sample_weight", sample_weight, len(samples))
-    )
-    held_out, held_weight = check_validation(net, validation), None
-    fraction = check_real("validation_split", validation_split, 0.0, 1.0, open_high=True)
+        return Data(None, None, check_validation(model, given.validation), stream)
+    samples = check_samples(architecture, model.dtype, given.X, given.Y).without_aliasing(model._theta)
+    weight = None
+    if given.sample_weight is not None:
+        weight = check_weight("sample_weight", given.sample_weight, len(samples))
+    held_out, held_weight = check_validation(model, given.validation), None
     if fraction > 0:
         if held_out is not None:
             raise ValueError("give validation or validation_split, not both")
@@ -124,14 +169,14 @@ def check_data(
             for part, rows in ((weight, "kept for training"), (held_weight, "split off for validation")):
                 if not part.any():
                     raise ValueError(f"sample_weight is 0 for all samples {rows}; at least one must count")
-            held_out = sample_weights.weighted(held_out, held_weight)
-    if class_weight is not None:
-        by_class = sample_weights.class_weights(architecture, samples, class_weight)
+            held_out = weighted(held_out, held_weight)
+    if given.class_weight is not None:
+        by_class = sample_weights.class_weights(architecture, samples, given.class_weight)
         weight = by_class if weight is None else weight * by_class
         if not weight.any():
             raise ValueError("sample_weight times class_weight is 0 for all samples; at least one must count")
-    measured = sample_weights.weighted(samples, weight)
-    return Data(sample_weights.smoothed(measured, label_smoothing), measured, held_out)
+    measured = weighted(samples, weight)
+    return Data(sample_weights.smoothed(measured, smoothing), measured, held_out)
 
 
 def _refuse_with_stream(**arguments: object) -> None:
@@ -140,45 +185,52 @@ def _refuse_with_stream(**arguments: object) -> None:
             raise ValueError(f"{name} needs all samples, so it is for arrays; X is a stream")
 
 
-def check_validation(net: Network, validation: Any) -> Samples | None:
+def check_validation(model: Model, validation: Any) -> Samples | None:
     """Return the samples of ``validation=(Xv, Yv)`` or ``(Xv, Yv, wv)``; None if none was given."""
     if validation is None:
         return None
     if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
         raise TypeError("validation must be a pair (Xv, Yv), or (Xv, Yv, wv) with sample weights")
-    held_out = check_samples(net.architecture, net.dtype, *validation[:2], names=("validation X", "validation Y"))
+    held_out = check_samples(model.architecture, model.dtype, *validation[:2], names=("validation X", "validation Y"))
     if len(validation) == 2 or validation[2] is None:
         return held_out
-    weight = sample_weights.check_weight("validation sample_weight", validation[2], len(held_out))
-    return sample_weights.weighted(held_out, weight)
+    return weighted(held_out, check_weight("validation sample_weight", validation[2], len(held_out)))
 
 
-def check_plan(
-    net: Network,
-    data: Data,
-    batch_size: object,
-    shuffle: object,
-    seed: object,
-    threads: object,
-    dropout: object,
-    smoothing: float,
-) -> Plan:
-    """Return the plan of a run over `data`; `smoothing` has been checked."""
-    batch, n = check_integer("batch_size", batch_size, 1), 0
-    if data.samples is not None:
-        n = len(data.samples)
-        batch = min(batch, n)
-    plan = Plan(
-        batch=batch,
-        shuffle=check_bool("shuffle", shuffle),
-        seed=check_seed(seed),
-        threads=None if threads is None else check_integer("threads", threads, 1, 2**16),
-        dropout=check_dropout(len(net.sizes) - 2, dropout),
+def _check_run_config(model: Model, data: Data, given: TrainArguments, smoothing: float) -> RunConfig:
+    n = None if data.samples is None else len(data.samples)
+    return RunConfig(
+        batch=check_batch_size(given.batch_size, n),
+        shuffle=check_shuffle(given.shuffle, n),
+        seed=check_seed(given.seed),
+        threads=check_threads(given.threads),
+        dropout=check_dropout(len(model.sizes) - 2, given.dropout),
         smoothing=smoothing,
     )
-    if plan.shuffle and n > 2**32:
-        raise ValueError(f"X has {n} samples; shuffling takes at most {2**32}: use shuffle=False")
-    return plan
+
+
+def check_epochs(value: object) -> int:
+    """Return a number of epochs."""
+    return check_integer("epochs", value, 0, MAX_EPOCHS)
+
+
+def check_batch_size(value: object, n: int | None) -> int:
+    """Return the samples of an update: at most `n`, if that is known."""
+    batch = check_integer("batch_size", value, 1)
+    return batch if n is None else min(batch, n)
+
+
+def check_shuffle(value: object, n: int | None) -> bool:
+    """Return whether `n` samples are shuffled."""
+    shuffle = check_bool("shuffle", value)
+    if shuffle and n is not None and n > MAX_SAMPLES:
+        raise ValueError(f"X has {n} samples; shuffling takes at most {MAX_SAMPLES}: use shuffle=False")
+    return shuffle
+
+
+def check_threads(value: object) -> int | None:
+    """Return a number of threads, or None."""
+    return None if value is None else check_integer("threads", value, 1, 2**16)
 
 
 def check_dropout(hidden: int, value: object) -> tuple[float, ...]:
@@ -195,86 +247,41 @@ def check_dropout(hidden: int, value: object) -> tuple[float, ...]:
     return rates if any(rates) else ()
 
 
-def check_watch(
-    architecture: Architecture,
-    callbacks: Sequence[Callback],
-    metrics: object,
-    early_stopping: object,
-    progress: object,
-    *,
-    labels: bool,
-    validated: bool,
-    trained: bool = True,
-) -> Watch:
-    """Check what is to be done after each epoch.
+def check_early_stopping(
+    value: object, metrics: tuple[Metric, ...], *, validated: bool, trained: bool = True
+) -> tuple[EarlyStopping | None, str]:
+    """Return early stopping, and "min" or "max" for what it monitors.
 
-    `labels` says that targets are class labels, `validated` that there are validation data, and `trained` that metrics
-    are measured on the training data.
+    `validated` says that there are validation data, `trained` that metrics are measured on the training data.
     """
-    checked = check_metrics(metrics, architecture, labels)
-    mode = "min"
-    if early_stopping is not None:
-        if not isinstance(early_stopping, EarlyStopping):
-            raise TypeError(f"early_stopping must be ns.EarlyStopping(...); got {type(early_stopping).__name__}")
-        mode = check_monitor(
-            "early_stopping", early_stopping.monitor, early_stopping.mode, checked, validated=validated, trained=trained
-        )
-    return Watch(tuple(callbacks), checked, early_stopping, mode, check_bool("progress", progress))
+    if value is None:
+        return None, "min"
+    if not isinstance(value, EarlyStopping):
+        raise TypeError(f"early_stopping must be ns.EarlyStopping(...); got {type(value).__name__}")
+    mode = check_monitor("early_stopping", value.monitor, value.mode, metrics, validated=validated, trained=trained)
+    return value, mode
 
 
-def check_schedule(schedule: object, metrics: tuple[Metric, ...], *, validated: bool, trained: bool = True) -> str:
-    """Check a schedule; return "min" or "max" for what a `ReduceLROnPlateau` monitors."""
-    if schedule is not None and not isinstance(schedule, Schedule):
-        raise TypeError(f"schedule must be one of nanostep.schedules; got {type(schedule).__name__}")
-    if not isinstance(schedule, ReduceLROnPlateau):
-        return "min"
-    return check_monitor("schedule", schedule.monitor, schedule.mode, metrics, validated=validated, trained=trained)
-
-
-def check_request(
-    net: Network,
-    data: Data,
-    epochs: object,
-    plan: Plan,
-    callbacks: object,
-    metrics: object,
-    early_stopping: object,
-    schedule: Schedule | None,
-    checkpoint: object,
-    progress: object,
-) -> Request:
-    """Check the arguments of `Network.train` that are neither data nor parts of the plan."""
-    by_epoch, by_steps = check_callbacks(callbacks)
-    validated, trained = data.held_out is not None, data.measured is not None
-    sample = data.held_out if data.measured is None else data.measured
-    labels = sample is not None and sample.labels is not None
-    watch = check_watch(
-        net.architecture,
-        by_epoch,
-        metrics,
-        early_stopping,
-        progress,
-        labels=labels,
-        validated=validated,
-        trained=trained,
-    )
-    mode = check_schedule(schedule, watch.metrics, validated=validated, trained=trained)
-    checked_epochs = check_integer("epochs", epochs, 0, 2**48)
-    if data.stream is not None:
-        _check_with_stream(data.stream, checked_epochs, watch, schedule, validated=validated)
-    checked = check_checkpoint(checkpoint, steps=data.stream is None)
-    return Request(checked_epochs, plan, watch, by_steps, schedule, mode, checked)
+def check_schedule(
+    value: object, metrics: tuple[Metric, ...], *, validated: bool, trained: bool = True
+) -> tuple[Schedule | None, str]:
+    """Return a schedule, and "min" or "max" for what a `ReduceLROnPlateau` monitors."""
+    if value is not None and not isinstance(value, Schedule):
+        raise TypeError(f"schedule must be one of nanostep.schedules; got {type(value).__name__}")
+    if not isinstance(value, ReduceLROnPlateau):
+        return value, "min"
+    return value, check_monitor("schedule", value.monitor, value.mode, metrics, validated=validated, trained=trained)
 
 
 def _check_with_stream(
-    stream: Stream, epochs: int, watch: Watch, schedule: Schedule | None, *, validated: bool
+    stream: Stream, epochs: int, monitoring: Monitoring, schedule: Schedule | None, *, validated: bool
 ) -> None:
     if stream.once and epochs > 1:
         raise ValueError(
             f"epochs={epochs}, but the iterator given for X can be read once; give a function that makes one, or "
             "anything that can be iterated anew, such as those of nanostep.streams"
         )
-    if watch.metrics and not validated:
+    if monitoring.metrics and not validated:
         raise ValueError("metrics of a stream are measured on validation data: give validation=(Xv, Yv)")
     if schedule is not None and schedule.needs_length_of_epoch:
         raise ValueError("OneCycleLR(epochs=...) by steps needs the length of an epoch; with a stream give total_steps")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Generic, TypeVar
 
 from nanostep._checks import check_integer, check_real
 from nanostep.errors import StopTraining
+from nanostep.model import Model
 from nanostep.training.history import History
 
-if TYPE_CHECKING:
-    from nanostep.network import Network
+M = TypeVar("M", bound=Model)
+"""What is trained: `nanostep.Network`."""
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Rate:
 
 
 @dataclass
-class Event:
+class Event(Generic[M]):
     """What all events have.
 
     Attributes
@@ -42,7 +43,7 @@ class Event:
         The record so far.
     """
 
-    network: Network
+    network: M
     history: History
     _rate: Rate = field(default_factory=Rate, repr=False, kw_only=True)
 
@@ -63,7 +64,7 @@ class Event:
 
 
 @dataclass
-class EpochEnd(Event):
+class EpochEnd(Event[M]):
     """State of a run after an epoch, passed to each callback; see also `Event`.
 
     Attributes
@@ -84,7 +85,7 @@ class EpochEnd(Event):
 
 
 @dataclass
-class StepEnd(Event):
+class StepEnd(Event[M]):
     """State of a run after an update, passed to the callbacks of `EveryNSteps`; see also `Event`.
 
     Attributes

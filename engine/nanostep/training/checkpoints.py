@@ -10,22 +10,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from nanostep._arrays import Samples
 from nanostep._checks import check_bool, check_integer
 from nanostep.errors import FileFormatError
+from nanostep.model import Model
 from nanostep.training.early_stopping import BestSoFar
 from nanostep.training.history import History
 from nanostep.training.optimizer_state import OptimizerState
-
-if TYPE_CHECKING:
-    from nanostep.network import Network
-    from nanostep.training.arguments import Data, Request
+from nanostep.training.run_state import RunState
 
 SERIES = ("loss", "validation_loss", "lr")
 METRICS = ("metrics", "validation_metrics")
@@ -76,34 +73,6 @@ class Checkpoint:
         check_bool("resume", self.resume)
 
 
-@dataclass
-class Position:
-    """Where a run stands, beyond the parameters and the state of the optimiser.
-
-    Attributes
-    ----------
-    fingerprint : dict
-        Of what was asked for; see `fingerprint`.
-    history : History
-    best : BestSoFar
-    first_update : int
-        Updates that the optimiser's state had seen before the run.
-    epoch, row, loss_sum
-        See `nanostep.backends.contract.Cursor`.
-    chosen_lr : float or None
-        What a callback has set.
-    """
-
-    fingerprint: dict[str, str]
-    history: History
-    best: BestSoFar
-    first_update: int
-    epoch: int
-    row: int = 0
-    loss_sum: float = 0.0
-    chosen_lr: float | None = None
-
-
 def check_checkpoint(value: object, *, steps: bool = True) -> Checkpoint | None:
     """Return `value` if it is None or a checkpoint that can be written; `steps` says that `every_steps` is accepted."""
     if value is None:
@@ -120,81 +89,37 @@ def check_checkpoint(value: object, *, steps: bool = True) -> Checkpoint | None:
     return value
 
 
-def fingerprint(net: Network, state: OptimizerState, data: Data, request: Request, *, drawn: bool) -> dict[str, str]:
-    """Return a text for everything that decides on the bits of a run.
-
-    `drawn` says that the seed was not given. Data are hashed, a gigabyte or so in a second; streams are not.
-    """
-    plan, watch = request.plan, request.watch
-    texts = {
-        "architecture": repr(net.architecture),
-        "dtype": net.dtype.name,
-        "backend": net.backend,
-        "the network at the start": _hash(net._theta),
-        "the optimiser's state at the start": f"{state.updates} updates, {state.epochs} epochs, {_hash(state.slots)}",
-        "optimizer": repr(state.optimizer),
-        "batch_size": str(plan.batch),
-        "shuffle": str(plan.shuffle),
-        "seed": "None" if drawn else str(plan.seed),
-        "dropout": str(plan.dropout),
-        "label_smoothing": str(plan.smoothing),
-        "schedule": repr(request.schedule),
-        "plateau": repr(state.plateau and state.plateau[1]),
-        "metrics": ", ".join(metric.name for metric in watch.metrics),
-        "early_stopping": repr(watch.early_stopping),
-        "every_steps": str(request.checkpoint and request.checkpoint.every_steps),
-    }
-    if data.samples is not None:
-        texts |= {"samples": str(len(data.samples)), "data": _hash_samples(data.samples)}
-    texts["validation"] = "None" if data.held_out is None else _hash_samples(data.held_out)
-    return texts
-
-
-def _hash(*arrays: np.ndarray | None) -> str:
-    import hashlib  # takes 15 ms, with OpenSSL: only runs with checkpoints need it
-
-    digest = hashlib.blake2b(digest_size=16)
-    for array in arrays:
-        if array is not None:
-            digest.update(str(array.dtype).encode())
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def _hash_samples(samples: Samples) -> str:
-    return _hash(samples.x, samples.y, samples.labels, samples.weight)
-
-
-def write(checkpoint: Checkpoint, net: Network, state: OptimizerState, position: Position) -> None:
+def write(checkpoint: Checkpoint, model: Model, state: OptimizerState, run_state: RunState) -> None:
     """Write the file."""
     from nanostep.io import _format
 
-    history, best = position.history, position.best
+    history, best = run_state.history, run_state.best
     tensors = {f"run.{name}": np.array(getattr(history, name), np.float64) for name in SERIES}
     for group in METRICS:
         for name, values in getattr(history, group).items():
             tensors[f"run.{group}.{name}"] = np.array(values, np.float64)
     if best.theta is not None:
-        tensors["run.best_theta"] = best.theta
+        tensors["run.best_theta"] = best.theta[0]
+    value = None if np.isnan(best.value[0]) else best.value[0]
     run = {
-        "fingerprint": position.fingerprint,
-        "first_update": position.first_update,
-        "epoch": position.epoch,
-        "row": position.row,
-        "loss_sum": _to_text(position.loss_sum),
-        "chosen_lr": _to_text(position.chosen_lr),
-        "best": {"value": _to_text(best.value), "epoch": best.epoch, "wait": best.wait},
+        "fingerprint": run_state.fingerprint,
+        "first_update": run_state.first_update,
+        "epoch": run_state.epoch,
+        "row": run_state.row,
+        "loss_sum": _to_text(run_state.loss_sum),
+        "chosen_lr": _to_text(run_state.chosen_lr),
+        "best": {"value": _to_text(value), "epoch": int(best.epoch[0]), "wait": int(best.wait[0])},
         "samples": history.samples,
         "seconds": history.seconds,
         "seed": history.seed,
         "stopped": history.stopped,
     }
-    content = _format.encode(net, state, {"run": run, "metadata": {}}, tensors)
+    content = _format.encode(model.architecture, model._theta, state, {"run": run, "metadata": {}}, tensors)
     _format.write_atomically(Path(checkpoint.path), content, "partial")
 
 
-def read(checkpoint: Checkpoint, wanted: dict[str, str]) -> tuple[np.ndarray, OptimizerState, Position] | None:
-    """Return parameters, optimiser's state and position in the file; None if there is none to go on from.
+def read(checkpoint: Checkpoint, wanted: dict[str, str]) -> tuple[np.ndarray, OptimizerState, RunState] | None:
+    """Return parameters, optimiser's state and run_state in the file; None if there is none to go on from.
 
     Raises
     ------
@@ -215,8 +140,8 @@ def read(checkpoint: Checkpoint, wanted: dict[str, str]) -> tuple[np.ndarray, Op
         )
     with _format.usable(path):
         _, state = _format.decode(header, tensors)
-        position = _position(header["run"], tensors)
-    found = position.fingerprint
+        run_state = _decode_run_state(header["run"], tensors)
+    found = run_state.fingerprint
     differences = [
         f"{name} was {found.get(name)}, is {wanted.get(name)}"
         for name in {**found, **wanted}
@@ -227,10 +152,10 @@ def read(checkpoint: Checkpoint, wanted: dict[str, str]) -> tuple[np.ndarray, Op
             f"checkpoint {path} is of another run: {'; '.join(differences)}. "
             "Give another path, or resume=False to begin anew and write over it"
         )
-    return tensors["theta"], state, position
+    return tensors["theta"], state, run_state
 
 
-def _position(run: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Position:
+def _decode_run_state(run: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> RunState:
     history = History(seed=run["seed"], samples=run["samples"], seconds=run["seconds"], stopped=run["stopped"])
     for name in SERIES:
         setattr(history, name, tensors[f"run.{name}"].tolist())
@@ -240,12 +165,15 @@ def _position(run: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> Posi
             name.removeprefix(prefix): array.tolist() for name, array in tensors.items() if name.startswith(prefix)
         }
         setattr(history, group, series)
-    best = run["best"]
-    history._best_epoch = best["epoch"] or None
-    return Position(
+    best, value, theta = BestSoFar(), _from_text(run["best"]["value"]), tensors.get("run.best_theta")
+    best.value[0] = np.nan if value is None else value
+    best.epoch[0], best.wait[0] = (check_integer(name, run["best"][name], 0) for name in ("epoch", "wait"))
+    best.theta = None if theta is None else theta[None].copy()
+    history._best_epoch = int(best.epoch[0]) or None
+    return RunState(
         run["fingerprint"],
         history,
-        BestSoFar(_from_text(best["value"]), best["epoch"], best["wait"], tensors.get("run.best_theta")),
+        best,
         check_integer("first_update", run["first_update"], 0),
         check_integer("epoch", run["epoch"], 0),
         check_integer("row", run["row"], 0),
@@ -261,27 +189,3 @@ def _to_text(number: float | None) -> str | None:
 
 def _from_text(text: str | None) -> float | None:
     return None if text is None else float.fromhex(text)
-
-
-def begin(
-    net: Network, state: OptimizerState, data: Data, request: Request, *, drawn: bool
-) -> tuple[OptimizerState, Request, Position]:
-    """Return what a run begins with: `state` and the place where it stands, or all from the checkpoint if there is one.
-
-    In that case the network's parameters are those of the file too, and a seed that was drawn is. Nothing is changed if
-    an error is raised.
-    """
-    checkpoint = request.checkpoint
-    position = Position({}, History(seed=request.plan.seed), BestSoFar(), state.updates, state.epochs)
-    if checkpoint is not None:
-        position.fingerprint = fingerprint(net, state, data, request, drawn=drawn)
-        found = read(checkpoint, position.fingerprint)
-        if found is not None:
-            theta, saved, position = found
-            net._theta[...] = theta
-            state = replace(saved, optimizer=state.optimizer)
-            request = replace(request, plan=replace(request.plan, seed=position.history.seed))
-            if position.history.stopped == "epochs" and position.history.epochs < request.epochs:
-                position.history.stopped = ""
-    position.history.backend = net.backend
-    return state, request, position

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
-from nanostep._checks import check_bool, check_integer, check_real
-from nanostep._names import check_choice
+from nanostep._checks import check_bool, check_choice, check_integer, check_real
 from nanostep.training.metrics import Metric
 
 
@@ -51,37 +49,63 @@ class EarlyStopping:
         check_choice("mode", self.mode, ("auto", "min", "max"))
 
 
-@dataclass
 class BestSoFar:
-    """What early stopping has come to in a run.
+    """What early stopping has come to in a run of m networks, 1 for a `nanostep.Network`.
 
     Attributes
     ----------
-    value : float or None
-        Best value; None before the first.
-    epoch : int
+    value : ndarray of float64, shape (m,)
+        Best value of each network; NaN before the first.
+    epoch : ndarray of int64, shape (m,)
         Its epoch, from 1; 0 before.
-    wait : int
+    wait : ndarray of int64, shape (m,)
         Epochs since.
-    theta : ndarray or None
-        A copy of the parameters after that epoch, if they are to be put back.
+    theta : ndarray, shape (m, parameters), or None
+        Copies of the parameters after these epochs, where they are to be put back; None until there are any.
     """
 
-    value: float | None = None
-    epoch: int = 0
-    wait: int = 0
-    theta: np.ndarray | None = None
+    def __init__(self, networks: int = 1) -> None:
+        self.value = np.full(networks, np.nan)
+        self.epoch, self.wait = np.zeros(networks, np.int64), np.zeros(networks, np.int64)
+        self.theta: np.ndarray | None = None
 
-    def update(self, stopping: EarlyStopping, mode: str, value: float, epoch: int, theta: np.ndarray) -> bool:
-        """Take in what was measured after an epoch; return True if the run is to end."""
-        self.wait += 1
-        gain = math.inf if self.value is None else self.value - value if mode == "min" else value - self.value
-        if gain > stopping.min_delta and not math.isnan(value):
-            self.value, self.epoch, self.wait = value, epoch, 0
-            if stopping.restore_best:
-                self.theta = theta.copy()
-            return False
-        return self.wait >= stopping.patience
+    def update(
+        self,
+        stopping: EarlyStopping,
+        mode: str,
+        value__k: np.ndarray,
+        epoch: int,
+        theta__mp: np.ndarray,
+        index__k: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Take in what was measured after an epoch, of the networks `index` or of all.
+
+        NaN is no improvement; infinity is one as the first value.
+
+        Returns
+        -------
+        ndarray of bool, shape (k,)
+            The networks whose run is to end.
+        """
+        index = np.arange(len(self.value)) if index__k is None else index__k
+        best = self.value[index]
+        with np.errstate(invalid="ignore"):  # infinity less infinity
+            gain = best - value__k if mode == "min" else value__k - best
+        improved = ((gain > stopping.min_delta) | np.isnan(best)) & ~np.isnan(value__k)
+        better = index[improved]
+        self.wait[index] += 1
+        self.value[better], self.epoch[better], self.wait[better] = value__k[improved], epoch, 0
+        if stopping.restore_best and len(better):
+            if self.theta is None:
+                self.theta = np.empty_like(theta__mp)
+            self.theta[better] = theta__mp[better]
+        return ~improved & (self.wait[index] >= stopping.patience)
+
+    def restore(self, theta__mp: np.ndarray) -> None:
+        """Put back the best parameters of the networks that have any."""
+        if self.theta is not None:
+            found = self.epoch > 0
+            theta__mp[found] = self.theta[found]
 
 
 def check_monitor(

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nanostep._optional import require
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from pandas import DataFrame
@@ -106,7 +108,7 @@ class History:
         """Draw the series over the epochs; see `nanostep.plots.plot_history`."""
         from nanostep.plots import plot_history
 
-        return plot_history(self, ax)
+        return plot_history(self.series(), ax)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, `epochs`, `best_epoch` and `interrupted`, as plain numbers, strings, lists and dicts."""
@@ -120,8 +122,6 @@ class History:
 
     def to_pandas(self) -> DataFrame:
         """Return `series` as a pandas.DataFrame, a row per epoch, the index "epoch" from 1 (extra ``[pandas]``)."""
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError("to_pandas needs pandas: pip install 'nanostep[pandas]'") from None
-        return pd.DataFrame(self.series(), index=pd.RangeIndex(1, self.epochs + 1, name="epoch"))
+        pd = require("to_pandas", "pandas", "pandas", "pandas")
+        frame: DataFrame = pd.DataFrame(self.series(), index=pd.RangeIndex(1, self.epochs + 1, name="epoch"))
+        return frame

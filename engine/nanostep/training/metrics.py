@@ -7,15 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nanostep._arrays import Samples
+from nanostep._optional import require
 from nanostep.architecture import Architecture
-
-if TYPE_CHECKING:
-    from nanostep.network import Network
+from nanostep.model import Model
 
 MetricFunction = Callable[[np.ndarray, np.ndarray], float]
 """A metric of your own: ``f(y_true, y_pred) -> float``. y_true has shape (n, outputs), or (n,) for class labels; y_pred
@@ -145,10 +143,7 @@ def _suited(name: str, architecture: Architecture, labels: bool) -> Callable:
             f"metrics has {name!r}, which takes probabilities; output={architecture.output!r} does not give them"
         )
     if name == "auc":
-        try:
-            import sklearn.metrics  # noqa: F401 (before the run, not after its first epoch)
-        except ImportError:
-            raise ImportError("metrics has 'auc', which needs scikit-learn: pip install scikit-learn") from None
+        require("the metric 'auc'", "scikit-learn", "sklearn.metrics", "sklearn")  # before the run, not after an epoch
         return auc
     return categorical_accuracy if architecture.output == "softmax" else accuracy
 
@@ -164,19 +159,19 @@ def _checked(name: str, function: Callable) -> Callable:
     return measure
 
 
-def measure(net: Network, metrics: tuple[Metric, ...], samples: Samples) -> dict[str, float]:
+def measure(model: Model, metrics: tuple[Metric, ...], samples: Samples) -> dict[str, float]:
     """Return the value of every metric on `samples`."""
     values: dict[str, float] = {}
     if not metrics:
         return values
     y_true = samples.labels if samples.labels is not None else samples.y
     assert y_true is not None
-    y_pred = np.empty((len(samples), net.architecture.outputs), net.dtype)
+    y_pred = np.empty((len(samples), model.architecture.outputs), model.dtype)
     if any(metric.name != "loss" for metric in metrics):
-        net._engine.predict(net._theta, samples.x, y_pred)
+        model._engine.predict(model._theta, samples.x, y_pred)
     for metric in metrics:
         if metric.name == "loss":
-            values[metric.name] = net._engine.loss(net._theta, samples)
+            values[metric.name] = model._engine.loss(model._theta, samples)
         else:
             values[metric.name] = metric.function(y_true, y_pred, samples.weight)
     return values

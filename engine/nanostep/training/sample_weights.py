@@ -4,43 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from nanostep._arrays import Samples, convert
+from nanostep._arrays import Samples
 from nanostep._checks import check_integer, check_real
 from nanostep.architecture import Architecture
 
 ClassWeight = Mapping[int, float] | str
-
-
-def check_weight(name: str, value: Any, n: int) -> np.ndarray:
-    """Return sample weights (n,) in float64, not normalised: finite, >= 0, not all zero."""
-    weight = convert(name, value, np.dtype(np.float64))
-    if weight.shape not in ((n,), (n, 1)):
-        raise ValueError(f"{name} must have shape ({n},), one for each sample; got {weight.shape}")
-    weight = weight.reshape(n)
-    if weight.min() < 0:
-        i = int(np.argmax(weight < 0))
-        raise ValueError(f"{name} must be >= 0; {name}[{i}] is {weight[i]}")
-    if not weight.any():
-        raise ValueError(f"{name} is 0 for all {n} samples; at least one must count")
-    return weight
-
-
-def weighted(samples: Samples, weight: np.ndarray | None) -> Samples:
-    """Return `samples` with these weights, normalised to mean 1 and rounded to the dtype of the samples."""
-    if weight is None:
-        return samples
-    return replace(samples, weight=normalized(weight).astype(samples.x.dtype))
-
-
-def normalized(weight: np.ndarray) -> np.ndarray:
-    """Return weights (..., n) with a mean of 1."""
-    # by the largest first: neither a sum of huge nor one of subnormal weights loses anything
-    part = weight / weight.max(axis=-1, keepdims=True)
-    return part * (part.shape[-1] / part.sum(axis=-1, keepdims=True))
 
 
 def class_weights(architecture: Architecture, samples: Samples, class_weight: object) -> np.ndarray:
@@ -104,7 +75,7 @@ def check_smoothing(architecture: Architecture, value: object) -> float:
 
 
 def smoothed(samples: Samples, smoothing: float) -> Samples:
-    """Return samples whose rows of probabilities are smoothed; labels are left to the kernels (`Plan.smoothing`)."""
+    """Return samples whose rows of probabilities are smoothed; kernels smooth labels (`RunConfig.smoothing`)."""
     if smoothing == 0 or samples.y is None:
         return samples
     return replace(samples, y=samples.y * samples.y.dtype.type(1 - smoothing) + smoothing / samples.y.shape[1])

@@ -5,6 +5,7 @@
 """
 
 from nanostep.worksheet.compute import make_worksheet
-from nanostep.worksheet.sheet import LayerSheet, Worksheet
+from nanostep.worksheet.sheet import Worksheet
+from nanostep.worksheet.values import LayerSheet, StepValues
 
-__all__ = ["LayerSheet", "Worksheet", "make_worksheet"]
+__all__ = ["LayerSheet", "StepValues", "Worksheet", "make_worksheet"]

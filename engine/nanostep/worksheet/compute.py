@@ -3,36 +3,33 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nanostep._arrays import check_inputs, check_samples
-from nanostep._checks import check_real
-from nanostep._names import check_choice
+from nanostep._checks import check_choice, check_real
 from nanostep.architecture import Architecture
 from nanostep.backends import load
 from nanostep.backends.reference.networks import targets
+from nanostep.model import Model
 from nanostep.optimizers import SGD
 from nanostep.worksheet.differences import check_gradient
-from nanostep.worksheet.sheet import LayerSheet, Worksheet, check_digits
+from nanostep.worksheet.sheet import Worksheet
 from nanostep.worksheet.trace import Trace
-
-if TYPE_CHECKING:
-    from nanostep.network import Network
+from nanostep.worksheet.values import LayerSheet, check_digits
 
 Array = np.ndarray
 
 
 def make_worksheet(
-    net: Network, x: ArrayLike, y: ArrayLike, lr: float, *, biases: str = "trained", digits: int = 6
+    net: Model, x: ArrayLike, y: ArrayLike, lr: float, *, biases: str = "trained", digits: int = 6
 ) -> Worksheet:
     """Work one SGD step of `net` through; theta is left as it is.
 
     Parameters
     ----------
-    net : Network
+    net : Model
     x, y : array-like
         One sample, as in `Network.loss`: 1-D, or 2-D with one row.
     lr : float

@@ -10,7 +10,7 @@ import numpy as np
 from nanostep.worksheet.notation import HtmlNotation
 from nanostep.worksheet.numbers import align, cells, format_number
 from nanostep.worksheet.outline import CheckBlock, Quantity, conclusion, header, outline
-from nanostep.worksheet.sheet import Worksheet
+from nanostep.worksheet.values import StepValues
 
 # every rule is kept to the element's own class, and colours to the page's own, light or dark
 STYLE = """<style>
@@ -30,7 +30,7 @@ STYLE = """<style>
 </style>"""
 
 
-def render(sheet: Worksheet, digits: int, *, document: bool) -> str:
+def render(sheet: StepValues, digits: int, *, document: bool) -> str:
     """Return `sheet` as one ``<div>``, or as a complete page; vectors stand as columns."""
     parts = ['<div class="nanostep-worksheet">', STYLE, "<p>" + "<br>".join(map(escape, header(sheet))) + "</p>"]
     for section in outline(sheet, HtmlNotation()):

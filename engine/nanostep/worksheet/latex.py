@@ -9,7 +9,7 @@ import numpy as np
 from nanostep.worksheet.notation import LatexNotation
 from nanostep.worksheet.numbers import cells, format_number
 from nanostep.worksheet.outline import CheckBlock, Quantity, conclusion, header, outline
-from nanostep.worksheet.sheet import Worksheet
+from nanostep.worksheet.values import StepValues
 
 PREAMBLE = r"""\documentclass{article}
 \usepackage{amsmath}
@@ -19,7 +19,7 @@ PREAMBLE = r"""\documentclass{article}
 """
 
 
-def render(sheet: Worksheet, digits: int, *, document: bool) -> str:
+def render(sheet: StepValues, digits: int, *, document: bool) -> str:
     """Return `sheet` as a fragment, or as a complete document; vectors stand as columns."""
     lines = [rf"\noindent {_escape(line)}\\" for line in header(sheet)[:-1]]
     lines.append(_escape(header(sheet)[-1]))

@@ -11,7 +11,7 @@ from nanostep.backends.reference.losses import JOINED
 from nanostep.worksheet import formulas
 from nanostep.worksheet.differences import Check
 from nanostep.worksheet.notation import Notation
-from nanostep.worksheet.sheet import Worksheet
+from nanostep.worksheet.values import StepValues
 
 Array = np.ndarray
 
@@ -64,7 +64,7 @@ class Section:
     checks: tuple[CheckBlock, ...] = ()
 
 
-def header(sheet: Worksheet) -> tuple[str, ...]:
+def header(sheet: StepValues) -> tuple[str, ...]:
     """Return the lines above the sections, as plain text."""
     activations = ", ".join(sheet.architecture.activations)
     return (
@@ -74,14 +74,14 @@ def header(sheet: Worksheet) -> tuple[str, ...]:
     )
 
 
-def conclusion(sheet: Worksheet) -> str:
+def conclusion(sheet: StepValues) -> str:
     """Return the verdict on the loss, without the numbers."""
     if sheet.loss_new < sheet.loss:
         return "The loss falls"
     return "The loss rises" if sheet.loss_new > sheet.loss else "The loss goes"
 
 
-def outline(sheet: Worksheet, notation: Notation) -> list[Section]:
+def outline(sheet: StepValues, notation: Notation) -> list[Section]:
     """Return all sections, with symbols and formulas in `notation`."""
     writer = _Writer(sheet, notation)
     return [
@@ -98,7 +98,7 @@ def outline(sheet: Worksheet, notation: Notation) -> list[Section]:
 class _Writer:
     """Writes the lines of one sheet in one notation."""
 
-    def __init__(self, sheet: Worksheet, notation: Notation) -> None:
+    def __init__(self, sheet: StepValues, notation: Notation) -> None:
         self.sheet = sheet
         self.notation = notation
 

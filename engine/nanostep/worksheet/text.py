@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from nanostep.worksheet.notation import TextNotation
 from nanostep.worksheet.numbers import align, cells, format_number
 from nanostep.worksheet.outline import CheckBlock, Quantity, conclusion, header, outline
-from nanostep.worksheet.sheet import Worksheet
+from nanostep.worksheet.values import StepValues
 
 INDENT = "  "
 
 
-def render(sheet: Worksheet, digits: int) -> str:
+def render(sheet: StepValues, digits: int) -> str:
     """Return `sheet` as text; vectors stand as rows."""
     lines = list(header(sheet))
     for number, section in enumerate(outline(sheet, TextNotation()), start=1):

@@ -25,7 +25,7 @@ import numba
 from numba.core import config, serialize
 from numba.core.compiler import CompileResult
 
-from nanostep import _names, architecture, optimizers
+from nanostep import architecture, optimizers
 from nanostep._version import __version__
 
 KEPT = 4
@@ -46,7 +46,7 @@ def stamp() -> str:
     here = Path(__file__).parent
     own = [*here.glob("*.py"), *(here.parent / "reference").glob("*.py")]  # some constants stand in the reference
     parts = [
-        fingerprint([*own, *(Path(str(module.__file__)) for module in (_names, architecture, optimizers))]),
+        fingerprint([*own, *(Path(str(module.__file__)) for module in (architecture, optimizers))]),
         __version__, numba.__version__, llvmlite.__version__, sys.version, str(config.OPT),
     ]  # fmt: skip
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

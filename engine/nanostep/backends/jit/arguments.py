@@ -32,7 +32,7 @@ class Data(NamedTuple):
 
 
 class Extras(NamedTuple):
-    """What makes a batch other than plain; see `nanostep.backends.contract.Plan`.
+    """What makes a batch other than plain; see `nanostep.backends.contract.RunConfig`.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Extras(NamedTuple):
     p, thresholds : arrays of float64 and int64, one of each hidden layer, or None
         Probability that a unit is dropped, and how many of the 2^32 values of its hash mean that.
     alpha : float, or None
-    lowest_log : float, or None
+    log_clip_min : float, or None
     batch_mean : bool
         Counts where samples have weights.
     squares : array of float64, ``2 * Net.groups``, or None
@@ -51,14 +51,14 @@ class Extras(NamedTuple):
     p: Any = None
     thresholds: Any = None
     alpha: Any = None
-    lowest_log: Any = None
+    log_clip_min: Any = None
     batch_mean: Any = False
     squares: Any = None
 
     @property
     def is_empty(self) -> bool:
         """True if a batch is plain but for the weights of its samples."""
-        return all(getattr(self, name) is None for name in ("smoothing", "p", "alpha", "lowest_log", "squares"))
+        return all(getattr(self, name) is None for name in ("smoothing", "p", "alpha", "log_clip_min", "squares"))
 
 
 PLAIN = Extras()

@@ -31,7 +31,7 @@ def index_of(m: Any, data: Data, place: Any) -> Any:
 def counting_of(m: Any, net: Net, memory: Any, data: Data, extras: Extras = PLAIN) -> Counting:
     """How the rows of a tile count that have been gathered."""
     weight = None if data.weight is None else memory + net.weight
-    most = None if extras.lowest_log is None else m.splat(m.rounded(-extras.lowest_log))
+    most = None if extras.log_clip_min is None else m.splat(m.rounded(-extras.log_clip_min))
     return Counting(weight, most)
 
 

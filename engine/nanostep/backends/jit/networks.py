@@ -7,7 +7,7 @@ from numba.core import config
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.jit._compile import specialised
 from nanostep.backends.jit._kernel import choice, vector_bytes
 from nanostep.backends.jit._threads import most_threads, run_team
@@ -46,16 +46,16 @@ class Engine:
     def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
         return None
 
-    def useful_threads(self, optimizer: Optimizer, plan: Plan, n: int) -> int:
+    def useful_threads(self, optimizer: Optimizer, plan: RunConfig, n: int) -> int:
         if 6.0 * self.architecture.parameter_count * min(plan.batch, n) < TEAM_FLOPS:
             return 1
         return min(most_threads(), self._parts(plan, n))
 
-    def _parts(self, plan: Plan, n: int) -> int:
+    def _parts(self, plan: RunConfig, n: int) -> int:
         """Parts that a tile can be handed out in."""
         return -(-min(plan.batch, n, self._net.tile) // GROUP)
 
-    def _members(self, plan: Plan, n: int) -> int:
+    def _members(self, plan: RunConfig, n: int) -> int:
         """Threads that a call takes: as many as were asked for, if there is work for them."""
         return 1 if config.DISABLE_JIT else min(plan.threads or 1, self._parts(plan, n))
 
@@ -82,13 +82,13 @@ class Engine:
         slots__sp: Array,
         samples: Samples,
         optimizer: Optimizer,
-        plan: Plan,
+        plan: RunConfig,
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
         epoch_penalty__e: Array | None = None,
     ) -> int:
-        data = self._data(samples, cursor.order if plan.shuffle or plan.own_order else None)
+        data = self._data(samples, cursor.order if plan.shuffle or plan.custom_order else None)
         extras = self._extras(samples, optimizer, plan)
         progress = _progress(cursor, steps, extras, epoch_loss__e, epoch_penalty__e)
         rates = np.array([optimizer.lr] if plan.rates is None else plan.rates[:steps], np.float64)
@@ -107,19 +107,20 @@ class Engine:
         return ended
 
     def _train_samples(
-        self, theta: Array, data: Data, plan: Plan, rates: Array, progress: Progress, cursor: Cursor, steps: int
+        self, theta: Array, data: Data, plan: RunConfig, rates: Array, progress: Progress, cursor: Cursor, steps: int
     ) -> int:
         net, n = self._net, len(data.x) // self._net.inputs
-        if cursor.carry is None:
-            cursor.carry = np.zeros(net.layers[0].out_pad, self.dtype), np.array([0.0, 0.0, 1.0])
+        if cursor.backend_state is None:
+            cursor.backend_state = np.zeros(net.layers[0].out_pad, self.dtype), np.array([0.0, 0.0, 1.0])
         data = data._replace(y=None) if data.labelled else data._replace(labels=None)
         memory = self._aligned(weight_count(net) * net.lanes)
         run = specialised(train_samples, net)
         rates, seed = rates * plan.scale, np.uint64(plan.seed)
-        return int(run(net, rates, seed, plan.shuffle, steps, theta, n, data, progress, memory, *cursor.carry))
+        return int(run(net, rates, seed, plan.shuffle, steps, theta, n, data, progress, memory, *cursor.backend_state))
 
     def _train_batches(
-        self, theta: Array, slots: Array, data: Data, optimizer: Optimizer, plan: Plan, extras: Extras, rates: Array,
+        self, theta: Array, slots: Array, data: Data, optimizer: Optimizer, plan: RunConfig, extras: Extras,
+        rates: Array,
         progress: Progress, steps: int,
     ) -> int:  # fmt: skip
         """Call a run by a team, each member with progress of its own."""
@@ -147,7 +148,7 @@ class Engine:
 
         return run_team(work, members)
 
-    def _extras(self, samples: Samples, optimizer: Optimizer, plan: Plan) -> Extras:
+    def _extras(self, samples: Samples, optimizer: Optimizer, plan: RunConfig) -> Extras:
         p, takes_squares = np.array(plan.dropout, np.float64), plan.alpha > 0 or optimizer.clip_norm is not None
         is_joined = (self.architecture.loss, self.architecture.output) in JOINED
         return Extras(
@@ -155,7 +156,7 @@ class Engine:
             p=p if p.any() else None,
             thresholds=np.array([drop_threshold(value) for value in plan.dropout], np.int64) if p.any() else None,
             alpha=float(plan.alpha) if plan.alpha > 0 else None,
-            lowest_log=float(plan.lowest_log) if is_joined and plan.lowest_log > -np.inf else None,
+            log_clip_min=float(plan.log_clip_min) if is_joined and plan.log_clip_min > -np.inf else None,
             batch_mean=plan.batch_mean,
             squares=np.empty(2 * self._net.groups) if takes_squares else None,
         )

@@ -15,7 +15,12 @@ from nanostep.backends.jit.lanes_update import lane_rule_of, rule_tables
 from nanostep.backends.jit.networks import aligned, flat, is_plain
 from nanostep.backends.jit.population import SAMPLES_TOGETHER, Networks, draw_orders, train_tiles
 from nanostep.backends.one_by_one import InLanes
-from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
+from nanostep.backends.population_contract import (
+    PopulationRunConfig,
+    PopulationSamples,
+    PopulationTask,
+    PopulationTraining,
+)
 from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
@@ -25,31 +30,24 @@ THREAD_FLOPS = 2e7
 
 
 class Engine(InLanes):
-    """See `nanostep.backends.populations.PopulationEngine`."""
+    """See `nanostep.backends.population_contract.PopulationEngine`."""
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         super().__init__(networks.Engine(architecture, dtype), architecture, dtype, most_threads)
 
-    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
-        return plan.is_simple and not plan.own_order and super().lanes_pay(networks, optimizer, plan)
+    def use_lanes(self, networks: int, optimizer: Optimizer, plan: PopulationRunConfig) -> bool:
+        return plan.is_simple and not plan.custom_order and super().use_lanes(networks, optimizer, plan)
 
-    def _lanes_do(self, data: PopulationSamples, call: PopulationCall) -> bool:
+    def _lanes_support(self, data: PopulationSamples, call: PopulationTask) -> bool:
         return data.weight is None and call.rates is None
 
-    def _train_in_lanes(
-        self,
-        theta__mp: Array,
-        slots__msp: Array,
-        data: PopulationSamples,
-        optimizer: Optimizer,
-        plan: PopulationPlan,
-        call: PopulationCall,
-    ) -> tuple[str, int]:
+    def _train_in_lanes(self, training: PopulationTraining, call: PopulationTask) -> tuple[str, int]:
+        theta__mp, slots__msp, data, optimizer, plan = training
         batch = min(plan.batch, len(data))
         single = batch == 1 and is_plain(optimizer)
         net = make_lanes(self._architecture, self._dtype, vector_bytes(), len(optimizer.slots), batch, single)
         rule = lane_rule_of(optimizer, self._dtype, single)
-        whole = np.append(call.who, np.full(-len(call.who) % net.width, call.who[-1]))
+        whole = np.append(call.indices, np.full(-len(call.indices) % net.width, call.indices[-1]))
         cancel = np.zeros(1, np.int32) if plan.cancel is None else plan.cancel
         taken = np.zeros(1, np.int64)
         nets = Networks(whole, *rule_tables(optimizer, rule, whole), taken, cancel, call.loss, call.done)
@@ -70,14 +68,14 @@ class Engine(InLanes):
             run_team(work, threads)
         return {64: "avx512", 32: "avx2"}.get(vector_bytes(), ""), threads
 
-    def _members(self, net: Lanes, data: PopulationSamples, plan: PopulationPlan, call: PopulationCall) -> int:
+    def _members(self, net: Lanes, data: PopulationSamples, plan: PopulationRunConfig, call: PopulationTask) -> int:
         """Threads that a call takes."""
         flops = 6.0 * net.parameters * len(data) * call.loss.size
         wanted = min(most_threads(), int(flops / THREAD_FLOPS)) if plan.threads is None else plan.threads
-        tiles = -(-len(call.who) // net.width)
+        tiles = -(-len(call.indices) // net.width)
         return 1 if config.DISABLE_JIT else max(1, min(wanted, tiles))
 
-    def _data(self, data: PopulationSamples, plan: PopulationPlan, call: PopulationCall) -> LaneData:
+    def _data(self, data: PopulationSamples, plan: PopulationRunConfig, call: PopulationTask) -> LaneData:
         x, y, labels, rows = (
             None if array is None else flat(array)
             for array in (data.samples.x, data.samples.y, data.samples.labels, data.rows)

@@ -11,7 +11,7 @@ import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.native._library import (
     Row,
     check_status,
@@ -71,10 +71,10 @@ class Engine:
         self._row = theta__p, row
         return row
 
-    def useful_threads(self, optimizer: Optimizer, plan: Plan, n: int) -> int:
+    def useful_threads(self, optimizer: Optimizer, plan: RunConfig, n: int) -> int:
         return self.choose(optimizer, replace(plan, threads=most_threads()), n)["threads"]
 
-    def choose(self, optimizer: Optimizer, plan: Plan, n: int) -> dict[str, Any]:
+    def choose(self, optimizer: Optimizer, plan: RunConfig, n: int) -> dict[str, Any]:
         """Return which kernels a run would use: the fields of nst_choice by names, and whether each layer is wide."""
         choice = ffi.new("nst_choice *")
         wide = ffi.new("int32_t[]", len(self.architecture.activations))
@@ -118,13 +118,13 @@ class Engine:
         slots__sp: Array,
         samples: Samples,
         optimizer: Optimizer,
-        plan: Plan,
+        plan: RunConfig,
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
         epoch_penalty__e: Array | None = None,
     ) -> int:
-        ordered = plan.shuffle or plan.own_order
+        ordered = plan.shuffle or plan.custom_order
         order = pointer(cursor.order, (len(samples) if ordered else 0,), INT64, writable=True)
         losses = pointer(epoch_loss__e, epoch_loss__e.shape, FLOAT64, writable=True)
         penalties = ffi.NULL
@@ -135,9 +135,9 @@ class Engine:
             raise ValueError(f"epoch_loss has room for {len(epoch_loss__e)} epochs; {steps} steps may end more")
         if plan.rates is not None and len(plan.rates) < steps:
             raise ValueError(f"there are {len(plan.rates)} rates for {steps} steps")
-        if cursor.carry is None:
-            cursor.carry = _Run(self, len(optimizer.slots))
-        run: _Run = cursor.carry
+        if cursor.backend_state is None:
+            cursor.backend_state = _Run(self, len(optimizer.slots))
+        run: _Run = cursor.backend_state
         run.look_at(theta__p, slots__sp, samples, optimizer, plan)
         c_cursor = run.cursor
         c_cursor.order, c_cursor.epoch, c_cursor.row = order, cursor.epoch, cursor.row
@@ -157,13 +157,13 @@ class Engine:
         self.isa, self.threads = isa_name(c_cursor.isa), c_cursor.threads
         return ended[0]
 
-    def _plan(self, plan: Plan, pool: Any) -> Any:
+    def _plan(self, plan: RunConfig, pool: Any) -> Any:
         """Return a new nst_plan, but for dropout; whoever uses it holds the pool and `plan`."""
         c_plan = ffi.new("nst_plan *")
         c_plan.batch, c_plan.seed, c_plan.threads, c_plan.pool = plan.batch, plan.seed, plan.threads or 0, pool
-        c_plan.shuffle, c_plan.own_order, c_plan.batch_mean = plan.shuffle, plan.own_order, plan.batch_mean
+        c_plan.shuffle, c_plan.own_order, c_plan.batch_mean = plan.shuffle, plan.custom_order, plan.batch_mean
         c_plan.smoothing, c_plan.alpha, c_plan.scale = plan.smoothing, plan.alpha, plan.scale
-        c_plan.lowest_log = plan.lowest_log if plan.lowest_log > -math.inf else 0.0
+        c_plan.lowest_log = plan.log_clip_min if plan.log_clip_min > -math.inf else 0.0
         if plan.cancel is not None:
             c_plan.cancel = pointer(plan.cancel, (1,), np.dtype(np.int32))
         if plan.rates is not None:
@@ -217,11 +217,13 @@ class _Run:
         self.cursor = ffi.new("nst_cursor *")
         self.memory = engine._workspace(slot_count)
         self._arrays: tuple[Any, ...] = (None, None, None)
-        self._plan: Plan | None = None
+        self._plan: RunConfig | None = None
         self._pool: Any = None
         self._optimizer: tuple[Optimizer | None, dict[str, Any]] = (None, {})
 
-    def look_at(self, theta__p: Array, slots__sp: Array, samples: Samples, optimizer: Optimizer, plan: Plan) -> None:
+    def look_at(
+        self, theta__p: Array, slots__sp: Array, samples: Samples, optimizer: Optimizer, plan: RunConfig
+    ) -> None:
         """Take these for the next call."""
         engine, arrays = self._engine, (theta__p, slots__sp, samples)
         if not all(map(is_, arrays, self._arrays)):

@@ -13,7 +13,11 @@ from nanostep.backends.native._library import check_status, ffi, function, isa_n
 from nanostep.backends.native._pool import most_threads, pool_for
 from nanostep.backends.native.optimizers import c_optimizer
 from nanostep.backends.one_by_one import InLanes
-from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
+from nanostep.backends.population_contract import (
+    PopulationSamples,
+    PopulationTask,
+    PopulationTraining,
+)
 from nanostep.optimizers import SGD, Optimizer
 
 Array = np.ndarray
@@ -21,7 +25,7 @@ INT64, FLOAT64, BOOL = np.dtype(np.int64), np.dtype(np.float64), np.dtype(bool)
 
 
 class Engine(InLanes):
-    """See `nanostep.backends.populations.PopulationEngine`."""
+    """See `nanostep.backends.population_contract.PopulationEngine`."""
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self._single = networks.Engine(architecture, dtype)
@@ -31,7 +35,7 @@ class Engine(InLanes):
         joined = self._architecture.loss != "binary_cross_entropy" or self._architecture.output == "sigmoid"
         return joined and super()._lanes_fit(networks, slots, vectors)
 
-    def _lanes_do(self, data: PopulationSamples, call: PopulationCall) -> bool:
+    def _lanes_support(self, data: PopulationSamples, call: PopulationTask) -> bool:
         return True
 
     def predict(
@@ -39,18 +43,18 @@ class Engine(InLanes):
         theta__mp: Array,
         x: Array,
         a__kno: Array,
-        who__k: Array | None = None,
+        index__k: Array | None = None,
         rows__mn: Array | None = None,
         threads: int | None = None,
     ) -> None:
         networks = len(theta__mp)
         if not self._lanes_fit(networks):
-            super().predict(theta__mp, x, a__kno, who__k, rows__mn)
+            super().predict(theta__mp, x, a__kno, index__k, rows__mn)
             return
         if x.ndim == 3:
             rows__mn = np.arange(networks * x.shape[1]).reshape(x.shape[:2])
             x = x.reshape(-1, x.shape[2])
-        who = np.arange(networks) if who__k is None else who__k
+        who = np.arange(networks) if index__k is None else index__k
         n = len(x) if rows__mn is None else rows__mn.shape[1]
         rows = ffi.NULL if rows__mn is None else pointer(rows__mn, (networks, n), INT64)
         a = pointer(a__kno, (len(who), n, self._architecture.outputs), self._dtype, writable=True)
@@ -62,27 +66,29 @@ class Engine(InLanes):
         theta__mp: Array,
         data: PopulationSamples,
         loss__k: Array,
-        who__k: Array | None = None,
+        index__k: Array | None = None,
         threads: int | None = None,
     ) -> None:
         networks, n = len(theta__mp), len(data)
         if not self._lanes_fit(networks):
-            super().loss(theta__mp, data, loss__k, who__k)
+            super().loss(theta__mp, data, loss__k, index__k)
             return
-        who = np.arange(networks) if who__k is None else who__k
+        who = np.arange(networks) if index__k is None else index__k
         samples = self._of_networks(data, networks)
         value = pointer(loss__k, (len(who),), FLOAT64, writable=True)
         self._evaluate("population_loss", theta__mp, who, (n, *samples, value), threads)
 
-    def _evaluate(self, name: str, theta__mp: Array, who__k: Array, task: tuple[Any, ...], threads: int | None) -> None:
-        """Call the function `name` of the C library for the networks `who__k`."""
+    def _evaluate(
+        self, name: str, theta__mp: Array, index__k: Array, task: tuple[Any, ...], threads: int | None
+    ) -> None:
+        """Call the function `name` of the C library for the networks `index__k`."""
         net, dtype = self._single._net, self._dtype
-        who = pointer(who__k, (len(who__k),), INT64)
+        who = pointer(index__k, (len(index__k),), INT64)
         theta = pointer(theta__mp, (len(theta__mp), self._architecture.parameter_count), dtype)
         pool, size = pool_for(threads), ffi.new("size_t *")
         check_status(function(dtype, "population_evaluation_size")(net, pool, size))
         workspace = ffi.from_buffer("char[]", np.empty(size[0], np.uint8), require_writable=True)
-        state = net, len(theta__mp), len(who__k), who, theta
+        state = net, len(theta__mp), len(index__k), who, theta
         check_status(function(dtype, name)(*state, *task, pool, threads or 0, workspace, size[0]))
 
     def _of_networks(self, data: PopulationSamples, networks: int) -> tuple[Any, ...]:
@@ -93,17 +99,10 @@ class Engine(InLanes):
         weight = ffi.NULL if data.weight is None else pointer(data.weight, shape, self._dtype)
         return all_rows, x, y, labels, rows, weight
 
-    def _train_in_lanes(
-        self,
-        theta__mp: Array,
-        slots__msp: Array,
-        data: PopulationSamples,
-        optimizer: Optimizer,
-        plan: PopulationPlan,
-        call: PopulationCall,
-    ) -> tuple[str, int]:
+    def _train_in_lanes(self, training: PopulationTraining, call: PopulationTask) -> tuple[str, int]:
+        theta__mp, slots__msp, data, optimizer, plan = training
         net, dtype, n, (networks, parameters) = self._single._net, self._dtype, len(data), theta__mp.shape
-        slots, count = len(optimizer.slots), len(call.who)
+        slots, count = len(optimizer.slots), len(call.indices)
         one = replace(plan.of(0), alpha=0.0, threads=most_threads() if plan.threads is None else plan.threads)
         rates = ffi.NULL
         if call.rates is not None:
@@ -125,7 +124,7 @@ class Engine(InLanes):
         plain = isinstance(optimizer, SGD) and optimizer.is_plain and plan.is_simple and data.weight is None
         isa, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
         status = function(dtype, "population_train")(
-            net, networks, count, pointer(call.who, (count,), INT64),
+            net, networks, count, pointer(call.indices, (count,), INT64),
             pointer(theta__mp, (networks, parameters), dtype, writable=True), slots,
             pointer(slots__msp, (networks, slots, parameters), dtype, writable=True),
             n, *self._of_networks(data, networks), order, hyper.c, rates, alpha, plain, c_plan,

@@ -69,16 +69,16 @@ def _share(loss: str, outputs: int) -> float:
 
 
 def sample_losses(
-    loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, lowest_log: float = -math.inf
+    loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, log_clip_min: float = -math.inf
 ) -> Array:
-    """Return L of each sample, shape (batch,); see `nanostep.backends.contract.Plan` for `lowest_log`."""
+    """Return L of each sample, shape (batch,); see `nanostep.backends.contract.RunConfig` for `log_clip_min`."""
     if (loss, output) == ("cross_entropy", "softmax"):
         shifted__bo = z__bo - z__bo.max(axis=1, keepdims=True)
         log_a__bo = shifted__bo - np.log(np.exp(shifted__bo).sum(axis=1, keepdims=True))
-        terms__bo = np.where(y__bo == 0, 0, -y__bo * np.maximum(log_a__bo, lowest_log))
+        terms__bo = np.where(y__bo == 0, 0, -y__bo * np.maximum(log_a__bo, log_clip_min))
     elif (loss, output) == ("binary_cross_entropy", "sigmoid"):
         # softplus(z) - y z = softplus of the side that is wrong, weighted: both terms >= 0, so nothing cancels
-        yes__bo, no__bo = np.minimum(softplus(-z__bo), -lowest_log), np.minimum(softplus(z__bo), -lowest_log)
+        yes__bo, no__bo = np.minimum(softplus(-z__bo), -log_clip_min), np.minimum(softplus(z__bo), -log_clip_min)
         terms__bo = y__bo * yes__bo + (1 - y__bo) * no__bo
     else:
         terms__bo = TERMS[loss](a__bo, y__bo)

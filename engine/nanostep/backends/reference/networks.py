@@ -8,7 +8,7 @@ import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Cursor, Plan
+from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.reference.activations import activate, activation_derivative
 from nanostep.backends.reference.layers import dense_backward_input, dense_backward_weights, dense_forward
 from nanostep.backends.reference.losses import output_delta, sample_losses
@@ -89,10 +89,10 @@ class Engine:
         return d__bo if samples.weight is None else d__bo * samples.weight[:, None]
 
     def mean_loss(
-        self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array, lowest_log: float = -math.inf
+        self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array, log_clip_min: float = -math.inf
     ) -> float:
         """Return the mean over the batch of weight * L."""
-        loss__b = sample_losses(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, lowest_log)
+        loss__b = sample_losses(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, log_clip_min)
         return float((loss__b if samples.weight is None else samples.weight * loss__b).mean())
 
     def predict_row(self, theta__p: Array, x: object) -> None:
@@ -101,7 +101,7 @@ class Engine:
     def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
         return None
 
-    def useful_threads(self, optimizer: Optimizer, plan: Plan, n: int) -> int:
+    def useful_threads(self, optimizer: Optimizer, plan: RunConfig, n: int) -> int:
         return 1
 
     @np.errstate(all="ignore")
@@ -131,13 +131,13 @@ class Engine:
         grad__p: Array,
         smoothing: float = 0.0,
         masks: Masks = None,
-        lowest_log: float = -math.inf,
+        log_clip_min: float = -math.inf,
     ) -> float:
         """Write the gradient of the mean of weight * L and return that mean."""
         z, a = self.forward(theta__p, samples.x, masks)
         y__bo = targets(samples, slice(None), self.architecture.outputs, smoothing)
         self.backward(theta__p, z, a, self.output_delta(z, a, samples, y__bo), grad__p, masks)
-        return self.mean_loss(z, a, samples, y__bo, lowest_log)
+        return self.mean_loss(z, a, samples, y__bo, log_clip_min)
 
     @np.errstate(all="ignore")
     def jacobian(self, theta__p: Array, x__ni: Array, a__no: Array, jac__nop: Array) -> None:
@@ -157,7 +157,7 @@ class Engine:
         slots__sp: Array,
         samples: Samples,
         optimizer: Optimizer,
-        plan: Plan,
+        plan: RunConfig,
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
@@ -168,7 +168,7 @@ class Engine:
             if cursor.row == 0 and plan.shuffle:
                 shuffle(plan.seed, cursor.epoch, cursor.order)
             end = min(cursor.row + plan.batch, n)
-            in_order = not (plan.shuffle or plan.own_order)
+            in_order = not (plan.shuffle or plan.custom_order)
             batch = samples.take(slice(cursor.row, end) if in_order else cursor.order[cursor.row : end])
             o = optimizer if plan.rates is None else optimizer.at_rate(float(plan.rates[step]))
             cursor.updates += 1
@@ -187,12 +187,12 @@ class Engine:
 
     @np.errstate(all="ignore")
     def _update(
-        self, theta__p: Array, slots__sp: Array, batch: Samples, optimizer: Optimizer, plan: Plan, t: int
+        self, theta__p: Array, slots__sp: Array, batch: Samples, optimizer: Optimizer, plan: RunConfig, t: int
     ) -> tuple[float, float]:
         """Make update number t and return the loss and the penalty of the batch before it."""
         rows, grad__p = len(batch), np.empty_like(theta__p)
         masks = self._masks(plan, t, rows)
-        loss = self.batch_gradient(theta__p, batch, grad__p, plan.smoothing, masks, plan.lowest_log)
+        loss = self.batch_gradient(theta__p, batch, grad__p, plan.smoothing, masks, plan.log_clip_min)
         # what a batch is divided by: its samples, or the sum of their weights
         divisor = float(rows)
         if plan.batch_mean and batch.weight is not None:
@@ -208,7 +208,7 @@ class Engine:
         update(optimizer, t, theta__p, grad__p, slots__sp)
         return mean * loss, penalty
 
-    def _masks(self, plan: Plan, t: int, rows: int) -> Masks:
+    def _masks(self, plan: RunConfig, t: int, rows: int) -> Masks:
         """Return the factor of each hidden unit, 0 or 1 / (1 - p), by layer."""
         if not any(plan.dropout):
             return None

@@ -18,7 +18,6 @@ import numpy as np
 
 GAMMA = 0x9E3779B97F4A7C15
 MASK = 2**64 - 1
-MAX_SAMPLES = 2**32
 
 
 def mix(z: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from nanostep.backends.reference import networks
 
 
 class Engine(OneByOne):
-    """See `nanostep.backends.populations.PopulationEngine`."""
+    """See `nanostep.backends.population_contract.PopulationEngine`."""
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         super().__init__(networks.Engine(architecture, dtype), architecture)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Plan
+from nanostep.backends.contract import RunConfig
 from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
@@ -49,13 +49,13 @@ class PopulationSamples:
 
 
 @dataclass(frozen=True)
-class PopulationPlan:
+class PopulationRunConfig:
     """What stays the same through a run.
 
     Attributes
     ----------
-    batch, shuffle, threads, cancel, own_order, smoothing, scale, batch_mean, lowest_log
-        See `nanostep.backends.contract.Plan`; own orders are those of `PopulationCall.order`.
+    batch, shuffle, threads, cancel, custom_order, smoothing, scale, batch_mean, log_clip_min
+        See `nanostep.backends.contract.RunConfig`; custom orders are those of `PopulationTask.order`.
     seeds : ndarray of uint64, shape (m,)
         Of each network's order of samples and dropout.
     dropout : ndarray of float64, shape (m, hidden layers), or None
@@ -71,20 +71,20 @@ class PopulationPlan:
     cancel: Array | None = None
     dropout: Array | None = None
     smoothing: float = 0.0
-    own_order: bool = False
+    custom_order: bool = False
     alpha: Array | None = None
     scale: float = 1.0
     batch_mean: bool = False
-    lowest_log: float = -math.inf
+    log_clip_min: float = -math.inf
 
     @property
     def is_simple(self) -> bool:
         """True if updates are made with the gradient of the mean loss, and that loss is what is reported."""
-        return self.alpha is None and self.scale == 1 and self.lowest_log == -math.inf
+        return self.alpha is None and self.scale == 1 and self.log_clip_min == -math.inf
 
-    def of(self, network: int) -> Plan:
-        """Return the plan of one network."""
-        return Plan(
+    def of(self, network: int) -> RunConfig:
+        """Return the settings of one network."""
+        return RunConfig(
             self.batch,
             self.shuffle,
             int(self.seeds[network]),
@@ -92,21 +92,43 @@ class PopulationPlan:
             self.cancel,
             dropout=() if self.dropout is None else tuple(self.dropout[network].tolist()),
             smoothing=self.smoothing,
-            own_order=self.own_order,
+            custom_order=self.custom_order,
             alpha=0.0 if self.alpha is None else float(self.alpha[network]),
             scale=self.scale,
             batch_mean=self.batch_mean,
-            lowest_log=self.lowest_log,
+            log_clip_min=self.log_clip_min,
         )
 
 
+class PopulationTraining(NamedTuple):
+    """What the calls of a run have in common.
+
+    Attributes
+    ----------
+    theta__mp : ndarray
+        Parameters of all networks, which calls move on.
+    slots__msp : ndarray
+        Slots of their optimisers, too.
+    data : PopulationSamples
+    optimizer : Optimizer
+        Hyper-parameters are numbers, or arrays (m,).
+    config : PopulationRunConfig
+    """
+
+    theta__mp: Array
+    slots__msp: Array
+    data: PopulationSamples
+    optimizer: Optimizer
+    config: PopulationRunConfig
+
+
 @dataclass
-class PopulationCall:
+class PopulationTask:
     """Which networks a call of `PopulationEngine.train` is for, where they stand, and what comes out.
 
     Attributes
     ----------
-    who : ndarray of int64, shape (k,)
+    indices : ndarray of int64, shape (k,)
         Their numbers, each once.
     epoch, updates : int
         They stand at the start of this epoch, after so many updates.
@@ -115,15 +137,15 @@ class PopulationCall:
     rates : ndarray of float64, shape (k, steps) or (1, steps), or None
         Learning rates of all updates of the call, of each network or of all, in place of the optimiser's.
     order : ndarray of int64, shape (epochs, n), or None
-        The order of the samples in each epoch, for all networks, of plans with own orders.
+        The order of the samples in each epoch, for all networks, where `PopulationRunConfig.custom_order` is set.
     loss, penalty : ndarray of float64, shape (k, epochs)
         Out: the mean loss of each epoch, and the mean penalty.
     done : ndarray of bool, shape (k,)
-        Out: True for every network that has made all of them. Where `PopulationPlan.cancel` has ended the call early,
-        the others are as they were.
+        Out: True for every network that has made all of them. Where `PopulationRunConfig.cancel` has ended the call
+        early, the others are as they were.
     """
 
-    who: Array
+    indices: Array
     epoch: int
     updates: int
     epochs: int
@@ -131,9 +153,9 @@ class PopulationCall:
     order: Array | None = None
 
     def __post_init__(self) -> None:
-        self.loss = np.full((len(self.who), self.epochs), np.nan)
-        self.penalty = np.zeros((len(self.who), self.epochs))
-        self.done = np.zeros(len(self.who), bool)
+        self.loss = np.full((len(self.indices), self.epochs), np.nan)
+        self.penalty = np.zeros((len(self.indices), self.epochs))
+        self.done = np.zeros(len(self.indices), bool)
 
 
 class PopulationEngine(Protocol):
@@ -151,7 +173,7 @@ class PopulationEngine(Protocol):
         """Threads the last call of `train` ran on."""
         ...
 
-    def side_by_side(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+    def side_by_side(self, networks: int, optimizer: Optimizer, config: PopulationRunConfig) -> bool:
         """Return True if a population of so many networks is faster than they would be one after another."""
         ...
 
@@ -160,14 +182,14 @@ class PopulationEngine(Protocol):
         theta__mp: Array,
         x: Array,
         a__kno: Array,
-        who__k: Array | None = None,
+        index__k: Array | None = None,
         rows__mn: Array | None = None,
         threads: int | None = None,
     ) -> None:
         """Write the outputs of some networks (None: all) for the rows of x, (n, i) for all or (m, n, i), into a.
 
         With `rows__mn`, numbers of the rows of x (r, i) that each network uses, for those. Bits depend on the
-        population and not on who else is asked.
+        population and not on the other networks of the call.
         """
         ...
 
@@ -176,20 +198,15 @@ class PopulationEngine(Protocol):
         theta__mp: Array,
         data: PopulationSamples,
         loss__k: Array,
-        who__k: Array | None = None,
+        index__k: Array | None = None,
         threads: int | None = None,
     ) -> None:
         """Write the mean loss of some networks (None: all) over their samples into loss (float64)."""
         ...
 
-    def train(
-        self,
-        theta__mp: Array,
-        slots__msp: Array,
-        data: PopulationSamples,
-        optimizer: Optimizer,
-        plan: PopulationPlan,
-        call: PopulationCall,
-    ) -> None:
-        """Train some networks. What a network gets does not depend, to the bit, on who else the call is for."""
+    def train(self, training: PopulationTraining, task: PopulationTask) -> None:
+        """Train the networks of `task`. The result of a network depends, to the bit, on no other network of the call.
+
+        theta and slots of these networks are moved on.
+        """
         ...

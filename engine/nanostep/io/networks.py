@@ -1,0 +1,57 @@
+"""Files of networks, by path: `load`, `save` and `read_metadata`; `nanostep.io._format` says what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nanostep.backends import resolve
+from nanostep.errors import FileFormatError
+from nanostep.io._format import decode, read, usable
+from nanostep.network import Network
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+
+def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | None = None) -> None:
+    """Write `net` to `path`; see `Network.save`."""
+    net.save(path, metadata=metadata)
+
+
+def load(path: str | PathLike[str], backend: str = "auto") -> Network:
+    """Return the network in a file that `Network.save` wrote, with the state of its optimiser.
+
+    Training goes on as if it had not been interrupted when the optimiser is not given, or is ``net.optimizer``.
+
+    Parameters
+    ----------
+    path : str or path-like
+    backend : {"auto", "c", "numba", "numpy"}, default="auto"
+        Files do not say which backend wrote them.
+
+    Raises
+    ------
+    FileNotFoundError
+    FileFormatError
+        The file is damaged, or is not a nanostep model.
+    BackendUnavailable
+        The backend asked for cannot run here.
+    """
+    resolve(backend)  # so that a wrong backend is not taken for a wrong file
+    header, tensors = read(Path(path))
+    if "population" in header:
+        raise FileFormatError(f"{path} holds a population: ns.Population.load reads it")
+    with usable(path):
+        architecture, state = decode(header, tensors)
+    theta = tensors["theta"]
+    return Network._restored(architecture, theta.dtype, backend, theta, state)
+
+
+def read_metadata(path: str | PathLike[str]) -> dict[str, Any]:
+    """Return the metadata that was given to `Network.save` ({} if none was)."""
+    metadata = read(Path(path))[0].get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise FileFormatError(f"{path} is not a usable nanostep model: its metadata is not an object")
+    return metadata
