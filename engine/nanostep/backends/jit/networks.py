@@ -86,6 +86,7 @@ class Engine:
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
+        *,
         epoch_penalty__e: Array | None = None,
     ) -> int:
         data = self._data(samples, cursor.order if plan.shuffle or plan.custom_order else None)
