@@ -14,7 +14,7 @@ from nanostep.architecture import ACTIVATIONS, HIDDEN_ACTIVATIONS
 from nanostep.backends import PACKAGES, load, resolve
 from nanostep.benchmark.machine import cpu_model
 from nanostep.cli import _options
-from nanostep.cli._plan import make_run_config, plan_lines
+from nanostep.cli._plan import make_plan, plan_lines
 from nanostep.errors import BackendUnavailable
 from nanostep.network import Network
 from nanostep.optimizers import OPTIMIZERS
@@ -52,14 +52,14 @@ def collect() -> dict[str, dict[str, str]]:
 
 @click.command("info")
 @click.option("--plan", "sizes", type=_options.NumberList(int), help="Show how this network would be trained.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="RunConfig: samples per update.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="With --plan: samples per update.")
 @click.option(
-    "--activation", type=click.Choice(HIDDEN_ACTIVATIONS), default="relu", show_default=True, help="RunConfig."
+    "--activation", type=click.Choice(HIDDEN_ACTIVATIONS), default="relu", show_default=True, help="With --plan."
 )
-@click.option("--output", type=click.Choice(ACTIVATIONS), default="identity", show_default=True, help="RunConfig.")
-@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="RunConfig.")
-@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True, help="RunConfig.")
-@click.option("--threads", type=click.IntRange(1), default=None, help="RunConfig: most threads.  [default: by trial]")
+@click.option("--output", type=click.Choice(ACTIVATIONS), default="identity", show_default=True, help="With --plan.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="With --plan.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True, help="With --plan.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="With --plan: most threads.  [default: by trial]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     sizes: list[int] | None,
@@ -79,7 +79,7 @@ def command(
     if sizes is not None:
         loss = "cross_entropy" if output == "softmax" else "half_squared_error"
         net = Network(sizes, activation=activation, output=output, loss=loss, dtype=dtype, backend="c")
-        plan = make_run_config(net, OPTIMIZERS[optimizer](lr=0.01), batch, threads)
+        plan = make_plan(net, OPTIMIZERS[optimizer](lr=0.01), batch, threads)
         click.echo(json.dumps(plan, indent=2) if as_json else "\n".join(plan_lines(net, plan, batch)))
         return
     sections = collect()

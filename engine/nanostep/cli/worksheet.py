@@ -19,7 +19,7 @@ EXAMPLE: dict[str, Any] = {
     "x": [0.05, 0.10],
     "y": [0.01],
 }
-"""The worked example of the notes that nanostep grew from."""
+"""The worked example of the notes on which nanostep is based."""
 
 
 @click.command("worksheet")

@@ -1,4 +1,4 @@
-"""Works one SGD step through, operation by operation, with the network's own backend."""
+"""`make_worksheet` works through one SGD step, operation by operation, with the network's own backend."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Array = np.ndarray
 def make_worksheet(
     net: Model, x: ArrayLike, y: ArrayLike, lr: float, *, biases: str = "trained", digits: int = 6
 ) -> Worksheet:
-    """Work one SGD step of `net` through; theta is left as it is.
+    """Work through one SGD step of `net`; theta is left unchanged.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def make_worksheet(
     theta = net.theta.copy()
 
     backend = load(net.backend)
-    # values that overflow are shown as they are, whichever backend made them
+    # without warnings, because values that overflow are shown as they are with every backend
     with np.errstate(all="ignore"):
-        trace = _work_through(backend, architecture, theta, x__bi, y__bo)
+        trace = _trace(backend, architecture, theta, x__bi, y__bo)
         theta_new = theta.copy()
         _update(backend, architecture, theta_new, trace.grad, rate, frozen=biases == "frozen")
         z_new, a_new = _forward(backend, architecture, theta_new, x__bi)
@@ -100,7 +100,7 @@ def _forward(
     return z, a
 
 
-def _work_through(backend: ModuleType, architecture: Architecture, theta: Array, x__bi: Array, y__bo: Array) -> Trace:
+def _trace(backend: ModuleType, architecture: Architecture, theta: Array, x__bi: Array, y__bo: Array) -> Trace:
     """Return every value of the forward and the backward pass."""
     z, a = _forward(backend, architecture, theta, x__bi)
     loss, output = architecture.loss, architecture.output
@@ -132,7 +132,7 @@ def _derivative(backend: ModuleType, activation: str, z__bo: Array, a__bo: Array
 def _update(
     backend: ModuleType, architecture: Architecture, theta: Array, grad: Array, lr: float, *, frozen: bool
 ) -> None:
-    """Make the SGD update in place; frozen biases take part with a gradient of zero."""
+    """Make the SGD update in place; frozen biases get a gradient of zero."""
     applied = grad.copy()
     if frozen:
         for layer in architecture.layers:
