@@ -11,9 +11,9 @@ from nanostep._arrays import Samples, check_samples, rectangular
 from nanostep._base_model import check_dtype
 from nanostep._checks import check_bool, check_integer, check_seed
 from nanostep.backends import resolve
-from nanostep.sweeps.course import Course, make_parallel
 from nanostep.sweeps.folds import make_folds
 from nanostep.sweeps.results import Results
+from nanostep.sweeps.rounds import Course, make_parallel
 from nanostep.sweeps.settings import Trial, make_trial
 from nanostep.sweeps.spaces import Halving, make_space
 from nanostep.sweeps.table import SweepTable
