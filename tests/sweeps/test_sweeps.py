@@ -117,7 +117,7 @@ def test_tasks_are_cut_by_work(monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
     run = tasks.run
     monkeypatch.setattr(
-        rounds, "run", lambda task, *rest, **keeps: (counts.append(len(task.units)), run(task, *rest, **keeps))[1]
+        rounds, "run", lambda task, *rest, **options: (counts.append(len(task.units)), run(task, *rest, **options))[1]
     )
     space = {"lr": np.geomspace(1e-3, 0.3, 150).tolist()}
     whole = ns.sweep(X, LABELS, space, cv=2, epochs=2)
@@ -166,11 +166,11 @@ def test_a_sweep_goes_on_from_its_file(halving: bool, tmp_path: Path, monkeypatc
     want = ns.sweep(X, LABELS, space, cv=3, epochs=9)
     path, run, made = tmp_path / "sweep.jsonl", tasks.run, []
 
-    def counted(*args: Any, **keeps: Any) -> Any:
+    def counted(*args: Any, **options: Any) -> Any:
         if len(made) == 4:
             raise _Ended
         made.append(args[0])
-        return run(*args, **keeps)
+        return run(*args, **options)
 
     monkeypatch.setattr(rounds, "run", counted)
     with pytest.raises(_Ended):
@@ -179,7 +179,7 @@ def test_a_sweep_goes_on_from_its_file(halving: bool, tmp_path: Path, monkeypatc
     with path.open("a") as file:
         file.write('{"task": "cut off')  # as where the machine went down
     left = 6 - 4 if not halving else 6 - 4 + 6 + 6
-    monkeypatch.setattr(rounds, "run", lambda *args, **keeps: (made.append(args[0]), run(*args, **keeps))[1])
+    monkeypatch.setattr(rounds, "run", lambda *args, **options: (made.append(args[0]), run(*args, **options))[1])
     _same(ns.sweep(X, LABELS, space, cv=3, epochs=9, path=path), want)
     assert len(made) <= 4 + left
     before = len(made)
@@ -196,11 +196,11 @@ def test_a_sweep_goes_on_from_its_file(halving: bool, tmp_path: Path, monkeypatc
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, made = tasks.run, []
 
-    def interrupted(*args: Any, **keeps: Any) -> Any:
+    def interrupted(*args: Any, **options: Any) -> Any:
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append(args[0])
-        return run(*args, **keeps)
+        return run(*args, **options)
 
     monkeypatch.setattr(rounds, "run", interrupted)
     path = tmp_path / "sweep.jsonl"
