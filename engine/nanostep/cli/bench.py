@@ -25,6 +25,7 @@ from nanostep.cli._options import EXISTING_FILE, NEW_FILE, NameList
 @click.pass_context
 def command(
     context: click.Context,
+    *,
     quick: bool,
     tasks: list[str] | None,
     contenders: list[str] | None,

@@ -55,6 +55,7 @@ def describe_quality(net: Network, encoder: Encoder, table: Table) -> str:
 @_options.backend
 @click.option("--save", "model", type=_options.NEW_FILE, metavar="MODEL", help="File to write the model to.")
 def command(
+    *,
     data: Path,
     target: str,
     task: str,

@@ -42,6 +42,7 @@ EXAMPLE: dict[str, Any] = {
 @click.option("--output", type=_options.NEW_FILE, metavar="FILE", help="File to write.  [default: print]")
 @_options.backend
 def command(
+    *,
     sizes: list[int] | None,
     theta: list[float] | None,
     x: list[float] | None,

@@ -75,15 +75,16 @@ def make_worksheet(
     dw_check, db_check = check.views(architecture)
     layers = tuple(
         LayerSheet(
-            activation, w[l], b[l], trace.z[l][0], trace.a[l + 1][0],
-            trace.da[l][0], trace.df[l], trace.d[l][0], dw[l], db[l],
-            w_new[l], b_new[l], z_new[l][0], a_new[l + 1][0], dw_check[l], db_check[l],
+            activation, w=w[l], b=b[l], z=trace.z[l][0], a=trace.a[l + 1][0],
+            da=trace.da[l][0], df=trace.df[l], d=trace.d[l][0], dw=dw[l], db=db[l],
+            w_new=w_new[l], b_new=b_new[l], z_new=z_new[l][0], a_new=a_new[l + 1][0],
+            dw_check=dw_check[l], db_check=db_check[l],
         )
         for l, activation in enumerate(architecture.activations)
     )  # fmt: skip
     return Worksheet(
-        architecture, dtype, net.backend, rate, biases, shown,
-        x__bi[0].copy(), y__bo[0].copy(), trace.loss, loss_new, layers,
+        architecture, dtype, net.backend, lr=rate, biases=biases, digits=shown,
+        x=x__bi[0].copy(), y=y__bo[0].copy(), loss=trace.loss, loss_new=loss_new, layers=layers,
     )  # fmt: skip
 
 
