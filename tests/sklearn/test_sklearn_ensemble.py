@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from nanostep.sklearn import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 from nanostep.sklearn._base import BaseMLP
-from nanostep.sklearn._batched_fit import Together
+from nanostep.sklearn._batched_fit import BatchedFit
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -46,13 +46,13 @@ def test_check_estimator(kind: Any, bootstrap: bool) -> None:
 def _alone(ensemble: Any, X: Any, y: Any, weight: np.ndarray | None, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Return the members as single fits with the weights that the ensemble has drawn."""
     drawn: list[np.ndarray] = []
-    init = Together.__init__
+    init = BatchedFit.__init__
 
     def spy(self: Any, estimators: Any, data: Any, generator: Any, weight: Any = None) -> None:
         drawn.append(weight)
         init(self, estimators, data, generator, weight)
 
-    monkeypatch.setattr(Together, "__init__", spy)
+    monkeypatch.setattr(BatchedFit, "__init__", spy)
     ensemble.fit(X, y, sample_weight=weight)
     assert len(drawn) == 1
     rows = [None] * len(ensemble.estimators_) if drawn[0] is None else drawn[0]

@@ -17,8 +17,8 @@ from sklearn.svm import SVC
 
 from nanostep.sklearn import MLPClassifier, MLPRegressor, PopulationSearchCV
 from nanostep.sklearn._base import BaseMLP
-from nanostep.sklearn._batched_fit import Together, fit_together, group_key
-from nanostep.sklearn._fit_cache import ReadyFit, find_ready, fingerprint, fit_key, ready_fits
+from nanostep.sklearn._batched_fit import BatchedFit, fit_batch, group_key
+from nanostep.sklearn._fit_cache import CachedFit, cached_fits, find_cached_fit, fingerprint, fit_key
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -60,8 +60,8 @@ def test_results_are_those_of_grid_search(name: str, monkeypatch: pytest.MonkeyP
     estimator, grid, y = CASES[name]
     want = GridSearchCV(estimator, grid, cv=3, return_train_score=True).fit(X, y)
     runs = itertools.count()
-    run = Together.run
-    monkeypatch.setattr(Together, "run", lambda self: (next(runs), run(self))[1])
+    run = BatchedFit.run
+    monkeypatch.setattr(BatchedFit, "run", lambda self: (next(runs), run(self))[1])
     got = PopulationSearchCV(estimator, grid, cv=3, return_train_score=True).fit(X, y)
     assert next(runs) >= 3  # a population for each fold
     np.testing.assert_allclose(_scores(got), _scores(want), atol=1e-9)
@@ -93,7 +93,7 @@ def test_estimators_are_as_if_fitted_alone(case: str) -> None:
     estimator, grid, y = CASES[case]
     rates = [{**{name: values[0] for name, values in grid.items()}, "learning_rate_init": r} for r in (0.01, 0.02, 0.4)]
     together = [clone(estimator).set_params(**rate) for rate in rates]
-    fits = fit_together(together, X, y)
+    fits = fit_batch(together, X, y)
     for fit, rate in zip(fits, rates, strict=True):
         alone = clone(estimator).set_params(**rate).fit(X, y)
         got = fit.estimator
@@ -148,22 +148,22 @@ def test_errors_are_those_of_grid_search() -> None:
 
 def test_a_fit_is_found_for_its_own_data_and_parameters_only() -> None:
     fitted = clone(CLASSIFIER).fit(X, LABELS)
-    store = {fit_key(CLASSIFIER, fingerprint(X, LABELS)): ReadyFit(fitted, None, [], 1.0)}
-    assert find_ready(CLASSIFIER, X, LABELS) is None
-    with ready_fits(store):
-        assert find_ready(clone(CLASSIFIER), X.copy(), LABELS.copy()) is not None
+    store = {fit_key(CLASSIFIER, fingerprint(X, LABELS)): CachedFit(fitted, None, [], 1.0)}
+    assert find_cached_fit(CLASSIFIER, X, LABELS) is None
+    with cached_fits(store):
+        assert find_cached_fit(clone(CLASSIFIER), X.copy(), LABELS.copy()) is not None
         other = X.copy()
         other[50, 2] += 1e-9
-        assert find_ready(CLASSIFIER, other, LABELS) is None
-        assert find_ready(CLASSIFIER, X, LABELS[::-1]) is None
-        assert find_ready(CLASSIFIER, X.astype(np.float32), LABELS) is None
-        assert find_ready(CLASSIFIER, X.reshape(-1, 10), LABELS) is None
-        assert find_ready(clone(CLASSIFIER).set_params(alpha=0.5), X, LABELS) is None
-        assert find_ready(clone(CLASSIFIER).fit(X, LABELS), X, LABELS) is not None
+        assert find_cached_fit(CLASSIFIER, other, LABELS) is None
+        assert find_cached_fit(CLASSIFIER, X, LABELS[::-1]) is None
+        assert find_cached_fit(CLASSIFIER, X.astype(np.float32), LABELS) is None
+        assert find_cached_fit(CLASSIFIER, X.reshape(-1, 10), LABELS) is None
+        assert find_cached_fit(clone(CLASSIFIER).set_params(alpha=0.5), X, LABELS) is None
+        assert find_cached_fit(clone(CLASSIFIER).fit(X, LABELS), X, LABELS) is not None
         weights = np.linspace(0.1, 2, len(X))
         weighted = clone(CLASSIFIER).fit(X, LABELS, sample_weight=weights)
         assert weighted.loss_curve_ != fitted.loss_curve_
-    assert find_ready(CLASSIFIER, X, LABELS) is None
+    assert find_cached_fit(CLASSIFIER, X, LABELS) is None
 
 
 def test_groups() -> None:
