@@ -46,7 +46,7 @@ def test_workloads_are_well_posed(name):
     x, y = make_data(workload)
     assert workload.rows % workload.batch == 0
     for i in workload.checked[::8]:
-        net, optimizer = workload.make_member(i, "numpy")
+        net, optimizer = workload.make_single(i, "numpy")
         before = net.loss(x, y)
         net.train(x, y, epochs=4, batch_size=workload.batch, optimizer=optimizer, shuffle=False)
         assert net.loss(x, y) < before
@@ -56,7 +56,7 @@ def test_members_are_the_networks_of_the_population():
     workload = small("P2").workload
     theta = workload.initial_thetas()
     for i in (0, 1, 20):
-        np.testing.assert_array_equal(workload.make_member(i, "numpy")[0].theta, theta[i])
+        np.testing.assert_array_equal(workload.make_single(i, "numpy")[0].theta, theta[i])
 
 
 @pytest.mark.parametrize("contender", ["c", "numba", "numpy"])

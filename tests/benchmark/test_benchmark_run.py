@@ -35,11 +35,11 @@ class Recorder(LocalLane):
         super().__init__(contender, cores)
         self._name = contender
 
-    def ask(self, *message):
+    def call(self, *message):
         if message[0] == "run":
             self.log.append((self._name, message[0]))
             self.before_run()
-        return super().ask(*message)
+        return super().call(*message)
 
     def before_run(self):
         pass
@@ -102,14 +102,14 @@ def state(pid: int) -> str:
 def test_a_worker_runs_pinned_and_is_stopped_between_questions():
     lane = WorkerLane("c", 1)
     try:
-        loaded = lane.ask("load")
+        loaded = lane.call("load")
         assert len(loaded["affinity"]) <= 1
-        assert lane.ask("prepare", "W4", SHORT).theta.shape == (2410,)
-        sample = lane.ask("run")
+        assert lane.call("prepare", "W4", SHORT).theta.shape == (2410,)
+        sample = lane.call("run")
         assert sample.about["threads"] == 1
         assert TASKS["W4"].judge(sample.evidence).ok
         with pytest.raises(LaneError, match="KeyError"):
-            lane.ask("prepare", "W99", SHORT)
+            lane.call("prepare", "W99", SHORT)
         if sys.platform == "linux":
             deadline = time.monotonic() + 10
             while state(lane._process.pid) != "T":  # the signal takes its time where much else runs
@@ -123,10 +123,10 @@ def test_a_worker_runs_pinned_and_is_stopped_between_questions():
 def test_a_worker_that_dies_is_reported_with_its_last_words(monkeypatch):
     lane = WorkerLane("no-such-contender", 1)
     with pytest.raises(LaneError, match="no-such-contender"):
-        lane.ask("load")
+        lane.call("load")
     lane._process.kill()
     with pytest.raises(LaneError, match="died"):
-        lane.ask("load")
+        lane.call("load")
     lane.close()
 
 

@@ -58,7 +58,7 @@ class Dataset:
         return Samples(self.x if self.is_dense else _dense(self.x), self.y, self.labels, self.weight)
 
     def blocks(self, order: np.ndarray | None = None, multiple: int = 1) -> Iterator[Samples]:
-        """Yield the samples in `order`, dense: all at once if x is dense, otherwise in blocks of k * `multiple` rows."""
+        """Yield the samples in `order`, dense: all at once if x is dense, else in blocks of k * `multiple` rows."""
         if self.is_dense:
             yield (self if order is None else self.take(order)).samples()
             return

@@ -1,4 +1,4 @@
-"""The estimators' losses in terms of the engine's. scikit-learn divides some by the outputs, but not their gradients."""
+"""The estimators' losses in terms of the engine's: scikit-learn divides some by the outputs, not their gradients."""
 
 from __future__ import annotations
 

@@ -113,7 +113,7 @@ class _BaseEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
         return (members.mean(axis=0), members.std(axis=0)) if return_std else members.mean(axis=0)
 
     def _draw(self, generator: np.random.RandomState, weight: np.ndarray) -> np.ndarray | None:
-        """Return how often each member draws each sample, (members, n): n draws with replacement; None without draws."""
+        """Return how often each member draws each sample, (members, n), in n draws with replacement; or None."""
         if not self.bootstrap:
             return None
         n = len(weight)
