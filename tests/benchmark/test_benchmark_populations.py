@@ -1,4 +1,4 @@
-"""The benchmark's populations: they are networks each with its own weights and rate, and none may be left out."""
+"""The benchmark's populations: each network has its own weights and rate, and no network may be left out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHORT = Settings(seconds=1e-4)
 
 
 def small(name: str):
-    """Return a task with 21 networks, which fill no vector evenly, and few rows."""
+    """Return a task with few rows and 21 networks, which do not fill whole vectors."""
     task = TASKS[name]
     return replace(task, workload=replace(task.workload, networks=21, rows=4 * task.workload.batch))
 
@@ -76,7 +76,7 @@ def test_contenders_agree(name, contender):
 
 
 class Wrong(Backend):
-    """A backend whose outcome is spoilt; the check that follows must see it."""
+    """A backend whose results are altered; the check must notice it."""
 
     name, title = "numpy", "wrong"
 
@@ -94,7 +94,7 @@ class Wrong(Backend):
 
 
 class ForgetsLast(Wrong):
-    """Leaves the network alone that does not fill a vector."""
+    """Does not train the last network, which does not fill a vector."""
 
     def spoil(self, workload, run, start):
         run.theta[-1] = start[-1]
@@ -108,7 +108,7 @@ class SwapsTwo(Wrong):
 
 
 class SwapsLosses(Wrong):
-    """Trains rightly, and gives the losses to the wrong networks: their mean is right."""
+    """Trains correctly but gives the losses to the wrong networks, with the right mean."""
 
     def spoil(self, workload, run, start):
         return replace(run, loss=run.loss[::-1])

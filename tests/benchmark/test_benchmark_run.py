@@ -95,7 +95,7 @@ def test_quick_leaves_out_what_compiles_long_unless_it_is_named(monkeypatch):
 
 
 def state(pid: int) -> str:
-    """Return the letter that Linux has for what a process does."""
+    """Return Linux's letter for the state of a process."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
 
 
@@ -112,7 +112,7 @@ def test_a_worker_runs_pinned_and_is_stopped_between_questions():
             lane.call("prepare", "W99", SHORT)
         if sys.platform == "linux":
             deadline = time.monotonic() + 10
-            while state(lane._process.pid) != "T":  # the signal takes its time where much else runs
+            while state(lane._process.pid) != "T":  # the signal may arrive late on a busy machine
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
     finally:

@@ -1,4 +1,4 @@
-"""``nanostep bench search``: one grid for all, compared fit by fit."""
+"""``nanostep bench search``: the same grid for all searches, compared fit by fit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nanostep.cli import main
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "QUICK", {"alpha": [0.001, 1.0]})
     monkeypatch.setattr(search, "CASES", {"one epoch": {"max_iter": 1}})
-    # no processes of their own, which take seconds to start
+    # without worker processes, which take seconds to start
     here = {name: (kind, estimator, None) for name, (kind, estimator, _) in search.contenders().items()}
     monkeypatch.setattr(search, "contenders", lambda: here)
 

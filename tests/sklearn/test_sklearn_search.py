@@ -1,4 +1,4 @@
-"""`PopulationSearchCV` gives what GridSearchCV gives, by fits that are made together."""
+"""`PopulationSearchCV` gives GridSearchCV's results, with fits that are made as populations."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_all_fits_of_the_search_are_made_together(monkeypatch: pytest.MonkeyPatc
     search.fit(X, LABELS)
     pipeline = make_pipeline(StandardScaler(), CLASSIFIER)
     PopulationSearchCV(pipeline, {"mlpclassifier__alpha": [0.1, 1, 2]}, cv=3, refit=False).fit(X, LABELS)
-    # splits that are drawn anew whenever one asks, and splits that can be asked for once
+    # splits that are drawn anew at every call, and splits that can be read only once
     PopulationSearchCV(CLASSIFIER, GRID, cv=KFold(3, shuffle=True), refit=False).fit(X, LABELS)
     PopulationSearchCV(CLASSIFIER, GRID, cv=iter(list(KFold(3).split(X))), refit=False).fit(X, LABELS)
     with pytest.raises(AssertionError, match="one by one"):
@@ -101,7 +101,7 @@ def test_estimators_are_as_if_fitted_alone(case: str) -> None:
         assert (got.n_iter_, got.t_) == (alone.n_iter_, alone.t_)
         np.testing.assert_allclose(got.loss_curve_, alone.loss_curve_, rtol=1e-9)
         np.testing.assert_allclose(got.best_loss_, alone.best_loss_, rtol=1e-9)
-        # the optimiser's state too: both go on alike
+        # the optimiser's state too: both continue alike
         for one in (got, alone):
             one.partial_fit(X, y)
         np.testing.assert_allclose(got.network_.theta, alone.network_.theta, rtol=1e-7, atol=1e-9)
@@ -139,7 +139,7 @@ def test_errors_are_those_of_grid_search() -> None:
                 kind(CLASSIFIER, grid, cv=3, error_score="raise").fit(X, y)
             messages.append(str(caught.value))
         assert messages[0] == messages[1]
-    # a fit that goes to infinity spoils its own score only
+    # a fit that diverges affects its own score only
     huge = {"learning_rate_init": [0.01, 1e300]}
     with pytest.warns(FitFailedWarning, match="3 fits failed"), pytest.warns(UserWarning, match="non-finite"):
         search = PopulationSearchCV(REGRESSOR, huge, cv=3).fit(X, VALUES)
