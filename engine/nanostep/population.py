@@ -178,13 +178,13 @@ class Population(PopulationModel):
         threads: int | None = None,
         callbacks: PopulationCallback | Sequence[PopulationCallback] = (),
         progress: bool = False,
-        rows: ArrayLike | None = None,
-        validation_rows: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
         schedule: Schedule | None = None,
         dropout: float | ArrayLike = 0.0,
+        sample_weight: ArrayLike | None = None,
         label_smoothing: float = 0.0,
         early_stopping: EarlyStopping | None = None,
+        rows: ArrayLike | None = None,
+        validation_rows: ArrayLike | None = None,
     ) -> PopulationHistory:
         """Train all networks, each as `Network.train` would.
 
