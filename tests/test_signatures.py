@@ -30,7 +30,19 @@ BY_POSITION: dict[Callable[..., Any], list[str]] = {
     ns.LevenbergMarquardt: [],
 }
 
-PUBLIC_PACKAGES = ("dask", "data", "io", "jit", "plots", "schedules", "sklearn", "streams", "sweeps", "worksheet")
+PUBLIC_PACKAGES = (
+    "dask",
+    "data",
+    "embedding",
+    "io",
+    "jit",
+    "plots",
+    "schedules",
+    "sklearn",
+    "streams",
+    "sweeps",
+    "worksheet",
+)
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:

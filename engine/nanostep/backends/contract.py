@@ -318,7 +318,7 @@ class Engine(Protocol):
         """
         ...
 
-    def useful_threads(self, optimizer: Optimizer, plan: RunConfig, n: int) -> int:
+    def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
         """Return the most threads that a run over n samples can make use of here; 1 if there is no choice."""
         ...
 
@@ -347,7 +347,7 @@ class Engine(Protocol):
         slots__sp: np.ndarray,
         samples: Samples,
         optimizer: Optimizer,
-        plan: RunConfig,
+        config: RunConfig,
         cursor: Cursor,
         steps: int,
         epoch_loss__e: np.ndarray,

@@ -101,7 +101,7 @@ class Engine:
     def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
         return None
 
-    def useful_threads(self, optimizer: Optimizer, plan: RunConfig, n: int) -> int:
+    def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
         return 1
 
     @np.errstate(all="ignore")
@@ -157,7 +157,7 @@ class Engine:
         slots__sp: Array,
         samples: Samples,
         optimizer: Optimizer,
-        plan: RunConfig,
+        config: RunConfig,
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
@@ -165,14 +165,14 @@ class Engine:
     ) -> int:
         n, done = len(samples), 0
         for step in range(steps):
-            if cursor.row == 0 and plan.shuffle:
-                shuffle(plan.seed, cursor.epoch, cursor.order)
-            end = min(cursor.row + plan.batch, n)
-            in_order = not (plan.shuffle or plan.custom_order)
+            if cursor.row == 0 and config.shuffle:
+                shuffle(config.seed, cursor.epoch, cursor.order)
+            end = min(cursor.row + config.batch, n)
+            in_order = not (config.shuffle or config.custom_order)
             batch = samples.take(slice(cursor.row, end) if in_order else cursor.order[cursor.row : end])
-            o = optimizer if plan.rates is None else optimizer.at_rate(float(plan.rates[step]))
+            o = optimizer if config.rates is None else optimizer.at_rate(float(config.rates[step]))
             cursor.updates += 1
-            loss, penalty = self._update(theta__p, slots__sp, batch, o, plan, cursor.updates)
+            loss, penalty = self._update(theta__p, slots__sp, batch, o, config, cursor.updates)
             cursor.loss_sum += len(batch) * loss
             cursor.penalty_sum += len(batch) * penalty
             cursor.row = end
@@ -187,32 +187,32 @@ class Engine:
 
     @np.errstate(all="ignore")
     def _update(
-        self, theta__p: Array, slots__sp: Array, batch: Samples, optimizer: Optimizer, plan: RunConfig, t: int
+        self, theta__p: Array, slots__sp: Array, batch: Samples, optimizer: Optimizer, config: RunConfig, t: int
     ) -> tuple[float, float]:
         """Make update number t and return the loss and the penalty of the batch before it."""
         rows, grad__p = len(batch), np.empty_like(theta__p)
-        masks = self._masks(plan, t, rows)
-        loss = self.batch_gradient(theta__p, batch, grad__p, plan.smoothing, masks, plan.log_clip_min)
+        masks = self._masks(config, t, rows)
+        loss = self.batch_gradient(theta__p, batch, grad__p, config.smoothing, masks, config.log_clip_min)
         # what a batch is divided by: its samples, or the sum of their weights
         divisor = float(rows)
-        if plan.batch_mean and batch.weight is not None:
+        if config.batch_mean and batch.weight is not None:
             divisor = float(batch.weight.sum(dtype=np.float64))
         mean = rows / divisor if divisor > 0 else 0.0
-        grad__p *= grad__p.dtype.type(mean * plan.scale)
+        grad__p *= grad__p.dtype.type(mean * config.scale)
         penalty = 0.0
-        if plan.alpha > 0 and divisor > 0:
+        if config.alpha > 0 and divisor > 0:
             weights, _ = self.architecture.views(theta__p)
-            penalty = plan.alpha / 2 * squares_of_weights(weights) / divisor
+            penalty = config.alpha / 2 * squares_of_weights(weights) / divisor
             for dw__oi, w__oi in zip(self.architecture.views(grad__p)[0], weights, strict=True):
-                dw__oi += plan.alpha / divisor * w__oi
+                dw__oi += config.alpha / divisor * w__oi
         update(optimizer, t, theta__p, grad__p, slots__sp)
         return mean * loss, penalty
 
-    def _masks(self, plan: RunConfig, t: int, rows: int) -> Masks:
+    def _masks(self, config: RunConfig, t: int, rows: int) -> Masks:
         """Return the factor of each hidden unit, 0 or 1 / (1 - p), by layer."""
-        if not any(plan.dropout):
+        if not any(config.dropout):
             return None
         return [
-            np.where(dropped(plan.seed, t, l, rows, width, p), 0, 1 / (1 - p)).astype(self.dtype)
-            for l, (width, p) in enumerate(zip(self.architecture.sizes[1:-1], plan.dropout, strict=True))
+            np.where(dropped(config.seed, t, l, rows, width, p), 0, 1 / (1 - p)).astype(self.dtype)
+            for l, (width, p) in enumerate(zip(self.architecture.sizes[1:-1], config.dropout, strict=True))
         ]
