@@ -181,7 +181,7 @@ def check_steps(engine_type: EngineType, case: RunCase, schedule: Schedule, dtyp
             got,
             theta=got.theta.astype(HIGH),
             slots=got.slots.astype(HIGH),
-            cursor=replace(got.cursor, order=got.cursor.order.copy(), carry=None),
+            cursor=replace(got.cursor, order=got.cursor.order.copy(), backend_state=None),
             losses=got.losses.copy(),
             penalties=got.penalties.copy(),
         )
