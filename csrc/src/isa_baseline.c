@@ -4,4 +4,4 @@
 #define VECTOR_BYTES         16
 #define X86_INTRINSIC(name)  _mm_##name
 #define X86_REGISTER(suffix) __m128##suffix
-#include "kernels/both.h"
+#include "kernels/instantiate.h"
