@@ -42,7 +42,7 @@ REGIMES = {
 
 
 def make_plan(net: Network, optimizer: Optimizer, batch: int, threads: int | None) -> dict[str, Any]:
-    """Return the plan of a run as plain values: the fields of nst_choice, and what each layer and pass does."""
+    """Return the plan of a run as plain values: the fields of nst_plan, and what each layer and pass does."""
     engine = load("c").networks.Engine(net.architecture, net.dtype)
     plan = Plan(batch=batch, shuffle=True, seed=0, threads=threads)
     most = threads or engine.useful_threads(optimizer, plan, max(batch, ROWS))

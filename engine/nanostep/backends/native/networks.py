@@ -35,7 +35,7 @@ REGIMES = ("tiny", "samples", "tiles", "blocks")
 
 
 class Engine:
-    """See `nanostep.backends.contract.Engine`. Each call has a workspace of its own, so calls may overlap in time."""
+    """See `nanostep.backends.contract.Engine`. Each call has its own workspace, so calls may overlap in time."""
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self.architecture = architecture
@@ -55,7 +55,7 @@ class Engine:
         )
         self._workspace_sizes: dict[int, int] = {}  # by number of slots
 
-        # a row and the theta that it is for, exchanged together: threads may call at the same time
+        # the theta that a row was opened for, and the row; replaced together, because threads may call at the same time
         self._row: tuple[Array | None, Any] = (None, None)
 
     def predict_row(self, theta__p: Array, x: object) -> Array | None:
@@ -75,15 +75,15 @@ class Engine:
         return self.choose(optimizer, replace(plan, threads=most_threads()), n)["threads"]
 
     def choose(self, optimizer: Optimizer, plan: Plan, n: int) -> dict[str, Any]:
-        """Return which kernels a run would use: the fields of nst_choice by names, and whether each layer is wide."""
-        choice = ffi.new("nst_choice *")
+        """Return which kernels a run would use: the fields of nst_plan by name, and whether each layer is wide."""
+        choice = ffi.new("nst_plan *")
         wide = ffi.new("int32_t[]", len(self.architecture.activations))
         pool = pool_for(plan.threads)
-        c_plan, dropout = self._plan(plan, pool), ffi.new("double[]", plan.dropout)
+        c_run, dropout = self._c_run(plan, pool), ffi.new("double[]", plan.dropout)
         if any(plan.dropout):
-            c_plan.dropout = dropout
-        check_status(function(self.dtype, "choose")(self._net, n, c_optimizer(optimizer), c_plan, choice, wide))
-        fields = {name: getattr(choice[0], name) for name, _ in ffi.typeof("nst_choice").fields}
+            c_run.dropout = dropout
+        check_status(function(self.dtype, "choose")(self._net, n, c_optimizer(optimizer), c_run, choice, wide))
+        fields = {name: getattr(choice[0], name) for name, _ in ffi.typeof("nst_plan").fields}
         return {**fields, "regime": REGIMES[choice.regime], "isa": isa_name(choice.isa), "wide": list(map(bool, wide))}
 
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
@@ -138,7 +138,7 @@ class Engine:
         if cursor.carry is None:
             cursor.carry = _Run(self, len(optimizer.slots))
         run: _Run = cursor.carry
-        run.look_at(theta__p, slots__sp, samples, optimizer, plan)
+        run.bind(theta__p, slots__sp, samples, optimizer, plan)
         c_cursor = run.cursor
         c_cursor.order, c_cursor.epoch, c_cursor.row = order, cursor.epoch, cursor.row
         c_cursor.updates = cursor.updates
@@ -146,7 +146,7 @@ class Engine:
         ended = ffi.new("size_t *")
         call = function(self.dtype, "train")
         status = call(
-            self._net, *run.state, *run.samples, run.optimizer, run.plan, c_cursor, steps, losses, penalties, ended,
+            self._net, *run.state, *run.samples, run.optimizer, run.config, c_cursor, steps, losses, penalties, ended,
             *run.memory,
         )  # fmt: skip
         cursor.epoch, cursor.row = c_cursor.epoch, c_cursor.row
@@ -157,18 +157,18 @@ class Engine:
         self.isa, self.threads = isa_name(c_cursor.isa), c_cursor.threads
         return ended[0]
 
-    def _plan(self, plan: Plan, pool: Any) -> Any:
-        """Return a new nst_plan, but for dropout; whoever uses it holds the pool and `plan`."""
-        c_plan = ffi.new("nst_plan *")
-        c_plan.batch, c_plan.seed, c_plan.threads, c_plan.pool = plan.batch, plan.seed, plan.threads or 0, pool
-        c_plan.shuffle, c_plan.own_order, c_plan.batch_mean = plan.shuffle, plan.own_order, plan.batch_mean
-        c_plan.smoothing, c_plan.alpha, c_plan.scale = plan.smoothing, plan.alpha, plan.scale
-        c_plan.lowest_log = plan.lowest_log if plan.lowest_log > -math.inf else 0.0
+    def _c_run(self, plan: Plan, pool: Any) -> Any:
+        """Return a new nst_run without dropout; the caller must keep the pool and `plan` alive while it is used."""
+        c_run = ffi.new("nst_run *")
+        c_run.batch, c_run.seed, c_run.threads, c_run.pool = plan.batch, plan.seed, plan.threads or 0, pool
+        c_run.shuffle, c_run.custom_order, c_run.batch_mean = plan.shuffle, plan.own_order, plan.batch_mean
+        c_run.smoothing, c_run.alpha, c_run.scale = plan.smoothing, plan.alpha, plan.scale
+        c_run.log_clip_min = plan.lowest_log if plan.lowest_log > -math.inf else 0.0
         if plan.cancel is not None:
-            c_plan.cancel = pointer(plan.cancel, (1,), np.dtype(np.int32))
+            c_run.cancel = pointer(plan.cancel, (1,), np.dtype(np.int32))
         if plan.rates is not None:
-            c_plan.rates = pointer(plan.rates, plan.rates.shape, FLOAT64)
-        return c_plan
+            c_run.rates = pointer(plan.rates, plan.rates.shape, FLOAT64)
+        return c_run
 
     def _theta(self, theta__p: Array, *, writable: bool = False) -> Any:
         return pointer(theta__p, (self.architecture.parameter_count,), self.dtype, writable=writable)
@@ -189,7 +189,7 @@ class Engine:
         return n, self._inputs(samples.x), y, labels, weight
 
     def _workspace(self, slot_count: int) -> tuple[Any, int]:
-        """Return new working memory and its size in bytes; nothing is cleared."""
+        """Return a new workspace, uninitialised, and its size in bytes."""
         if slot_count not in self._workspace_sizes:
             bytes_needed = ffi.new("size_t *")
             check_status(function(self.dtype, "workspace_size")(self._net, slot_count, bytes_needed))
@@ -199,11 +199,11 @@ class Engine:
 
 
 class _Run:
-    """What the calls of a run have in common, as the C library takes it; looked at anew where it is another object.
+    """C-side arguments of a run, cached across its calls; rebuilt when the Python object is replaced.
 
     Attributes
     ----------
-    cursor, optimizer, plan : cdata
+    cursor, optimizer, config : cdata
     state : tuple
         theta, the number of slots, and the slots.
     samples : tuple
@@ -221,8 +221,8 @@ class _Run:
         self._pool: Any = None
         self._optimizer: tuple[Optimizer | None, dict[str, Any]] = (None, {})
 
-    def look_at(self, theta__p: Array, slots__sp: Array, samples: Samples, optimizer: Optimizer, plan: Plan) -> None:
-        """Take these for the next call."""
+    def bind(self, theta__p: Array, slots__sp: Array, samples: Samples, optimizer: Optimizer, plan: Plan) -> None:
+        """Set the arguments of the next call."""
         engine, arrays = self._engine, (theta__p, slots__sp, samples)
         if not all(map(is_, arrays, self._arrays)):
             count = len(optimizer.slots)
@@ -230,13 +230,13 @@ class _Run:
             self.state = engine._theta(theta__p, writable=True), count, slots
             self.samples = engine._samples(samples)
             self._arrays = arrays
-        pool = pool_for(plan.threads)  # another one after a fork
+        pool = pool_for(plan.threads)  # another pool after a fork
         if plan is not self._plan or pool is not self._pool:
-            # held here: the plan does not keep them alive
+            # kept here, because the nst_run does not keep them alive
             self._pool, self._dropout = pool, ffi.new("double[]", plan.dropout)
-            self.plan = engine._plan(plan, pool)
+            self.config = engine._c_run(plan, pool)
             if any(plan.dropout):
-                self.plan.dropout = self._dropout
+                self.config.dropout = self._dropout
             self._plan = plan
         if optimizer is not self._optimizer[0] or vars(optimizer) != self._optimizer[1]:
             self.optimizer = c_optimizer(optimizer)

@@ -1,4 +1,4 @@
-"""Populations in C: networks in the lanes of vectors, or one by one where that is faster or the lanes do not do it."""
+"""Populations in C: networks in the lanes of vectors, or one by one where that is faster or lanes do not support it."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Engine(InLanes):
         check_status(function(dtype, name)(*state, *task, pool, threads or 0, workspace, size[0]))
 
     def _of_networks(self, data: PopulationSamples, networks: int) -> tuple[Any, ...]:
-        """Return the number of all rows, x, y, labels, and each network's rows and weights as C takes them."""
+        """Return the number of rows, x, y, labels, and each network's rows and weights, as C arguments."""
         all_rows, x, y, labels, _ = self._single._samples(data.samples)
         shape = networks, len(data)
         rows = ffi.NULL if data.rows is None else pointer(data.rows, shape, INT64)
@@ -112,9 +112,9 @@ class Engine(InLanes):
             if len(call.rates) == 1:
                 one, rates = replace(one, rates=call.rates[0]), ffi.NULL
         pool = pool_for(one.threads)
-        c_plan = self._single._plan(one, pool)
+        c_run = self._single._c_run(one, pool)
         size = ffi.new("size_t *")
-        check_status(function(dtype, "population_workspace_size")(net, slots, c_plan, n, call.epochs, size))
+        check_status(function(dtype, "population_workspace_size")(net, slots, c_run, n, call.epochs, size))
         workspace = np.empty(size[0], np.uint8)
         order = ffi.NULL if call.order is None else pointer(call.order, (call.epochs, n), INT64)
         alpha = penalty = ffi.NULL
@@ -128,7 +128,7 @@ class Engine(InLanes):
             net, networks, count, pointer(call.who, (count,), INT64),
             pointer(theta__mp, (networks, parameters), dtype, writable=True), slots,
             pointer(slots__msp, (networks, slots, parameters), dtype, writable=True),
-            n, *self._of_networks(data, networks), order, hyper.c, rates, alpha, plain, c_plan,
+            n, *self._of_networks(data, networks), order, hyper.c, rates, alpha, plain, c_run,
             call.epoch, call.updates, call.epochs,
             pointer(call.loss, (count, call.epochs), FLOAT64, writable=True), penalty,
             pointer(call.done, (count,), BOOL, writable=True), isa, threads,
@@ -140,7 +140,7 @@ class Engine(InLanes):
 
 
 class _Hyperparameters:
-    """The nst_optimizers of an optimiser, and what it refers to."""
+    """The nst_optimizers of an optimiser, and the arrays that it points to."""
 
     def __init__(self, optimizer: Optimizer, networks: int) -> None:
         self.c = ffi.new("nst_optimizers *")
