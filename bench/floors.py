@@ -46,7 +46,7 @@ class Floors:
     bandwidth : float
         Bytes per second of a = b + 3 c over 64 MiB each, all cores together.
     fork_join, meeting : float
-        Seconds of an empty job on nanostep's pool of threads, and of a meeting of its members; 0 on one core.
+        Seconds of an empty job on nanostep's thread pool, and of a barrier of its workers; 0 on one core.
     cache_bytes : int
         Size of the largest cache; 0 if the system does not say.
     """
@@ -80,10 +80,10 @@ def measure(cores: int) -> Floors:
         return _together(cores, lambda: lib.floors_fma_rate(real_bytes, SECONDS))
 
     flops = {"float32": peak(4), "float64": peak(8)}
-    meetings, calls = 1000, 20
+    barriers, calls = 1000, 20
     alone = cores == 1
     empty = 0.0 if alone else min(lib.floors_pool(cores, 0, 1000) for _ in range(REPEATS))
-    meeting = 0.0 if alone else min(lib.floors_pool(cores, meetings, calls) for _ in range(REPEATS)) / meetings
+    meeting = 0.0 if alone else min(lib.floors_pool(cores, barriers, calls) for _ in range(REPEATS)) / barriers
     return Floors(
         cores=cores,
         vector_bytes=lib.floors_vector_bytes(),

@@ -41,12 +41,12 @@ REGIMES = {
 }
 
 
-def make_run_config(net: Network, optimizer: Optimizer, batch: int, threads: int | None) -> dict[str, Any]:
-    """Return the plan of a run as plain values: the fields of nst_choice, and what each layer and pass does."""
+def make_plan(net: Network, optimizer: Optimizer, batch: int, threads: int | None) -> dict[str, Any]:
+    """Return the plan of a run as plain values: the fields of nst_plan, and what each layer and pass does."""
     engine = load("c").networks.Engine(net.architecture, net.dtype)
-    plan = RunConfig(batch=batch, shuffle=True, seed=0, threads=threads)
-    most = threads or engine.useful_threads(optimizer, plan, max(batch, ROWS))
-    choice = engine.choose(optimizer, replace(plan, threads=most), max(batch, ROWS))
+    config = RunConfig(batch=batch, shuffle=True, seed=0, threads=threads)
+    most = threads or engine.useful_threads(optimizer, config, max(batch, ROWS))
+    choice = engine.choose(optimizer, replace(config, threads=most), max(batch, ROWS))
     layers = [
         {
             "layer": f"{inputs}-{outputs} {name}",

@@ -14,7 +14,7 @@ from nanostep.architecture import ACTIVATIONS, HIDDEN_ACTIVATIONS
 from nanostep.backends import PACKAGES, load, resolve
 from nanostep.benchmark.machine import cpu_model
 from nanostep.cli import _options
-from nanostep.cli._plan import make_run_config, plan_lines
+from nanostep.cli._plan import make_plan, plan_lines
 from nanostep.errors import BackendUnavailable
 from nanostep.network import Network
 from nanostep.optimizers import OPTIMIZERS
@@ -79,7 +79,7 @@ def command(
     if sizes is not None:
         loss = "cross_entropy" if output == "softmax" else "half_squared_error"
         net = Network(sizes, activation=activation, output=output, loss=loss, dtype=dtype, backend="c")
-        plan = make_run_config(net, OPTIMIZERS[optimizer](lr=0.01), batch, threads)
+        plan = make_plan(net, OPTIMIZERS[optimizer](lr=0.01), batch, threads)
         click.echo(json.dumps(plan, indent=2) if as_json else "\n".join(plan_lines(net, plan, batch)))
         return
     sections = collect()

@@ -1,4 +1,4 @@
-"""Populations in C: networks in the lanes of vectors, or one by one where that is faster or the lanes do not do it."""
+"""Populations in C: networks in the lanes of vectors, or one by one where that is faster or lanes do not support it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Engine(InLanes):
         check_status(function(dtype, name)(*state, *task, pool, threads or 0, workspace, size[0]))
 
     def _of_networks(self, data: PopulationSamples, networks: int) -> tuple[Any, ...]:
-        """Return the number of all rows, x, y, labels, and each network's rows and weights as C takes them."""
+        """Return the number of rows, x, y, labels, and each network's rows and weights, as C arguments."""
         all_rows, x, y, labels, _ = self._single._samples(data.samples)
         shape = networks, len(data)
         rows = ffi.NULL if data.rows is None else pointer(data.rows, shape, INT64)
@@ -100,34 +100,34 @@ class Engine(InLanes):
         return all_rows, x, y, labels, rows, weight
 
     def _train_in_lanes(self, training: PopulationTraining, call: PopulationTask) -> tuple[str, int]:
-        theta__mp, slots__msp, data, optimizer, plan = training
+        theta__mp, slots__msp, data, optimizer, config = training
         net, dtype, n, (networks, parameters) = self._single._net, self._dtype, len(data), theta__mp.shape
         slots, count = len(optimizer.slots), len(call.indices)
-        one = replace(plan.of(0), alpha=0.0, threads=most_threads() if plan.threads is None else plan.threads)
+        one = replace(config.of(0), alpha=0.0, threads=most_threads() if config.threads is None else config.threads)
         rates = ffi.NULL
         if call.rates is not None:
-            steps = call.epochs * -(-n // plan.batch)
+            steps = call.epochs * -(-n // config.batch)
             rates = pointer(call.rates, (len(call.rates), steps), FLOAT64)
             if len(call.rates) == 1:
                 one, rates = replace(one, rates=call.rates[0]), ffi.NULL
         pool = pool_for(one.threads)
-        c_plan = self._single._plan(one, pool)
+        c_run = self._single._c_run(one, pool)
         size = ffi.new("size_t *")
-        check_status(function(dtype, "population_workspace_size")(net, slots, c_plan, n, call.epochs, size))
+        check_status(function(dtype, "population_workspace_size")(net, slots, c_run, n, call.epochs, size))
         workspace = np.empty(size[0], np.uint8)
         order = ffi.NULL if call.order is None else pointer(call.order, (call.epochs, n), INT64)
         alpha = penalty = ffi.NULL
-        if plan.alpha is not None:
-            alpha = pointer(plan.alpha, (networks,), FLOAT64)
+        if config.alpha is not None:
+            alpha = pointer(config.alpha, (networks,), FLOAT64)
             penalty = pointer(call.penalty, (count, call.epochs), FLOAT64, writable=True)
         hyper = _Hyperparameters(optimizer, networks)
-        plain = isinstance(optimizer, SGD) and optimizer.is_plain and plan.is_simple and data.weight is None
+        plain = isinstance(optimizer, SGD) and optimizer.is_plain and config.is_simple and data.weight is None
         isa, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
         status = function(dtype, "population_train")(
             net, networks, count, pointer(call.indices, (count,), INT64),
             pointer(theta__mp, (networks, parameters), dtype, writable=True), slots,
             pointer(slots__msp, (networks, slots, parameters), dtype, writable=True),
-            n, *self._of_networks(data, networks), order, hyper.c, rates, alpha, plain, c_plan,
+            n, *self._of_networks(data, networks), order, hyper.c, rates, alpha, plain, c_run,
             call.epoch, call.updates, call.epochs,
             pointer(call.loss, (count, call.epochs), FLOAT64, writable=True), penalty,
             pointer(call.done, (count,), BOOL, writable=True), isa, threads,
@@ -139,7 +139,7 @@ class Engine(InLanes):
 
 
 class _Hyperparameters:
-    """The nst_optimizers of an optimiser, and what it refers to."""
+    """The nst_optimizers of an optimiser, and the arrays that it points to."""
 
     def __init__(self, optimizer: Optimizer, networks: int) -> None:
         self.c = ffi.new("nst_optimizers *")
