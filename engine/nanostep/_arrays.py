@@ -3,7 +3,7 @@
 Rule of conversion: booleans, integers and real floating numbers of any size, byte order, stride or alignment are
 rounded to the network's dtype (to nearest, as `numpy.ndarray.astype`); anything else (complex, object, text, dates) is
 refused. An array that already has the right dtype and is C-contiguous is used in place, without a copy. NaN and
-infinity, also those that the rounding makes, are refused.
+infinity are refused, including those that the rounding makes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Samples:
     labels : ndarray of int64, shape (n,), or None
         Class numbers in [0, outputs); stands for one-hot rows of y.
     weight : ndarray, shape (n,), or None
-        What each sample counts, >= 0; None for 1.
+        Weight of each sample, >= 0; None for 1.
     """
 
     x: np.ndarray
@@ -45,7 +45,7 @@ class Samples:
         return len(self.x)
 
     def take(self, rows: slice | np.ndarray) -> Samples:
-        """Return some of the samples, by a slice or by their numbers."""
+        """Return some of the samples, given a slice or their indices."""
         parts = (None if part is None else part[rows] for part in (self.x, self.y, self.labels, self.weight))
         return Samples(*parts)  # type: ignore[arg-type]
 
@@ -81,8 +81,11 @@ def convert(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
 
 
 def _is_masked(value: Any) -> bool:
-    """True for a masked array with masked entries. numpy.ma takes 10 ms to import: who has not, has no masked array;
-    nor has who is importing it in another thread at this moment."""
+    """True for a masked array with masked entries.
+
+    If numpy.ma was never imported, which takes 10 ms, the value cannot be masked; nor can it while another thread is
+    still importing numpy.ma.
+    """
     masked_array = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
     return masked_array is not None and isinstance(value, masked_array) and bool(np.any(value.mask))
 
@@ -121,10 +124,10 @@ def check_inputs(architecture: Architecture, dtype: np.dtype, X: Any, *, name: s
 def check_samples(
     architecture: Architecture, dtype: np.dtype, X: Any, Y: Any, *, names: tuple[str, str] = ("X", "Y")
 ) -> Samples:
-    """Return checked X and Y of a call that learns or measures: same number of samples, at least one.
+    """Return the checked X and Y of a call that trains or evaluates: the same number of samples in each, at least one.
 
-    Y has shape (n, outputs); (n,) or a scalar will do where there is one output, (outputs,) or a scalar label where X
-    is 1-D. For ``cross_entropy`` Y is class labels (n,), integers in [0, outputs), or rows of probabilities
+    Y has shape (n, outputs). With one output, (n,) or a scalar is accepted as well; with a 1-D X, (outputs,) or a
+    scalar label. For ``cross_entropy`` Y is class labels (n,), integers in [0, outputs), or rows of probabilities
     (n, outputs), such as one-hot rows. Targets are in [0, 1] for ``binary_cross_entropy`` and >= 0 for ``poisson``.
     """
     x = check_inputs(architecture, dtype, X, name=names[0])
@@ -151,12 +154,12 @@ def check_samples(
 
 
 def _looks_like_labels(shape: tuple[int, ...], n: int, outputs: int) -> bool:
-    """True if a Y of this shape holds class numbers; with one output (n, 1) holds probabilities."""
+    """True if a Y of this shape holds class labels; with one output, (n, 1) holds probabilities."""
     return shape == (n,) or (shape == () and n == 1) or (shape == (n, 1) and outputs > 1)
 
 
 def rectangular(name: str, value: Any) -> np.ndarray:
-    """Return `value` as an array of whatever dtype, masked or not."""
+    """Return `value` as an array of any dtype, masked or not."""
     try:
         return np.asanyarray(value)
     except (ValueError, TypeError) as error:
@@ -219,6 +222,6 @@ def weighted(samples: Samples, weight: np.ndarray | None) -> Samples:
 
 def normalized(weight: np.ndarray) -> np.ndarray:
     """Return weights (..., n) with a mean of 1."""
-    # by the largest first: neither a sum of huge nor one of subnormal weights loses anything
+    # divided by the largest first, so that neither huge nor subnormal weights spoil the sum
     part = weight / weight.max(axis=-1, keepdims=True)
     return part * (part.shape[-1] / part.sum(axis=-1, keepdims=True))

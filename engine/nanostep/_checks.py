@@ -34,7 +34,7 @@ def check_real(
     open_high: bool = False,
 ) -> float:
     """Return `value` as a finite float between `low` and `high`; bools, strings and arrays are refused."""
-    plain = type(value) is float or type(value) is int  # isinstance asks the abstract classes, a microsecond each time
+    plain = type(value) is float or type(value) is int  # isinstance with the abstract classes takes a microsecond
     if not plain and (isinstance(value, (bool, np.bool_)) or not isinstance(value, (Real, np.floating, np.integer))):
         raise TypeError(f"{argument} must be a real number; got {value!r} ({type(value).__name__})")
     number = float(value)  # type: ignore[arg-type]
@@ -84,14 +84,14 @@ def check_choice(argument: str, value: object, accepted: Sequence[str]) -> str:
 
 
 def check_memory(what: str, needed: int) -> None:
-    """Raise MemoryError if `needed` bytes, which `what` names as the subject of a sentence, exceed this machine's."""
+    """Raise MemoryError if `needed` bytes exceed this machine's memory; `what` begins the message, verb included."""
     memory = physical_memory()
     if memory is not None and needed > memory:
         raise MemoryError(f"{what} {needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB")
 
 
 def physical_memory() -> int | None:
-    """Return the bytes of this machine's memory; None if it does not say."""
+    """Return the size of this machine's memory in bytes; None if the system does not report it."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

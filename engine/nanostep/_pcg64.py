@@ -1,7 +1,7 @@
-"""NumPy's generator PCG64 for many seeds at once: what takes a call for each seed becomes array arithmetic.
+"""NumPy's generator PCG64 for many seeds at once: array arithmetic in place of one call per seed.
 
-NumPy promises that the numbers of its bit generators and of ``SeedSequence`` stay as they are (NEP 19); so the
-arithmetic may be written down once more.
+NumPy promises that its bit generators and ``SeedSequence`` keep producing the same numbers (NEP 19), so their
+arithmetic can be repeated here.
 
 Source: O'Neill, 2014, "PCG: A Family of Simple Fast Space-Efficient Statistically Good Algorithms for Random Number
 Generation" (setseq XSL-RR 128/64), and the same author's ``seed_seq_fe``.
@@ -14,7 +14,7 @@ from itertools import cycle
 
 import numpy as np
 
-HALF = 2**32 - 1
+LOW_32 = 2**32 - 1
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645
 POOL = 4
 
@@ -28,16 +28,16 @@ def uniforms(seeds: np.ndarray, count: int) -> np.ndarray:
     count : int
     """
     numbers = np.empty((count, len(seeds)))
-    for at, (high, low) in zip(range(count), _states(seeds), strict=False):
-        bits, turn = high ^ low, high >> 58
-        bits = (bits >> turn) | (bits << (-turn & 63))
-        numbers[at] = bits >> 11
+    for i, (high, low) in zip(range(count), _states(seeds), strict=False):
+        bits, rotation = high ^ low, high >> 58
+        bits = (bits >> rotation) | (bits << (-rotation & 63))
+        numbers[i] = bits >> 11
     numbers *= 2.0**-53
     return numbers
 
 
 def _states(seeds: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the state that each number is made of, as its high and low 64 bits."""
+    """Yield the states from which the numbers are computed, each as its high and low 64 bits."""
     start_high, start_low, stream_high, stream_low = _words(seeds)
     increment = (stream_high << 1) | (stream_low >> 63), (stream_low << 1) | 1
     state = _sum(increment, (start_high, start_low))
@@ -56,9 +56,9 @@ def _product(high: np.ndarray, low: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """Return the product with `MULTIPLIER`, modulo 2**128."""
     factor_high, factor_low = divmod(MULTIPLIER, 1 << 64)
     upper, lower = divmod(factor_low, 1 << 32)
-    low_upper, low_lower = low >> 32, low & HALF
+    low_upper, low_lower = low >> 32, low & LOW_32
     middle = low_upper * lower + (low_lower * lower >> 32)
-    carried = low_lower * upper + (middle & HALF)
+    carried = low_lower * upper + (middle & LOW_32)
     over = low_upper * upper + (middle >> 32) + (carried >> 32)
     return over + high * factor_low + low * factor_high, low * factor_low
 
@@ -67,7 +67,7 @@ def _words(seeds: np.ndarray) -> list[np.ndarray]:
     """Return ``SeedSequence(seed).generate_state(4, np.uint64)`` of each seed: 4 arrays."""
     hashed = _hashing(0x43B0D7E5, 0x931E8875)
     zero = np.zeros(len(seeds), np.uint32)
-    pool = [hashed(part) for part in ((seeds & HALF).astype(np.uint32), (seeds >> 32).astype(np.uint32), zero, zero)]
+    pool = [hashed(part) for part in ((seeds & LOW_32).astype(np.uint32), (seeds >> 32).astype(np.uint32), zero, zero)]
     for source in range(POOL):
         for target in range(POOL):
             if source != target:
@@ -79,13 +79,13 @@ def _words(seeds: np.ndarray) -> list[np.ndarray]:
 
 
 def _hashing(start: int, factor: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Return a function that hashes arrays of uint32, each time with another constant."""
+    """Return a function that hashes arrays of uint32, with another constant at each call."""
     constant = start
 
     def hashed(values: np.ndarray) -> np.ndarray:
         nonlocal constant
         values = values ^ np.uint32(constant)
-        constant = constant * factor & HALF
+        constant = constant * factor & LOW_32
         values = values * np.uint32(constant)
         return values ^ (values >> 16)
 

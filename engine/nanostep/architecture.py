@@ -1,8 +1,8 @@
-"""The shape of a network: sizes, activations, loss, and where each parameter stands in theta.
+"""The shape of a network: sizes, activations, loss, and the place of each parameter in theta.
 
-The layout of theta is written down here and nowhere else in Python: for each layer in order, W (out x in, row-major),
-then b (out). So are the names of activations and losses. A name's position in its tuple is the identifier that the jit
-kernels switch on; the C library has an enumeration of its own, looked up by name (``NST_ACTIVATION_TANH``), so no
+The layout of theta is defined here and nowhere else in Python: for each layer in order, W (out x in, row-major), then b
+(out). The names of activations and losses are defined here, too. A name's position in its tuple is the identifier that
+the jit kernels switch on; the C library has its own enumeration, looked up by name (``NST_ACTIVATION_TANH``), so no
 number is written twice.
 """
 
@@ -58,7 +58,7 @@ class Layer:
     activation : str
         Name of f in a = f(W x + b).
     weights, biases : slice
-        Where W (row-major) and b stand in theta.
+        Places of W (row-major) and b in theta.
     """
 
     inputs: int

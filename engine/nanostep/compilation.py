@@ -1,4 +1,4 @@
-"""Compiling ahead: what the Numba backend needs for an architecture, made before it is needed and kept on disk."""
+"""`warmup` compiles the Numba backend's code for an architecture before it is needed, and keeps it on disk."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ def warmup(
     batch_size: int = 1,
     optimizer: Optimizer | None = None,
 ) -> float:
-    """Compile what the ``"numba"`` backend runs for a network, so that no later call has to wait.
+    """Compile the code that the ``"numba"`` backend runs for a network, so that no later call has to wait.
 
-    The code is kept on disk: where Numba keeps its own (``NUMBA_CACHE_DIR``, or beside the installed package if that
-    may be written to), otherwise in the user's cache directory. Other backends need no warming up.
+    The code is kept on disk: where Numba keeps its own (``NUMBA_CACHE_DIR``, or beside the installed package if that is
+    writable), otherwise in the user's cache directory. Other backends need no warming up.
 
     Parameters
     ----------
     sizes, activation, output, loss, dtype
         As in `Network`.
     batch_size : int, default=1
-        As in `Network.train`. Single steps, batches of up to a tile, and larger ones are different code.
+        As in `Network.train`. Single steps, batches of up to a tile, and larger batches are compiled separately.
     optimizer : Optimizer, default=SGD(lr=0.1)
-        Plain SGD, and each other kind of optimiser, are different code, and so is each with an L1 penalty, with
-        clip_norm and with clip_value; other hyper-parameters are not. Dropout, label smoothing, weights of samples and
-        an L2 penalty on weights are compiled when a run first uses them.
+        Plain SGD and every other kind of optimiser are compiled separately, and so are an L1 penalty, clip_norm and
+        clip_value; other hyper-parameters need no code of their own. Dropout, label smoothing, sample weights and an L2
+        penalty on weights are compiled when a run first uses them.
 
     Returns
     -------
     float
-        Seconds it took: a few hundredths if the code was on disk already.
+        Seconds that it took: a few hundredths if the code was on disk already.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def warmup(
     chosen = SGD(lr=0.1) if optimizer is None else check_optimizer(optimizer)
     started = time.perf_counter()
     net = Network(sizes, activation=activation, output=output, loss=loss, dtype=dtype, backend="numba")
-    # with one row in a batch of its own, so that a run of single steps has a step to look ahead to
+    # at least two rows, so that a run of single steps has a next step to look ahead to
     x = np.zeros((max(rows, 2), net.sizes[0]), net.dtype)
     y: np.ndarray = np.zeros((len(x), net.sizes[-1]), net.dtype)
     if loss == "cross_entropy":

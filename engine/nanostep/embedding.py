@@ -79,11 +79,11 @@ def get_libs() -> str:
 
 
 def _field(name: str) -> str:
-    """Return a field of the pkg-config file, where the flags are written down, with its variables replaced."""
+    """Return a field of the pkg-config file, which holds the flags, with its variables replaced."""
     text = Path(get_pkgconfig_dir(), "nanostep.pc").read_text(encoding="utf-8")
     variables = {key: value.replace("${prefix}", str(PREFIX)) for key, value in re.findall(r"^(\w+)=(.*)$", text, re.M)}
     line = re.search(rf"^{name}:(.*)$", text, re.M)
     assert line is not None
-    # split first: a path put in for a variable may hold spaces
+    # split before substitution, because the path in a variable may contain spaces
     flags = [re.sub(r"\$\{(\w+)\}", lambda match: variables[match[1]], flag) for flag in line[1].split()]
     return shlex.join(flags)

@@ -16,10 +16,7 @@ class NanostepError(Exception):
 
 
 class BackendUnavailable(NanostepError, RuntimeError):
-    """A backend that was asked for by name cannot run here.
-
-    The message says why and what to install.
-    """
+    """A backend that was requested by name cannot run here; the message says why and what to install."""
 
 
 class FileFormatError(NanostepError, ValueError):

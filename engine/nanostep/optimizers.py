@@ -1,14 +1,14 @@
 """Optimisers: their hyper-parameters and the names of the arrays (slots) they keep for each parameter.
 
 Formulas and defaults are those of PyTorch 2.x (``torch.optim``); each backend implements them in its ``optimizers``
-module. ``grad`` in them is the gradient after clipping, as by ``torch.nn.utils.clip_grad_norm_`` and
+module. In the formulas ``grad`` is the gradient after clipping, as by ``torch.nn.utils.clip_grad_norm_`` and
 ``clip_grad_value_``, and ``penalty`` is ``weight_decay * theta + l1 * sign(theta)``, with sign(0) = 0.
 
-An optimiser here holds hyper-parameters only. The running state (slots, number of updates) belongs to the network that
-trains with it: it goes on while the same optimiser object is used and starts afresh with another one.
+An optimiser object holds hyper-parameters only. The running state (slots, number of updates) belongs to the network
+that trains with it: it goes on while the same optimiser object is used and starts afresh with another one.
 Hyper-parameters may be changed between calls (``optimizer.lr = 1e-3``) without losing the state.
 
-For a `nanostep.Population` every hyper-parameter that is a number may be a 1-D array with an entry for each network.
+For a `nanostep.Population` every numeric hyper-parameter may be a 1-D array with an entry for each network.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from nanostep._checks import check_bool, check_reals
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 Hyper = float | Any
-"""A number, or for a population a 1-D array; networks, which refuse arrays, use it as the number that it is to them."""
+"""A number, or for a population a 1-D array. Any lets networks, which refuse arrays, use it as a float."""
 
 
-def _on(value: Hyper | None) -> bool:
-    """True if a hyper-parameter is not 0, or not for all networks."""
+def _is_nonzero(value: Hyper | None) -> bool:
+    """True if a hyper-parameter is not 0; of an array, if any entry is not 0."""
     return bool(value.any()) if isinstance(value, np.ndarray) else bool(value)
 
 
 @dataclass(eq=False)
 class Optimizer:
-    """Base class: what the training loop needs to know of an optimiser, and what all of them take by keyword.
+    """Base class: what the training loop needs to know about an optimiser, and the keywords that all of them take.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ class Optimizer:
     clip_norm : float, optional
         Largest norm, > 0, of the whole gradient: it is multiplied by ``min(1, clip_norm / (norm + 1e-6))``.
     clip_value : float, optional
-        Largest size, > 0, of each entry of the gradient. Give one of the two.
+        Largest absolute value, > 0, of each entry of the gradient. Give at most one of the two.
     """
 
     kind: ClassVar[str]
@@ -63,7 +63,7 @@ class Optimizer:
         return ()
 
     def hyperparameters(self) -> dict[str, float]:
-        """Every field as a number, flags as 0 or 1, None as 0; absent fields of other optimisers count as 0."""
+        """Return every field as a number: flags as 0 or 1, None as 0. Absent fields of other optimisers count as 0."""
         return {
             "lr": float(self.lr),
             "l1": float(self.l1),
@@ -72,17 +72,17 @@ class Optimizer:
         }
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return, by the names of `HYPERPARAMETERS`, those that are arrays with an entry for each network."""
+        """Return the hyper-parameters that are arrays, by their names in `HYPERPARAMETERS`."""
         values = {**vars(self), **self._betas()}
         return {name: np.asarray(value, float) for name, value in values.items() if isinstance(value, np.ndarray)}
 
     def _betas(self) -> dict[str, Any]:
-        """Return fields that are pairs, each of the two under a name of its own."""
+        """Return the entries of fields that are pairs, each under a name of its own."""
         return {}
 
     @property
     def size(self) -> int | None:
-        """For how many networks there are hyper-parameters; None if all are numbers, which fit any number of them.
+        """Number of networks that there are hyper-parameters for; None if all are numbers, which fit any population.
 
         Raises
         ------
@@ -106,7 +106,7 @@ class Optimizer:
         return other
 
     def take(self, networks: np.ndarray) -> Self:
-        """Return an optimiser of some networks of a population: arrays have the entries of these."""
+        """Return the optimiser of some networks of a population: arrays keep the entries of these networks."""
         other = copy(self)
         for name, value in vars(self).items():
             if name == "betas":
@@ -115,9 +115,9 @@ class Optimizer:
                 other.__dict__[name] = value[networks]
         return other
 
-    def slot_rows(self, alone: Optimizer) -> list[int]:
-        """Return the rows of the slots that `alone`, the optimiser of one network, has: without momentum fewer."""
-        return [self.slots.index(name) for name in alone.slots]
+    def slot_rows(self, single: Optimizer) -> list[int]:
+        """Return the rows of the slots that `single`, the optimiser of one network, uses: fewer without momentum."""
+        return [self.slots.index(name) for name in single.slots]
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -128,7 +128,7 @@ class Optimizer:
     __hash__ = None  # type: ignore[assignment]  # hyper-parameters may be changed
 
     def at_rate(self, lr: Hyper) -> Self:
-        """Return a copy with this learning rate, or these of a population, which may be 0, unchecked."""
+        """Return a copy with learning rate `lr`, for a population an array of them; unchecked, as it may be 0."""
         other = copy(self)
         other.lr = lr
         return other
@@ -189,8 +189,8 @@ class SGD(Optimizer):
         L2 penalty, >= 0, on biases too (as PyTorch).
     dampening : float, default=0
     velocity_with_rate : bool, default=False
-        Put ``lr * g`` in place of g, and 1 in place of lr in the last formula, so that a velocity keeps the rates that
-        it was gathered with when the rate changes (as in Sutskever et al., TensorFlow and scikit-learn).
+        Put ``lr * g`` in place of g, and 1 in place of lr in the last formula, so that after a change of the rate a
+        velocity keeps the rates at which it was gathered (as in Sutskever et al., TensorFlow and scikit-learn).
     l1, clip_norm, clip_value
         See `Optimizer`.
 
@@ -218,12 +218,12 @@ class SGD(Optimizer):
 
     @property
     def is_plain(self) -> bool:
-        """True if an update is ``theta - lr * grad`` and nothing else, of all networks if there are many."""
-        return not any(map(_on, (self.momentum, self.weight_decay, self.l1, self.clip_norm, self.clip_value)))
+        """True if an update is ``theta - lr * grad`` and nothing else, for a population in all of its networks."""
+        return not any(map(_is_nonzero, (self.momentum, self.weight_decay, self.l1, self.clip_norm, self.clip_value)))
 
     @property
     def slots(self) -> tuple[str, ...]:
-        return ("momentum_buffer",) if _on(self.momentum) else ()
+        return ("momentum_buffer",) if _is_nonzero(self.momentum) else ()
 
     def hyperparameters(self) -> dict[str, float]:
         return {
@@ -280,7 +280,7 @@ class RMSprop(Optimizer):
 
     @property
     def slots(self) -> tuple[str, ...]:
-        momentum = ("momentum_buffer",) if _on(self.momentum) else ()
+        momentum = ("momentum_buffer",) if _is_nonzero(self.momentum) else ()
         return ("square_avg", *momentum, *(("grad_avg",) if self.centered else ()))
 
     def hyperparameters(self) -> dict[str, float]:
@@ -375,14 +375,14 @@ class AdamW(Adam):
 
 
 def stacked(optimizers: Sequence[Optimizer]) -> Optimizer:
-    """Return one optimiser of a population: arrays of these numbers, of one kind and with the same flags."""
+    """Return the optimiser of a population, given those of its networks, which have one kind and the same flags."""
     values: dict[str, Any] = {}
     for name, value in vars(optimizers[0]).items():
-        all_of_them = [vars(optimizer)[name] for optimizer in optimizers]
+        numbers = [vars(optimizer)[name] for optimizer in optimizers]
         if name == "betas":
-            values[name] = tuple(np.array(part, float) for part in zip(*all_of_them, strict=True))
+            values[name] = tuple(np.array(part, float) for part in zip(*numbers, strict=True))
         else:
-            values[name] = value if value is None or isinstance(value, bool) else np.array(all_of_them, float)
+            values[name] = value if value is None or isinstance(value, bool) else np.array(numbers, float)
     return type(optimizers[0])(**values)
 
 
@@ -391,7 +391,7 @@ OPTIMIZERS: dict[str, Any] = {cls.kind: cls for cls in (SGD, RMSprop, Adam, Adam
 
 
 def refuse_arrays(optimizer: Optimizer) -> None:
-    """Raise TypeError if a hyper-parameter is an array, which only the networks of a population can use."""
+    """Raise TypeError if a hyper-parameter is an array, which only a population can use."""
     for name, array in optimizer.arrays().items():
         raise TypeError(
             f"{name} is an array of {len(array)}, one for each network of a Population; a Network takes a number"

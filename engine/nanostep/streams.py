@@ -1,15 +1,15 @@
-"""Data that come in chunks: for `Network.train`, which then needs memory for one chunk at a time.
+"""Data in chunks for `Network.train`, which then needs memory for one chunk at a time.
 
-A stream gives pairs (X, Y) of arrays, as many rows in each as it likes. What may be given to ``train(stream)`` in place
-of X and Y:
+A stream yields pairs (X, Y) of arrays with any number of rows. ``train(stream)`` accepts in place of X and Y:
 
 - an iterator, which can be read once, for ``epochs=1``;
-- anything that can be iterated anew, such as a list of pairs or the classes here;
+- anything that can be iterated over repeatedly, such as a list of pairs or an object of the classes below;
 - a function without arguments that returns an iterator.
 
-Every chunk is checked and converted as X and Y of `train` are, shuffled by itself (an order for each seed, epoch and
-number of the chunk), and cut into batches of its own. Samples do not move from chunk to chunk: shuffle before the
-chunks are made where that matters. A chunk that is refused ends the run with an error; what was learned stays.
+Every chunk is checked and converted as X and Y of `train` are, shuffled by itself (the order depends on the seed, the
+epoch and the number of the chunk), and cut into batches of its own. Samples do not move from chunk to chunk: where that
+matters, shuffle before the chunks are made. A chunk that is refused ends the run with an error; what was learned before
+is kept.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Chunks:
     ----------
     X, Y : array-like with slices, the same number of rows
     rows : int, default=65536
-        Rows of a chunk, >= 1; the last takes what is left.
+        Rows of a chunk, >= 1; the last one takes the rest.
     """
 
     def __init__(self, X: Any, Y: Any, rows: int = ROWS) -> None:
@@ -67,9 +67,9 @@ class NpyDirectory:
     Parameters
     ----------
     path : str or path-like
-        Of the directory, which is listed now.
+        Directory; it is listed when the object is made.
     rows : int, optional
-        Most rows of a chunk, >= 1: larger files are cut. By default a file is a chunk.
+        Most rows of a chunk, >= 1; larger files are cut. By default each file is one chunk.
 
     Raises
     ------
@@ -115,13 +115,13 @@ class Parquet:
     Raises
     ------
     ImportError
-        pyarrow is not there.
+        pyarrow is not installed.
     FileNotFoundError
         There is no such file, or none in the directory.
     ValueError
-        A column does not exist; while reading, a column that holds nulls.
+        A column does not exist; while reading, a column holds nulls.
     TypeError
-        While reading, a column that is not numeric.
+        While reading, a column is not numeric.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class Stream:
     Attributes
     ----------
     once : bool
-        It can be read one time only.
+        True if it can be read only once.
     """
 
     def __init__(self, source: Pairs | Callable[[], Pairs]) -> None:
@@ -192,7 +192,7 @@ class Stream:
         self.once = isinstance(source, Iterator)
 
     def samples(self, model: Model) -> Iterator[Samples]:
-        """Yield the checked chunks, once through."""
+        """Yield the checked chunks of one pass."""
         source = self._source if isinstance(self._source, Iterable) else self._source()
         if not isinstance(source, Iterable):
             raise TypeError(f"the function given for X must return an iterable of (X, Y); got {type(source).__name__}")
@@ -206,7 +206,7 @@ class Stream:
 def as_stream(X: Any, Y: Any, dtype: np.dtype) -> Stream | None:
     """Return the stream that the arguments of `train` stand for; None if they are arrays."""
     if Y is not None:
-        # a map of a file that would have to be converted as a whole
+        # a memory map that would have to be converted as a whole
         if isinstance(X, np.memmap) and not (X.dtype == dtype and X.flags.c_contiguous and X.flags.aligned):
             return Stream(Chunks(X, Y))
         return None

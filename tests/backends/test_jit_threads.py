@@ -65,7 +65,10 @@ def test_nor_do_those_of_runs_with_everything(optimizer: ns.Optimizer, alpha: fl
         moving, slots, losses, penalties = theta.copy(), np.zeros((2, len(theta)), np.float32), np.ones(3), np.ones(3)
         slots = slots[: len(optimizer.slots)]
         steps = 2 * -(-300 // batch_size) + 1
-        assert engine.train(moving, slots, samples, optimizer, plan, cursor, steps, losses, penalties) == 2
+        ended = engine.train(
+            moving, slots, samples, optimizer, plan, cursor, steps, losses, epoch_penalty__e=penalties
+        )  # fmt: skip
+        assert ended == 2
         assert engine.threads == threads
         assert (penalties[:2] > 0).all() == (alpha > 0)
         results.add(b"".join(array.tobytes() for array in (moving, slots, losses, penalties))

@@ -138,9 +138,11 @@ def train(
     engine, data, made = engine_type(case.architecture, dtype), cast(samples, dtype), 0
     hidden = len(case.architecture.layers) - 1
     for end in [*cuts, schedule.steps]:
-        room = state.losses[state.ended :], state.penalties[state.ended :]
+        losses, penalties = state.losses[state.ended :], state.penalties[state.ended :]
         plan, steps = schedule.plan(hidden, made), end - made
-        state.ended += engine.train(state.theta, state.slots, data, optimizer, plan, state.cursor, steps, *room)
+        state.ended += engine.train(
+            state.theta, state.slots, data, optimizer, plan, state.cursor, steps, losses, epoch_penalty__e=penalties
+        )
         made = end
     return state
 
@@ -186,9 +188,11 @@ def check_steps(engine_type: EngineType, case: RunCase, schedule: Schedule, dtyp
             penalties=got.penalties.copy(),
         )
         for state, one, d in ((got, engine, np.dtype(dtype)), (want, exact, HIGH)):
-            room = state.losses[state.ended :], state.penalties[state.ended :]
+            losses, penalties = state.losses[state.ended :], state.penalties[state.ended :]
             data = cast(samples, d)
-            state.ended += one.train(state.theta, state.slots, data, optimizer, plan, state.cursor, 1, *room)
+            state.ended += one.train(
+                state.theta, state.slots, data, optimizer, plan, state.cursor, 1, losses, epoch_penalty__e=penalties
+            )
         assert_states(case, schedule, got, want, TOLERANCE[dtype], f"{case}, {schedule}: step {step}", before)
 
 

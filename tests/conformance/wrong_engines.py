@@ -122,10 +122,10 @@ class LabelsIgnored(Right):
 class LabelsShiftedInTraining(Right):
     """Counts classes from 1, but only where it gathers batches."""
 
-    def train(self, theta__p: Array, slots__sp: Array, samples: Samples, *rest: Any) -> int:
+    def train(self, theta__p: Array, slots__sp: Array, samples: Samples, *rest: Any, **penalty: Any) -> int:
         if samples.labels is not None:
             samples = Samples(samples.x, None, (samples.labels + 1) % self.architecture.outputs)
-        return super().train(theta__p, slots__sp, samples, *rest)
+        return super().train(theta__p, slots__sp, samples, *rest, **penalty)
 
 
 class _Train(Right):
@@ -137,16 +137,17 @@ class _Train(Right):
         slots__sp: Array,
         samples: Samples,
         optimizer: Optimizer,
-        plan: RunConfig,
+        config: RunConfig,
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
+        *,
         epoch_penalty__e: Array | None = None,
     ) -> int:
         done = 0
         self.penalties = np.empty(steps) if epoch_penalty__e is None else epoch_penalty__e
         for step in range(steps):
-            now = plan if plan.rates is None else replace(plan, rates=plan.rates[step : step + 1])
+            now = config if config.rates is None else replace(config, rates=config.rates[step : step + 1])
             ended = self.one(theta__p, slots__sp, samples, optimizer, now, cursor, epoch_loss__e[done:])
             self.penalties = self.penalties[ended:]
             done += ended
@@ -158,53 +159,55 @@ class _Train(Right):
         slots: Array,
         samples: Samples,
         optimizer: Optimizer,
-        plan: RunConfig,
+        config: RunConfig,
         cursor: Cursor,
         room: Array,
     ) -> int:
-        return Right.train(self, theta, slots, samples, optimizer, plan, cursor, 1, room, self.penalties)
+        return Right.train(
+            self, theta, slots, samples, optimizer, config, cursor, 1, room, epoch_penalty__e=self.penalties
+        )  # fmt: skip
 
 
 class DropsTheLastPartialBatch(_Train):
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
         kept = (theta.copy(), slots.copy())
-        partial = cursor.row + plan.batch > len(samples)
-        done = super().one(theta, slots, samples, optimizer, plan, cursor, room)
+        partial = cursor.row + config.batch > len(samples)
+        done = super().one(theta, slots, samples, optimizer, config, cursor, room)
         if partial:
             theta[...], slots[...] = kept
         return done
 
 
 class LastBatchDividedByAFullOne(_Train):
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        share = min(plan.batch, len(samples) - cursor.row) / plan.batch
-        return super().one(theta, slots, samples, replace(optimizer, lr=optimizer.lr * share), plan, cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        share = min(config.batch, len(samples) - cursor.row) / config.batch
+        return super().one(theta, slots, samples, replace(optimizer, lr=optimizer.lr * share), config, cursor, room)
 
 
 class ShufflesOnce(_Train):
     """Uses the order of the first epoch in all of them."""
 
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
         epoch, cursor.epoch = cursor.epoch, 0
-        done = super().one(theta, slots, samples, optimizer, plan, cursor, room)
+        done = super().one(theta, slots, samples, optimizer, config, cursor, room)
         cursor.epoch += epoch
         return done
 
 
 class NeverShuffles(_Train):
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        return super().one(theta, slots, samples, optimizer, replace(plan, shuffle=False), cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(config, shuffle=False), cursor, room)
 
 
 class AlwaysPlainSGD(_Train):
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        return super().one(theta, slots, samples, SGD(lr=optimizer.lr), plan, cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, SGD(lr=optimizer.lr), config, cursor, room)
 
 
 class DoesNotCountUpdates(_Train):
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
         updates = cursor.updates
-        done = super().one(theta, slots, samples, optimizer, plan, cursor, room)
+        done = super().one(theta, slots, samples, optimizer, config, cursor, room)
         cursor.updates = updates
         return done
 
@@ -212,73 +215,73 @@ class DoesNotCountUpdates(_Train):
 class LossOfTheLastBatch(_Train):
     """Reports the loss of an epoch's last batch for that of the epoch."""
 
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
         cursor.loss_sum = 0.0
-        done = super().one(theta, slots, samples, optimizer, plan, cursor, room)
+        done = super().one(theta, slots, samples, optimizer, config, cursor, room)
         if done:
-            room[0] *= len(samples) / ((len(samples) - 1) % plan.batch + 1)
+            room[0] *= len(samples) / ((len(samples) - 1) % config.batch + 1)
         return done
 
 
 class LossAfterTheEpoch(_Train):
     """Reports the loss of the parameters at the end of the epoch, not the mean of those on the way."""
 
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        done = super().one(theta, slots, samples, optimizer, plan, cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        done = super().one(theta, slots, samples, optimizer, config, cursor, room)
         if done:
             room[0] = self.loss(theta, samples)
         return done
 
 
 class SameRateForever(_Train):
-    """Takes the optimiser's rate whatever the plan says."""
+    """Takes the optimiser's rate whatever the settings say."""
 
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        return super().one(theta, slots, samples, optimizer, replace(plan, rates=None), cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(config, rates=None), cursor, room)
 
 
 class NeverDrops(_Train):
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        return super().one(theta, slots, samples, optimizer, replace(plan, dropout=()), cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(config, dropout=()), cursor, room)
 
 
 class DropsTheSameInEveryUpdate(_Train):
-    def _masks(self, plan, t, rows):  # type: ignore[no-untyped-def]
-        return super()._masks(plan, 1, rows)
+    def _masks(self, config, t, rows):  # type: ignore[no-untyped-def]
+        return super()._masks(config, 1, rows)
 
 
 class KeptUnitsAreNotMultiplied(_Train):
-    def _masks(self, plan, t, rows):  # type: ignore[no-untyped-def]
-        masks = super()._masks(plan, t, rows)
+    def _masks(self, config, t, rows):  # type: ignore[no-untyped-def]
+        masks = super()._masks(config, t, rows)
         return masks and [np.sign(mask) for mask in masks]
 
 
 class NeverSmooths(_Train):
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        return super().one(theta, slots, samples, optimizer, replace(plan, smoothing=0.0), cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(config, smoothing=0.0), cursor, room)
 
 
 class NoPenalty(_Train):
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        return super().one(theta, slots, samples, optimizer, replace(plan, alpha=0.0), cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(config, alpha=0.0), cursor, room)
 
 
 class PenaltyOfFullBatches(_Train):
     """Divides the penalty by the size of a full batch, also in the last one of an epoch."""
 
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        share = min(plan.batch, len(samples) - cursor.row) / plan.batch
-        return super().one(theta, slots, samples, optimizer, replace(plan, alpha=plan.alpha * share), cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        share = min(config.batch, len(samples) - cursor.row) / config.batch
+        return super().one(theta, slots, samples, optimizer, replace(config, alpha=config.alpha * share), cursor, room)
 
 
 class LossIsNotScaled(_Train):
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        return super().one(theta, slots, samples, optimizer, replace(plan, scale=1.0), cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(config, scale=1.0), cursor, room)
 
 
 class LossIsNotCapped(_Train):
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        return super().one(theta, slots, samples, optimizer, replace(plan, log_clip_min=-np.inf), cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(config, log_clip_min=-np.inf), cursor, room)
 
 
 class EverySampleCountsTheSame(Right):
@@ -293,8 +296,8 @@ class EverySampleCountsTheSame(Right):
 class BatchesAreDividedByTheirRows(_Train):
     """Whatever their weights sum to."""
 
-    def one(self, theta, slots, samples, optimizer, plan, cursor, room):  # type: ignore[no-untyped-def]
-        return super().one(theta, slots, samples, optimizer, replace(plan, batch_mean=False), cursor, room)
+    def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
+        return super().one(theta, slots, samples, optimizer, replace(config, batch_mean=False), cursor, room)
 
 
 class JacobianOfTheFirstOutput(Right):

@@ -21,7 +21,7 @@ SEEDS = [0, 1, 2**32 - 1, 2**32, 2**53 + 1, 2**63 - 1, 2**64 - 1]
 def test_initial_weights_drawn_for_many_at_once(
     sizes: list[int], activation: str, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(initialization, "MANY", 100)
+    monkeypatch.setattr(initialization, "BLOCK", 100)
     monkeypatch.setattr(initialization, "initialize", None)
     seeds = np.array(SEEDS * 30, np.uint64)
     ours = ns.Population(sizes, len(seeds), activation=activation, dtype=dtype, backend="numpy", seed=seeds)

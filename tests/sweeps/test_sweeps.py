@@ -22,7 +22,7 @@ import nanostep as ns
 from cases import REQUIRED
 from nanostep import sweeps
 from nanostep.plots import plot_sweep
-from nanostep.sweeps import course, tasks
+from nanostep.sweeps import rounds, tasks
 from nanostep.sweeps.folds import make_folds
 
 matplotlib.use("agg")
@@ -117,7 +117,7 @@ def test_tasks_are_cut_by_work(monkeypatch: pytest.MonkeyPatch) -> None:
     counts: list[int] = []
     run = tasks.run
     monkeypatch.setattr(
-        course, "run", lambda task, *rest, **keeps: (counts.append(len(task.units)), run(task, *rest, **keeps))[1]
+        rounds, "run", lambda task, *rest, **options: (counts.append(len(task.units)), run(task, *rest, **options))[1]
     )
     space = {"lr": np.geomspace(1e-3, 0.3, 150).tolist()}
     whole = ns.sweep(X, LABELS, space, cv=2, epochs=2)
@@ -166,20 +166,20 @@ def test_a_sweep_goes_on_from_its_file(halving: bool, tmp_path: Path, monkeypatc
     want = ns.sweep(X, LABELS, space, cv=3, epochs=9)
     path, run, made = tmp_path / "sweep.jsonl", tasks.run, []
 
-    def counted(*args: Any, **keeps: Any) -> Any:
+    def counted(*args: Any, **options: Any) -> Any:
         if len(made) == 4:
             raise _Ended
         made.append(args[0])
-        return run(*args, **keeps)
+        return run(*args, **options)
 
-    monkeypatch.setattr(course, "run", counted)
+    monkeypatch.setattr(rounds, "run", counted)
     with pytest.raises(_Ended):
         ns.sweep(X, LABELS, space, cv=3, epochs=9, path=path)
     assert len(path.read_text().splitlines()) == 4
     with path.open("a") as file:
         file.write('{"task": "cut off')  # as where the machine went down
     left = 6 - 4 if not halving else 6 - 4 + 6 + 6
-    monkeypatch.setattr(course, "run", lambda *args, **keeps: (made.append(args[0]), run(*args, **keeps))[1])
+    monkeypatch.setattr(rounds, "run", lambda *args, **options: (made.append(args[0]), run(*args, **options))[1])
     _same(ns.sweep(X, LABELS, space, cv=3, epochs=9, path=path), want)
     assert len(made) <= 4 + left
     before = len(made)
@@ -196,19 +196,19 @@ def test_a_sweep_goes_on_from_its_file(halving: bool, tmp_path: Path, monkeypatc
 def test_ctrl_c_keeps_what_is_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run, made = tasks.run, []
 
-    def interrupted(*args: Any, **keeps: Any) -> Any:
+    def interrupted(*args: Any, **options: Any) -> Any:
         if len(made) == 2:
             raise KeyboardInterrupt
         made.append(args[0])
-        return run(*args, **keeps)
+        return run(*args, **options)
 
-    monkeypatch.setattr(course, "run", interrupted)
+    monkeypatch.setattr(rounds, "run", interrupted)
     path = tmp_path / "sweep.jsonl"
     with pytest.warns(UserWarning, match="Ctrl-C ended the sweep.*same path"):
         table = ns.sweep(X, LABELS, GRID, cv=3, epochs=2, path=path)
     assert np.isfinite(table["split1_score"]).all()
     assert np.isnan(table["split2_score"]).all()
-    monkeypatch.setattr(course, "run", run)
+    monkeypatch.setattr(rounds, "run", run)
     _same(ns.sweep(X, LABELS, GRID, cv=3, epochs=2, path=path), ns.sweep(X, LABELS, GRID, cv=3, epochs=2))
 
 

@@ -15,7 +15,7 @@ from dask.distributed import Client, LocalCluster
 
 import nanostep as ns
 from nanostep.sklearn import MLPClassifier, PopulationSearchCV
-from nanostep.sweeps import course
+from nanostep.sweeps import rounds
 from nanostep.sweeps.results import Results
 
 RNG = np.random.default_rng(3)
@@ -45,7 +45,7 @@ def test_a_sweep_is_the_same_on_a_cluster(client: Client, monkeypatch: pytest.Mo
     def run(*_: Any, **__: Any) -> None:
         raise AssertionError("made in this process")
 
-    monkeypatch.setattr(course, "run", run)
+    monkeypatch.setattr(rounds, "run", run)
     with joblib.parallel_config("dask"):
         there = sweep()
     assert same(here, there)

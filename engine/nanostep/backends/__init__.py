@@ -1,6 +1,6 @@
 """Registry of backends: which exist, which can run here, and the choice between them.
 
-A backend is a package with the modules of `nanostep.backends.contract`; it is imported when it is first asked for.
+A backend is a package with the modules of `nanostep.backends.contract`; it is imported when it is first needed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def resolve(name: str) -> tuple[str, ModuleType]:
     Raises
     ------
     BackendUnavailable
-        A backend asked for by name, here or in the environment, cannot run.
+        A backend that was requested by name, here or in the environment, cannot run.
     ValueError
         Unknown name.
     """

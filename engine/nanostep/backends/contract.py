@@ -1,12 +1,12 @@
 """The contract that every backend keeps, written as one table.
 
-Two grains. *Operations* are single steps of the mathematics on plain arrays; tests, the worksheet and C users call
-them. *Whole runs* are the methods of `Engine`: one call works through many samples, steps and epochs.
+It has two levels. *Operations* are single steps of the mathematics on plain arrays; tests, the worksheet and C users
+call them. *Whole runs* are the methods of `Engine`: one call works through many samples, steps and epochs.
 
 Names carry their axes: ``x__bi`` is (batch, inputs), ``w__oi`` is (outputs, inputs), p runs over all parameters, s over
 slots, n over samples. All arrays of a call have one dtype (float32 or float64) and are C-contiguous. Sums over a batch
-or a layer are kept in that dtype; sums of losses over an epoch are kept in float64. What is not marked out or inout is
-left as it was; every entry of an out array is written, whatever it held before.
+or a layer are kept in that dtype; sums of losses over an epoch are kept in float64. Arguments that are not marked out
+or inout are left unchanged; every entry of an out array is written, whatever it held before.
 
 `OPERATIONS` is read by the conformance tests: an operation without a row, a row without an operation, a signature that
 differs, or an effect that differs, fails there.
@@ -200,44 +200,43 @@ MAX_SAMPLES = 2**32
 
 @dataclass(frozen=True)
 class RunConfig:
-    """What stays the same through a run, but for `rates`.
+    """Settings of a run; only `rates` differ from call to call.
 
     Attributes
     ----------
     batch : int
-        Samples per update, 1 to n; the last batch of an epoch takes what is left.
+        Samples per update, 1 to n; the last batch of an epoch takes the rest.
     shuffle : bool
         Draw a new order for each epoch; otherwise samples are used in the order given.
     seed : int
-        Of the sample order and of dropout, in [0, 2**64).
+        Seed of the sample orders and of dropout, in [0, 2**64).
     threads : int or None
         Most threads the engine may use, >= 1; None lets it choose.
     cancel : ndarray of int32, shape (1,), optional
-        Set to 1 by another thread to end the call early, if the backend can: what it made is complete up to the last
-        update, and counts.
+        Set to 1 by another thread to end the call early, if the backend supports that. The updates made so far are
+        complete, and they count.
     custom_order : bool
-        Use the samples in the order that the caller has put into `Cursor.order`, for every epoch of the call; without
-        `shuffle`.
+        Use the samples in the order that the caller has put into `Cursor.order`, for every epoch of the call; not
+        together with `shuffle`.
     rates : ndarray of float64, shape (steps,), optional
-        Learning rate, >= 0, of each update of the call that it is given to, in place of the optimiser's.
+        Learning rate, >= 0, of each update of the call, in place of the optimiser's.
     dropout : tuple of float
-        For each hidden layer the probability that a unit is dropped, in [0, 1); empty for none. What is kept is
-        multiplied by 1 / (1 - p); which units are dropped is `nanostep.backends.reference.order.dropped`.
+        For each hidden layer the probability that a unit is dropped, in [0, 1); empty for none. Units that are kept are
+        multiplied by 1 / (1 - p); `nanostep.backends.reference.order.dropped` says which are dropped.
     smoothing : float
         Label smoothing in [0, 1): the one-hot row of a label is multiplied by 1 - smoothing, and smoothing / outputs is
-        added to each entry. Rows of y are taken as they are.
+        added to each entry. Rows of y are used unchanged.
     alpha : float
-        L2 penalty alpha / 2 * the sum of the squares of all weights, biases left out, >= 0, added to the sum of the
-        losses of a batch and so divided by its samples like them (as scikit-learn's alpha).
+        Coefficient, >= 0, of the L2 penalty alpha / 2 * the sum of the squares of all weights, without biases. It is
+        added to the sum of the losses of a batch, and so divided by its samples like them (as scikit-learn's alpha).
     scale : float
-        Factor of the loss in the gradient, > 0: the penalty is not multiplied, nor are the losses that are reported.
+        Factor, > 0, of the loss in the gradient. Neither the penalty nor the reported losses are multiplied by it.
     batch_mean : bool
         Divide a batch by the sum of its weights (as scikit-learn does) instead of by the number of its samples. A batch
         whose weights are all 0 then has loss and gradient 0, its penalty too.
     log_clip_min : float
-        In reported losses the logarithm of a probability is taken to be no less than this, < 0: of softmax with
-        cross_entropy and of sigmoid with binary_cross_entropy. Affects reported losses only, not gradients (as in
-        scikit-learn).
+        Lower bound, < 0, of the logarithm of a probability: of softmax with cross_entropy, and of sigmoid with
+        binary_cross_entropy. Affects reported losses only, not gradients (as in scikit-learn).
     """
 
     batch: int
@@ -257,11 +256,11 @@ class RunConfig:
 
 @dataclass
 class Cursor:
-    """Where a run stands; `Engine.train` moves it. A run may be cut into calls anywhere without changing a bit.
+    """Position of a run, which `Engine.train` advances. A run may be cut into calls anywhere without changing a bit.
 
     Attributes
     ----------
-    order : ndarray of int64, (n,), or (0,) where samples are used as they stand
+    order : ndarray of int64, (n,), or (0,) where samples are used in the order given
         Sample order of the current epoch.
     epoch : int
         Epochs completed since the optimiser state was fresh.
@@ -272,7 +271,7 @@ class Cursor:
     loss_sum, penalty_sum : float
         Sums over the batches of this epoch so far: samples of the batch times its mean loss, and its penalty.
     backend_state : object
-        The backend's own: memory of the run, and what it has prepared for the next sample within an epoch. None at the
+        Private to the backend: memory of the run, and values prepared for the next sample within an epoch. None at the
         start, and after theta was changed between two calls.
     """
 
@@ -295,16 +294,16 @@ class Engine(Protocol):
 
     @property
     def isa(self) -> str:
-        """Instruction set the last call ran with, as the kernel reports it; "" if the backend does not say."""
+        """Instruction set that the last call ran with, as reported by the kernel; "" if the backend reports none."""
         ...
 
     @property
     def threads(self) -> int:
-        """Threads the last call of `train` ran on."""
+        """Number of threads that the last call of `train` ran on."""
         ...
 
     def predict_row(self, theta__p: np.ndarray, x: object) -> np.ndarray | None:
-        """Return the output (outputs,) for one row, or None for everything but the plainest of input.
+        """Return the output (outputs,) for one row, or None if the input is not of the plainest kind.
 
         A short cut past the gate for online use: the engine takes x only if it is an array of the network's dtype,
         shape (inputs,), contiguous and finite. A backend without a short cut returns None.
@@ -312,14 +311,15 @@ class Engine(Protocol):
         ...
 
     def step_row(self, theta__p: np.ndarray, x: object, y: object, lr: object) -> float | None:
-        """Make one plain SGD step on one row and return the loss before it; None, nothing done, as in `predict_row`.
+        """Make one plain SGD step on one row and return the loss before it; or do nothing and return None, under the
+        conditions of `predict_row`.
 
-        y must be an array (outputs,) of the network's dtype that the loss takes, and lr a float > 0.
+        y must be an array (outputs,) of the network's dtype that the loss accepts, and lr a float > 0.
         """
         ...
 
     def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
-        """Return the most threads that a run over n samples can make use of here; 1 if there is no choice."""
+        """Return the most threads that a run over n samples can use here; 1 if there is no choice."""
         ...
 
     def predict(self, theta__p: np.ndarray, x__ni: np.ndarray, a__no: np.ndarray) -> None:
@@ -335,7 +335,7 @@ class Engine(Protocol):
         ...
 
     def jacobian(self, theta__p: np.ndarray, x__ni: np.ndarray, a__no: np.ndarray, jac__nop: np.ndarray) -> None:
-        """Write the network's output for every row of x into a, and its derivative by each parameter into jac.
+        """Write the network's output for every row of x into a, and its derivatives by the parameters into jac.
 
         n may be 0. The output activation is elementwise: not softmax.
         """
@@ -351,15 +351,15 @@ class Engine(Protocol):
         cursor: Cursor,
         steps: int,
         epoch_loss__e: np.ndarray,
+        *,
         epoch_penalty__e: np.ndarray | None = None,
     ) -> int:
-        """Make `steps` updates from where `cursor` stands.
+        """Make `steps` updates from the position of `cursor`; return the number of epochs that ended in this call.
 
-        theta, slots and cursor are moved on. The mean loss of each epoch that ends in this call goes into
-        `epoch_loss`, its mean penalty into `epoch_penalty`, if given (float64, long enough), in order; their number is
-        returned.
+        theta, slots and cursor are updated in place. The mean loss of each epoch that ends in this call is written into
+        `epoch_loss__e`, and its mean penalty into `epoch_penalty__e` if that is given (both float64 and long enough).
 
-        An update takes the gradient of the batch, with `RunConfig.scale` and the penalty; clips it as the optimiser
-        says; and makes the optimiser's update.
+        An update computes the gradient of the batch, with `RunConfig.scale` and the penalty, clips it as the optimiser
+        prescribes, and applies the optimiser's formula.
         """
         ...

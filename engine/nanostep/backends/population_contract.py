@@ -1,8 +1,8 @@
 """Whole runs of populations: what every backend's module `populations` provides.
 
-A population is a number of networks of one architecture, each of which does what it would do alone: same initial
+A population is a set of networks of one architecture, each trained exactly as it would be alone: with the same initial
 weights, order of samples and formulas. Names carry axes as in `nanostep.backends.contract`; m runs over all networks,
-k over those that a call is for, r over all rows of the data and n over those that a network uses.
+k over those of a call, r over all rows of the data and n over those that a network uses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class PopulationSamples:
     rows : ndarray of int64, shape (m, n), or None
         The rows that each network uses, in this order; None: all networks use all rows.
     weight : ndarray, shape (m, n), or None
-        What each of them counts to the network, >= 0; None for 1.
+        Weight of each of these rows, >= 0; None for 1.
     """
 
     samples: Samples
@@ -43,21 +43,21 @@ class PopulationSamples:
         return len(self.samples) if self.rows is None else self.rows.shape[1]
 
     def of(self, network: int) -> Samples:
-        """Return what one network uses."""
+        """Return the samples of one network."""
         samples = self.samples if self.rows is None else self.samples.take(self.rows[network])
         return samples if self.weight is None else replace(samples, weight=self.weight[network])
 
 
 @dataclass(frozen=True)
 class PopulationRunConfig:
-    """What stays the same through a run.
+    """Settings of a run.
 
     Attributes
     ----------
     batch, shuffle, threads, cancel, custom_order, smoothing, scale, batch_mean, log_clip_min
         See `nanostep.backends.contract.RunConfig`; custom orders are those of `PopulationTask.order`.
     seeds : ndarray of uint64, shape (m,)
-        Of each network's order of samples and dropout.
+        Seed of each network's sample orders and dropout.
     dropout : ndarray of float64, shape (m, hidden layers), or None
         For each network and hidden layer the probability that a unit is dropped.
     alpha : ndarray of float64, shape (m,), or None
@@ -79,7 +79,7 @@ class PopulationRunConfig:
 
     @property
     def is_simple(self) -> bool:
-        """True if updates are made with the gradient of the mean loss, and that loss is what is reported."""
+        """True if updates use the gradient of the mean loss, and that loss is the one reported."""
         return self.alpha is None and self.scale == 1 and self.log_clip_min == -math.inf
 
     def of(self, network: int) -> RunConfig:
@@ -101,14 +101,14 @@ class PopulationRunConfig:
 
 
 class PopulationTraining(NamedTuple):
-    """What the calls of a run have in common.
+    """Arguments that all calls of a run share.
 
     Attributes
     ----------
     theta__mp : ndarray
-        Parameters of all networks, which calls move on.
+        Parameters of all networks, updated in place.
     slots__msp : ndarray
-        Slots of their optimisers, too.
+        Slots of their optimisers, updated in place.
     data : PopulationSamples
     optimizer : Optimizer
         Hyper-parameters are numbers, or arrays (m,).
@@ -124,25 +124,25 @@ class PopulationTraining(NamedTuple):
 
 @dataclass
 class PopulationTask:
-    """Which networks a call of `PopulationEngine.train` is for, where they stand, and what comes out.
+    """The networks of one call of `PopulationEngine.train`, their position, and the results.
 
     Attributes
     ----------
     indices : ndarray of int64, shape (k,)
-        Their numbers, each once.
+        The networks, each once.
     epoch, updates : int
-        They stand at the start of this epoch, after so many updates.
+        Their position: the start of this epoch, after this many updates.
     epochs : int
         Whole epochs to make, >= 1.
     rates : ndarray of float64, shape (k, steps) or (1, steps), or None
-        Learning rates of all updates of the call, of each network or of all, in place of the optimiser's.
+        Learning rates of all updates of the call, for each network or for all, in place of the optimiser's.
     order : ndarray of int64, shape (epochs, n), or None
         The order of the samples in each epoch, for all networks, where `PopulationRunConfig.custom_order` is set.
     loss, penalty : ndarray of float64, shape (k, epochs)
         Out: the mean loss of each epoch, and the mean penalty.
     done : ndarray of bool, shape (k,)
-        Out: True for every network that has made all of them. Where `PopulationRunConfig.cancel` has ended the call
-        early, the others are as they were.
+        Out: True for every network that has made all epochs. Where `PopulationRunConfig.cancel` has ended the call
+        early, the other networks are unchanged.
     """
 
     indices: Array
@@ -165,16 +165,16 @@ class PopulationEngine(Protocol):
 
     @property
     def isa(self) -> str:
-        """Instruction set the last call ran with; "" if the backend does not say."""
+        """Instruction set that the last call ran with; "" if the backend reports none."""
         ...
 
     @property
     def threads(self) -> int:
-        """Threads the last call of `train` ran on."""
+        """Number of threads that the last call of `train` ran on."""
         ...
 
-    def side_by_side(self, networks: int, optimizer: Optimizer, config: PopulationRunConfig) -> bool:
-        """Return True if a population of so many networks is faster than they would be one after another."""
+    def trains_in_parallel(self, networks: int, optimizer: Optimizer, config: PopulationRunConfig) -> bool:
+        """Return True if a population of this many networks trains faster than the networks one after another."""
         ...
 
     def predict(
@@ -186,10 +186,10 @@ class PopulationEngine(Protocol):
         rows__mn: Array | None = None,
         threads: int | None = None,
     ) -> None:
-        """Write the outputs of some networks (None: all) for the rows of x, (n, i) for all or (m, n, i), into a.
+        """Write the outputs of the networks `index__k` (None: all) for the rows of x into a.
 
-        With `rows__mn`, numbers of the rows of x (r, i) that each network uses, for those. Bits depend on the
-        population and not on the other networks of the call.
+        x is (n, i) for all networks, (m, n, i) with rows for each, or (r, i) with `rows__mn`, the indices of the rows
+        that each network uses. Bits depend on the population, but not on the other networks of the call.
         """
         ...
 
@@ -201,12 +201,12 @@ class PopulationEngine(Protocol):
         index__k: Array | None = None,
         threads: int | None = None,
     ) -> None:
-        """Write the mean loss of some networks (None: all) over their samples into loss (float64)."""
+        """Write the mean losses of the networks `index__k` (None: all) over their samples into `loss__k` (float64)."""
         ...
 
     def train(self, training: PopulationTraining, task: PopulationTask) -> None:
-        """Train the networks of `task`. The result of a network depends, to the bit, on no other network of the call.
+        """Train the networks of `task`, updating their theta and slots in place.
 
-        theta and slots of these networks are moved on.
+        The result of a network does not depend, to the bit, on the other networks of the call.
         """
         ...

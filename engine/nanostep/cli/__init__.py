@@ -1,4 +1,4 @@
-"""The command ``nanostep``: a click group whose commands live in a file each, imported when they are called."""
+"""The command ``nanostep``: a click group with one file per command, which is imported when the command is called."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMMANDS = {
     "warmup": "Compile ahead what the Numba backend runs.",
     "worksheet": "Work one SGD step through, every number shown.",
 }
-"""Commands, each the function `command` of a module here, and what the overview says of them."""
+"""Commands, each the function `command` of the module of its name, and their lines in the overview."""
 
 EMBEDDING = {
     "cflags": (embedding.get_cflags, "compiler options"),
@@ -31,11 +31,11 @@ EMBEDDING = {
     "cmakedir": (embedding.get_cmake_dir, "directory for CMake's nanostep_DIR"),
     "pkgconfigdir": (embedding.get_pkgconfig_dir, "directory for PKG_CONFIG_PATH"),
 }
-"""Options for programs that link the C library in this installation: what prints them, and what they are."""
+"""Options for programs that link the C library in this installation: the function for each value, and its meaning."""
 
 
 class Failure(click.ClickException):
-    """An error of the library, shown as one line; exit code 2 as for wrong usage."""
+    """An error of the library, shown as one line, with exit code 2 as for wrong usage."""
 
     exit_code = 2
 
@@ -77,7 +77,7 @@ def _show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Show a warning as one line; where in the code it was raised means nothing to someone at the command line."""
+    """Show a warning as one line; its place in the code is of no use at the command line."""
     click.echo(f"Warning: {message}", err=True)
 
 

@@ -18,7 +18,7 @@ NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 def check_not_input(option: str, output: Path | None, *inputs: Path) -> None:
-    """Raise a usage error if the file to write is one of those that are read, which would be lost."""
+    """Raise a usage error if the file to write is also an input, which would be overwritten."""
     for path in inputs:
         if output is not None and output.exists() and output.samefile(path):
             raise click.UsageError(f"{option} names {path}, which this command reads; choose another file")

@@ -1,6 +1,6 @@
 """``nanostep info --plan``: which kernels of the C library a run would use, and why.
 
-The choice is the library's own answer (nst_*_choose); here it is put into words.
+The library itself reports the choice (nst_*_choose); this module puts it into words.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import textwrap
 from dataclasses import replace
 from typing import Any
 
+from nanostep.architecture import Layer
 from nanostep.backends import load
 from nanostep.backends.contract import RunConfig
 from nanostep.network import Network
@@ -16,13 +17,13 @@ from nanostep.optimizers import SGD, Optimizer
 from nanostep.training.threads import TRIAL_FLOPS
 
 ROWS = 1_000_000
-"""Samples that the plan is made for: more than any batch."""
+"""Samples that the plan assumes: more than any batch."""
 
 REGIMES = {
     "tiny": (
         "single samples in registers",
-        "two layers, one output, and hidden neurons that fit into two vectors: latency is all, so z, a and the deltas "
-        "never leave the registers, and the next sample's z is prepared before this one's delta is known",
+        "two layers, one output, and hidden neurons that fit into two vectors: latency is the limit, so z, a and the "
+        "deltas never leave the registers, and the next sample's z is prepared before this one's delta is known",
     ),
     "samples": (
         "single samples",
@@ -35,27 +36,25 @@ REGIMES = {
     ),
     "blocks": (
         "blocks of tiles",
-        "a large batch of a small network: blocks of rows, each with a gradient of its own, need no meeting of threads "
-        "until they are summed, in an order that does not depend on the threads",
+        "a large batch of a small network: blocks of rows, each with a gradient of its own, need no barrier between "
+        "threads until they are summed, in an order that does not depend on the threads",
     ),
 }
 
 
 def make_plan(net: Network, optimizer: Optimizer, batch: int, threads: int | None) -> dict[str, Any]:
-    """Return the plan of a run as plain values: the fields of nst_plan, and what each layer and pass does."""
+    """Return the plan of a run as plain values: the library's choice, and what each layer does in each pass."""
     engine = load("c").networks.Engine(net.architecture, net.dtype)
     config = RunConfig(batch=batch, shuffle=True, seed=0, threads=threads)
     most = threads or engine.useful_threads(optimizer, config, max(batch, ROWS))
     choice = engine.choose(optimizer, replace(config, threads=most), max(batch, ROWS))
     layers = [
         {
-            "layer": f"{inputs}-{outputs} {name}",
+            "layer": f"{layer.inputs}-{layer.outputs} {layer.activation}",
             "wide": wide,
-            **_passes(l, inputs, outputs, wide, batch, choice, optimizer),
+            **_passes(layer, wide, batch, choice, optimizer, is_first=l == 0),
         }
-        for l, (inputs, outputs, name, wide) in enumerate(
-            zip(net.sizes, net.sizes[1:], net.architecture.activations, choice.pop("wide"), strict=False)
-        )
+        for l, (layer, wide) in enumerate(zip(net.architecture.layers, choice.pop("wide"), strict=False))
     ]
     return {
         **choice,
@@ -65,16 +64,16 @@ def make_plan(net: Network, optimizer: Optimizer, batch: int, threads: int | Non
 
 
 def _passes(
-    l: int, inputs: int, outputs: int, wide: bool, batch: int, choice: dict[str, Any], optimizer: Optimizer
+    layer: Layer, wide: bool, batch: int, choice: dict[str, Any], optimizer: Optimizer, *, is_first: bool
 ) -> dict[str, str]:
     """Return forward, backward and update of a layer in words."""
     if choice["regime"] in ("tiny", "samples"):
         forward = "x W + b by vectors of neurons"
-        backward = "d W by vectors of inputs" if l > 0 else "none"
+        backward = "none" if is_first else "d W by vectors of inputs"
         return {"forward": forward, "backward": backward, "update": "outer product, at once"}
     shared = "" if choice["threads"] == 1 else f"; threads share {'its panels' if wide else 'the rows'}"
-    forward = f"{_register_tile(outputs, choice)}{shared}"
-    backward = f"{_register_tile(inputs, choice)}{shared}" if l > 0 else "none"
+    forward = f"{_register_tile(layer.outputs, choice)}{shared}"
+    backward = "none" if is_first else f"{_register_tile(layer.inputs, choice)}{shared}"
     plain = isinstance(optimizer, SGD) and not optimizer.momentum and not optimizer.weight_decay
     if choice["regime"] == "blocks":
         update = "gradient of each block, summed, then the optimiser on 16 inputs x a panel"

@@ -1,4 +1,4 @@
-"""``nanostep bench``: the benchmark as a table, and two of its files compared."""
+"""``nanostep bench``: the benchmark as a table, the comparison of two of its files, and special measurements."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from nanostep.cli._options import EXISTING_FILE, NEW_FILE, NameList
 @click.pass_context
 def command(
     context: click.Context,
+    *,
     quick: bool,
     tasks: list[str] | None,
     contenders: list[str] | None,
@@ -80,7 +81,7 @@ def compare(
 @click.option("--quick", is_flag=True, help="Small data, no search, three repeats in place of five.")
 @click.option("--json", "json_path", type=NEW_FILE, metavar="FILE", help="Write every figure to FILE.")
 def fit(quick: bool, json_path: Path | None) -> None:
-    """Time `fit` of nanostep.sklearn beside scikit-learn's own, by turns, checked for the same scores.
+    """Time `fit` of nanostep.sklearn and of scikit-learn, in turns, checked for the same scores.
 
     Needs `pip install 'nanostep[sklearn]'`.
     """
@@ -93,7 +94,7 @@ def fit(quick: bool, json_path: Path | None) -> None:
 @click.option("--quick", is_flag=True, help="16 settings in place of 256.")
 @click.option("--json", "json_path", type=NEW_FILE, metavar="FILE", help="Write every figure to FILE.")
 def search(quick: bool, json_path: Path | None) -> None:
-    """Time PopulationSearchCV beside GridSearchCV, its own fits' and scikit-learn's, over five folds of the digits.
+    """Time PopulationSearchCV, and GridSearchCV with nanostep's and with scikit-learn's estimators, on the digits.
 
     Takes a quarter of an hour. Needs `pip install 'nanostep[sklearn]'`.
     """
@@ -106,7 +107,7 @@ def search(quick: bool, json_path: Path | None) -> None:
 @click.option("--quick", is_flag=True, help="A tenth of the rows, one rate, one repeat.")
 @click.option("--json", "json_path", type=NEW_FILE, metavar="FILE", help="Write every figure to FILE.")
 def local_sgd(quick: bool, json_path: Path | None) -> None:
-    """Time rounds of nanostep.dask on one and two worker processes, and see how the loss falls with averaging.
+    """Time rounds of nanostep.dask on one and two worker processes, and record how the loss falls with averaging.
 
     Needs `pip install 'nanostep[dask]'`.
     """

@@ -1,4 +1,4 @@
-"""``nanostep demo``: the digits that come with the package, on every backend."""
+"""``nanostep demo``: training on the handwritten digits of the package, with every backend."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ def make_network(backend: str, seed: int) -> Network:
 
 
 def run_backend(backend: str, split: Split, epochs: int, seed: int, progress: Progress) -> tuple[History, float, float]:
-    """Train on one backend; return its history, held-out accuracy, and seconds until the first step was made."""
+    """Train on one backend; return its history, held-out accuracy, and the seconds of a first epoch with start-up."""
     started = time.perf_counter()
-    # a first step on a network that is thrown away: the numba backend compiles, or reads its cache, here
+    # a first epoch with a network that is discarded: the numba backend compiles, or reads its cache, here
     make_network(backend, seed).train(*split.train, epochs=1, batch_size=32, optimizer=SGD(lr=0.1))
     warm = time.perf_counter() - started
     task = progress.add_task(f"{backend:<6}", total=epochs)
@@ -83,7 +83,7 @@ def run_backend(backend: str, split: Split, epochs: int, seed: int, progress: Pr
 
 
 def steps_per_second(backend: str, split: Split, seconds: float = 0.3) -> float:
-    """Return updates per second of plain training, without the validation that the demo does after every epoch."""
+    """Return updates per second of plain training, without the demo's validation after every epoch."""
     net, optimizer = make_network(backend, 0), SGD(lr=0.01)
     epochs, history = 1, History()
     while history.seconds < seconds:

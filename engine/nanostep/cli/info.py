@@ -52,14 +52,14 @@ def collect() -> dict[str, dict[str, str]]:
 
 @click.command("info")
 @click.option("--plan", "sizes", type=_options.NumberList(int), help="Show how this network would be trained.")
-@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="RunConfig: samples per update.")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="With --plan: samples per update.")
 @click.option(
-    "--activation", type=click.Choice(HIDDEN_ACTIVATIONS), default="relu", show_default=True, help="RunConfig."
+    "--activation", type=click.Choice(HIDDEN_ACTIVATIONS), default="relu", show_default=True, help="With --plan."
 )
-@click.option("--output", type=click.Choice(ACTIVATIONS), default="identity", show_default=True, help="RunConfig.")
-@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="RunConfig.")
-@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True, help="RunConfig.")
-@click.option("--threads", type=click.IntRange(1), default=None, help="RunConfig: most threads.  [default: by trial]")
+@click.option("--output", type=click.Choice(ACTIVATIONS), default="identity", show_default=True, help="With --plan.")
+@click.option("--dtype", type=click.Choice(DTYPES), default="float32", show_default=True, help="With --plan.")
+@click.option("--optimizer", type=click.Choice(list(OPTIMIZERS)), default="sgd", show_default=True, help="With --plan.")
+@click.option("--threads", type=click.IntRange(1), default=None, help="With --plan: most threads.  [default: by trial]")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     sizes: list[int] | None,

@@ -55,6 +55,7 @@ def describe_quality(net: Network, encoder: Encoder, table: Table) -> str:
 @_options.backend
 @click.option("--save", "model", type=_options.NEW_FILE, metavar="MODEL", help="File to write the model to.")
 def command(
+    *,
     data: Path,
     target: str,
     task: str,
@@ -73,9 +74,9 @@ def command(
     """Train a network on a CSV file with a header.
 
     A text target, or one of few distinct integers, makes a classifier; any other numbers make a regression. Numeric
-    columns are standardised, text columns become one 0/1 input for each value. Ctrl-C ends the training with what was
-    learned: the model is evaluated and saved as usual, and the exit code is 130. If the training diverges, nothing is
-    saved and the exit code is 1.
+    columns are standardised, text columns become one 0/1 input for each value. Ctrl-C ends the training early: the
+    model is evaluated and saved as it is then, and the exit code is 130. If the training diverges, nothing is saved and
+    the exit code is 1.
     """
     check_real("--validation", validation, 0, 1, open_high=True)
     _options.check_not_input("--save", model, data)
@@ -83,7 +84,8 @@ def command(
     if table.rows < 2:
         raise ValueError(f"{data} has one row; at least two are needed")
     used, kept = split_rows(table.rows, validation, seed)
-    # classes and levels come from the whole table, so that none is unknown in the held-out rows; moments do not
+    # classes and levels come from the whole table, so that none is unknown in the held-out rows; means and deviations
+    # come from the training rows alone
     encoder = Encoder.fit(table, target, task).with_moments_of(table.take(used))
     if model is not None and not model.resolve().parent.is_dir():
         raise FileNotFoundError(f"--save: no such directory: {model.resolve().parent}")

@@ -1,4 +1,4 @@
-"""``nanostep warmup``: compile ahead what the Numba backend runs."""
+"""``nanostep warmup``: compile the Numba backend's code for a network ahead of time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nanostep.optimizers import OPTIMIZERS
 def command(
     sizes: list[int], activation: str, output: str, loss: str, dtype: str, batch_size: int, optimizer: str
 ) -> None:
-    """Compile what the Numba backend runs for a network of SIZES, such as 784,128,10, and keep it on disk.
+    """Compile the Numba backend's code for a network of SIZES, such as 784,128,10, and keep it on disk.
 
     Options are those of the network and its training. Other backends need no compilation.
     """

@@ -19,7 +19,7 @@ EXAMPLE: dict[str, Any] = {
     "x": [0.05, 0.10],
     "y": [0.01],
 }
-"""The worked example of the notes that nanostep grew from."""
+"""The worked example of the notes on which nanostep is based."""
 
 
 @click.command("worksheet")
@@ -42,6 +42,7 @@ EXAMPLE: dict[str, Any] = {
 @click.option("--output", type=_options.NEW_FILE, metavar="FILE", help="File to write.  [default: print]")
 @_options.backend
 def command(
+    *,
     sizes: list[int] | None,
     theta: list[float] | None,
     x: list[float] | None,

@@ -1,6 +1,6 @@
-"""One network trained by the workers of a Dask cluster, each on the rows that it holds: `train`.
+"""`train`: trains one network on the workers of a Dask cluster, each on the rows that it holds.
 
-Needs Dask with its distributed scheduler: ``pip install "nanostep[dask]"``, on the workers too.
+Needs Dask with its distributed scheduler: ``pip install "nanostep[dask]"``, also on the workers.
 """
 
 from nanostep._optional import require

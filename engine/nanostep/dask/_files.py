@@ -1,4 +1,4 @@
-"""Chunk files: which there are, and how a worker reads one."""
+"""Chunk files: the check of their paths, and how a worker reads one."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from nanostep.streams import Parquet
 SUFFIXES = (".npz", ".npy", ".csv", ".parquet")
 
 Target = str | list[str] | None
-"""Columns of Y in a file: a name gives Y as (n,), names give (n, columns). Or the path of Y's own file; or None."""
+"""Columns of Y in a file: one name gives Y as (n,), a list gives (n, columns). Or the path of Y's own file, or None."""
 
 
 def is_paths(value: object) -> bool:
-    """True for a list in which there is a path."""
+    """True for a list that contains a path."""
     return isinstance(value, (list, tuple)) and any(isinstance(part, (str, os.PathLike)) for part in value)
 
 
 def check_files(X: Sequence[Any], Y: Any) -> list[tuple[str, Target]]:
-    """Return, for each chunk, the path of its file and where its Y is.
+    """Return, for each chunk, the path of its file and the place of its Y.
 
     Raises
     ------
     TypeError, ValueError
-        Something that is not a path, different or unknown kinds of files, a Y that does not go with them.
+        An entry is not a path, the files are of different or unknown kinds, or Y does not match them.
     """
     paths = _paths("X", X)
     suffixes = sorted({Path(path).suffix for path in paths})
@@ -54,7 +54,7 @@ def check_files(X: Sequence[Any], Y: Any) -> list[tuple[str, Target]]:
 
 
 def check_columns(Y: object) -> str | list[str]:
-    """Return the name or the names of the columns that are the target."""
+    """Return the name or names of the target's columns."""
     if isinstance(Y, str):
         return Y
     if isinstance(Y, (list, tuple)) and Y and all(isinstance(name, str) for name in Y):

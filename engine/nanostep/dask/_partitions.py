@@ -1,4 +1,4 @@
-"""Data on a cluster: what the caller gave becomes one future of checked samples for each partition."""
+"""Data on a cluster: the caller's X and Y become one future of checked samples for each partition."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ HOW_TO_SPREAD = "dask.array.from_array(X, chunks=(rows, -1)) makes one of an arr
 
 
 PATIENCE_SECONDS = 5.0
-"""Wait before it is asked whether there are workers at all."""
+"""Wait before checking whether there are any workers."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What was given as X and Y, checked as far as that can be done without reading it.
+    """The arguments X and Y, checked as far as possible without reading the data.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Source:
     files : list of (str, target) or None
         Chunk files.
     names : (str, str)
-        Of X and Y in messages.
+        Names of X and Y in error messages.
     """
 
     collections: tuple[Any, Any] | None
@@ -53,15 +53,16 @@ class Source:
 
 @dataclass(frozen=True)
 class Partitions:
-    """Data that are spread over a cluster.
+    """Data that are distributed over a cluster.
 
     Attributes
     ----------
     samples : list of Future
-        Of each partition with rows, in their order.
+        The samples of each partition that has rows, in order.
     numbers : list of int
-        Its number among all partitions.
+        The number of each of them among all partitions.
     rows : list of int
+        The number of rows of each.
     """
 
     samples: list[Future]
@@ -116,7 +117,7 @@ def _split(name: str, frame: Any, columns: str | list[str]) -> tuple[Any, Any]:
 
 
 def _check_rows(X: Any, Y: Any, names: tuple[str, str]) -> None:
-    """Refuse partitions that do not go together. Lengths that are not known before are compared when they are."""
+    """Refuse partitions that do not match. Lengths that are not known yet are compared when the data are read."""
     if isinstance(X, da.Array) and isinstance(Y, da.Array):
         x, y = (np.array(array.chunks[0], float) for array in (X, Y))
         if not np.isnan(x).any() and not np.isnan(y).any() and x.sum() != y.sum():
@@ -135,15 +136,15 @@ def _check_rows(X: Any, Y: Any, names: tuple[str, str]) -> None:
 
 
 def load(client: Client, recipe: Recipe, source: Source) -> Partitions:
-    """Have the workers read and check the data, keep them there, and return where they are.
+    """Let the workers read and check the data and keep them in memory; return the partitions.
 
-    What is in memory already is checked where it is. What is not is computed where Dask chooses, or read by the workers
-    in turn.
+    Partitions that are in memory already are checked where they are. Others are computed where Dask chooses; files are
+    distributed evenly over the workers.
 
     Raises
     ------
     TypeError, ValueError
-        A worker found something wrong with a partition, or there is not a single row.
+        A worker found an error in a partition, or there are no rows.
     """
     futures = _read_files(client, recipe, source) if source.files is not None else _prepare(client, recipe, source)
     wait_for(client, futures)
@@ -160,7 +161,7 @@ def _read_files(client: Client, recipe: Recipe, source: Source) -> list[Future]:
     workers, n = sorted(client.nthreads()), len(source.files)
     futures = []
     for k, (path, target) in enumerate(source.files):
-        # neighbours, which are likely to be in one shard, on one worker
+        # neighbouring files, which are likely to be in one shard, go to one worker
         where = [workers[k * len(workers) // n]] if workers else None
         futures.append(
             client.submit(
@@ -190,7 +191,7 @@ def _delayed(collection: Any) -> list[Any]:
 
 
 def wait_for(client: Client, futures: list[Future]) -> None:
-    """Wait until all have a result or an error; say so if that is because there are no workers."""
+    """Wait until all futures have a result or an error; warn if the wait is due to a lack of workers."""
     try:
         wait(futures, timeout=PATIENCE_SECONDS)
     except TimeoutError:
@@ -206,7 +207,7 @@ def raise_first_error(futures: list[Future]) -> None:
 
 
 def places(client: Client, samples: list[Future]) -> list[str]:
-    """Return the worker that holds each partition, when all of them are in memory.
+    """Return the worker that holds each partition, after waiting until all of them are in memory.
 
     Raises
     ------
@@ -226,4 +227,4 @@ def places(client: Client, samples: list[Future]) -> list[str]:
         found = [sorted(holders.get(future.key, ())) for future in samples]
         if all(found):
             return [addresses[0] for addresses in found]
-        time.sleep(0.05)  # lost, which the client has not heard yet
+        time.sleep(0.05)  # a partition was lost, of which the client has not been notified yet

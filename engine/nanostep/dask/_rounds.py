@@ -1,4 +1,4 @@
-"""The course of a run: rounds of local training and averaging, each made again where a worker was lost meanwhile."""
+"""The rounds of a run: local training and averaging; a round is repeated if a worker was lost during it."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ import numpy as np
 from dask.distributed import Client, Future, KilledWorker
 
 from nanostep.dask._partitions import Partitions, places
-from nanostep.dask._tasks import Recipe, Snapshot, combine, hand_out, learn, measure
+from nanostep.dask._tasks import Recipe, Snapshot, combine, distribute, measure, train_partition
 from nanostep.dask.history import RoundHistory
 from nanostep.network import Network
 from nanostep.training.interrupt import interruptible
 from nanostep.training.recorder import Recorder
 
 POLL_SECONDS = 1.0
-"""How often it is looked whether the workers of a round are still there."""
+"""Interval at which the client checks that the workers of a round still exist."""
 
 ATTEMPTS = 4
-"""Most times that a round is begun: if it loses workers each time, the round itself is what kills them."""
+"""Most attempts at a round: if each of them loses workers, the round itself is likely to be the cause."""
 
 FAN_IN = 32
-"""Most models that one task averages: up to that many make one weighted sum, more are summed as a tree."""
+"""Most models that one task averages: up to this many make one weighted sum, more are summed as a tree."""
 
 
 class WorkerLost(Exception):
-    """A worker that had work of the round is gone."""
+    """A worker with tasks of the round is gone."""
 
 
 class Rounds:
-    """A run of local SGD, which moves the network and the history on, a whole round at a time.
+    """A run of local SGD, which updates the network and the history one whole round at a time.
 
     Parameters
     ----------
@@ -42,14 +42,14 @@ class Rounds:
     recipe : Recipe
     data : Partitions
     shards : list of range
-        For each local model its partitions, as places in `data`.
+        For each local model its partitions, as indices into `data`.
     epochs : int
         Local epochs of a round.
     held_out : Partitions or None
         Validation data on the cluster.
     history : RoundHistory
     recorder : Recorder
-        Of that history.
+        Recorder of that history.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class Rounds:
         recipe: Recipe,
         data: Partitions,
         shards: list[range],
+        *,
         epochs: int,
         held_out: Partitions | None,
         history: RoundHistory,
@@ -84,12 +85,12 @@ class Rounds:
             self._recorder.end()
 
     def _advance(self) -> None:
-        """Make a round. Ctrl-C ends it without a trace, or comes when it has become part of the network."""
+        """Carry out a round. Ctrl-C either discards it entirely, or takes effect after its result is committed."""
         started = time.perf_counter()
         for _ in range(ATTEMPTS):
             attempt = _Attempt(self._client)
             try:
-                model, losses = self._make(attempt)
+                model, losses = self._run(attempt)
                 break
             except WorkerLost:
                 continue
@@ -109,8 +110,8 @@ class Rounds:
         if interrupted:
             raise KeyboardInterrupt
 
-    def _make(self, attempt: _Attempt) -> tuple[Snapshot, list[float]]:
-        """Return the average of the models that the shards make of the network, and its losses on `held_out`."""
+    def _run(self, attempt: _Attempt) -> tuple[Snapshot, list[float]]:
+        """Return the average of the models that the shards train, and its losses on `held_out`."""
         average = self._submit(attempt)
         validation = []
         if self._held_out is not None:
@@ -124,22 +125,22 @@ class Rounds:
         net, data, state = self._net, self._data, self._net._state
         where = places(self._client, data.samples)
         begin = Snapshot(net._theta.copy(), state.slots.copy(), state.updates)
-        start = attempt.submit_large(hand_out, begin)
+        start = attempt.submit_large(distribute, begin)
         models = []
         for shard in self._shards:
             model = start
             for i, first, epochs in self._visits(shard):
                 model = attempt.submit(
-                    learn, self._recipe, model, data.samples[i], data.numbers[i], state.epochs + first, epochs,
-                    last=first + epochs == self._epochs, worker=where[i],
+                    train_partition, self._recipe, model, data.samples[i], data.numbers[i], state.epochs + first,
+                    epochs, is_last=first + epochs == self._epochs, worker=where[i],
                 )  # fmt: skip
                 attempt.bytes += begin.nbytes
             models.append(model)
-        attempt.bytes += 2 * begin.nbytes  # from here, and back again
+        attempt.bytes += 2 * begin.nbytes  # from the caller, and back to it
         return self._average(attempt, models, begin)
 
     def _visits(self, shard: range) -> list[tuple[int, int, int]]:
-        """Return the order in which a model goes through its partitions: (partition, first epoch, epochs)."""
+        """Return the visits of a model to its partitions in order, as (partition, first epoch, epochs)."""
         if len(shard) == 1:
             return [(shard[0], 0, self._epochs)]
         return [(i, epoch, 1) for epoch in range(self._epochs) for i in shard]
@@ -185,9 +186,9 @@ class _Attempt:
     Attributes
     ----------
     workers : set of str
-        Addresses of those that have to be there until it ends.
+        Addresses of the workers that must exist until the attempt ends.
     bytes : int
-        Of models that were handed on.
+        Bytes of models that were passed between tasks and the caller.
     """
 
     def __init__(self, client: Client) -> None:
@@ -195,7 +196,7 @@ class _Attempt:
         self.workers, self.bytes = set[str](), 0
 
     def submit(self, function: Callable, *arguments: Any, worker: str | None = None, **options: Any) -> Future:
-        """Have `function` computed, on `worker` and no other if it is given: tasks go to the data."""
+        """Submit a call of `function`, pinned to `worker` if that is given, since tasks move to the data."""
         if worker is not None:
             self.workers.add(worker)
         where = None if worker is None else [worker]
@@ -203,7 +204,7 @@ class _Attempt:
         return self._futures[-1]
 
     def submit_large(self, function: Callable, argument: Snapshot) -> Future:
-        """The same for an argument of any size, about which Dask would warn from 10 MB on."""
+        """Submit a call with an argument of any size, without Dask's warning about more than 10 MB."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Sending large graph", category=UserWarning)
             return self.submit(function, argument)
@@ -226,6 +227,6 @@ class _Attempt:
                 raise WorkerLost from None
 
     def release(self) -> None:
-        """Let go of the tasks: those that have not begun will not be."""
+        """Release the tasks; those that have not begun are cancelled."""
         for future in self._futures:
             future.release()

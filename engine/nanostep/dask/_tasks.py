@@ -1,5 +1,5 @@
-"""What workers compute. Every function here is pure: the same arguments make the same bits, on whichever worker, and as
-often as they are asked for. That is what lets Dask compute again what was lost with a worker.
+"""The tasks of workers. Every function here is pure: the same arguments give the same bits on any worker and at every
+call, so that Dask can recompute results that were lost with a worker.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from nanostep.training.run import CHUNK_SEED, ArrayRun
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all tasks of a run have in common.
+    """Arguments that all tasks of a run share.
 
     Attributes
     ----------
     architecture : Architecture
     dtype : str
     backend : str
-        The one that the caller's network runs on: a worker that cannot run it must fail, for others make other bits.
+        Backend of the caller's network. A worker that cannot run it must fail, because other backends give other bits.
     optimizer : Optimizer
     batch_size : int
     shuffle : bool
@@ -50,16 +50,16 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What travels: a model at some moment of a round.
+    """A model at some moment of a round, as it is sent between tasks.
 
     Attributes
     ----------
     theta : ndarray, shape (parameters,)
     slots : ndarray, shape (slots of the optimiser, parameters)
     updates : int
-        That the optimiser's state has seen.
+        Updates that the optimiser's state has seen.
     loss_sum : float
-        Of the rows used so far in the last local epoch of the round.
+        Sum of the losses of the rows used so far in the last local epoch of the round.
     """
 
     theta: np.ndarray
@@ -96,37 +96,37 @@ def count(samples: Samples | None) -> int:
     return 0 if samples is None else len(samples)
 
 
-def hand_out(snapshot: Snapshot) -> Snapshot:
-    """Return what a round begins with: as the result of a task it goes from worker to worker, not from the caller."""
+def distribute(snapshot: Snapshot) -> Snapshot:
+    """Return the snapshot unchanged: as the result of a task it is sent from worker to worker, not by the caller."""
     return snapshot
 
 
-def learn(
-    recipe: Recipe, model: Snapshot, samples: Samples, partition: int, epoch: int, epochs: int, *, last: bool
+def train_partition(
+    recipe: Recipe, model: Snapshot, samples: Samples, partition: int, epoch: int, epochs: int, *, is_last: bool
 ) -> Snapshot:
     """Train a model on one partition for some epochs, the first of which is number `epoch` of the optimiser's state.
 
-    `partition` is its number in the data, which decides on the orders of its samples; `last` says that the last of the
-    epochs is the last of the round.
+    `partition` is the partition's number in the data, which determines its sample orders; `is_last` is True if the last
+    of the epochs is the last of the round.
     """
     samples = aligned(samples)
     net = _network(recipe, model, epoch)
-    plan = RunConfig(
+    run_config = RunConfig(
         batch=min(recipe.batch_size, len(samples)),
         shuffle=recipe.shuffle,
         seed=(recipe.seed + partition * CHUNK_SEED) % 2**64,
         threads=1,  # each thread of a worker runs a task of its own
     )
-    data, config = Data(samples, None, None), TrainConfig(epochs, plan)
+    data, config = Data(samples, None, None), TrainConfig(epochs, run_config)
     state, config, run_state = begin(net, net._state, data, config, drawn=False)
     ArrayRun(net, state, data, config, run_state).execute()
-    loss_sum = run_state.history.loss[-1] * len(samples) if last else 0.0
+    loss_sum = run_state.history.loss[-1] * len(samples) if is_last else 0.0
     return Snapshot(net._theta, state.slots, state.updates, model.loss_sum + loss_sum)
 
 
 def combine(parts: Sequence[Snapshot], weights: Sequence[float], updates: int, dtype: str) -> Snapshot:
     """Return ``sum(weight * part)``, in the order of the parts and in float64, rounded to `dtype`; losses are added."""
-    with np.errstate(all="ignore"):  # a model that has diverged
+    with np.errstate(all="ignore"):  # for models that have diverged
         theta, slots = (
             _weighted_sum([getattr(part, name) for part in parts], weights).astype(dtype) for name in ("theta", "slots")
         )
@@ -150,7 +150,7 @@ def measure(recipe: Recipe, model: Snapshot, samples: Samples) -> float:
 
 
 def aligned(samples: Samples) -> Samples:
-    """Return samples whose arrays are aligned, as they are not always after they were written to disk and read back."""
+    """Return samples with aligned arrays: arrays that Dask has written to disk and read back may be unaligned."""
     x, y, labels = (
         None if part is None else np.require(part, requirements=["C", "A"])
         for part in (samples.x, samples.y, samples.labels)
@@ -160,6 +160,6 @@ def aligned(samples: Samples) -> Samples:
 
 
 def _network(recipe: Recipe, model: Snapshot, epoch: int) -> Network:
-    """Return a network of its own, which shares no memory with `model`."""
+    """Return a network that shares no memory with `model`."""
     state = OptimizerState(recipe.optimizer, model.slots.copy(), model.updates, epoch)
     return Network._restored(recipe.architecture, np.dtype(recipe.dtype), recipe.backend, model.theta, state)

@@ -1,4 +1,4 @@
-"""What a run of local SGD did."""
+"""`RoundHistory`: the record of a run of local SGD."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class RoundHistory(History):
     round_seconds : list of float
         Per round, its wall time.
     bytes : list of int
-        Per round, the bytes of parameters and optimiser state that tasks and the caller handed to each other. Those
-        between two tasks on one worker go over no wire.
+        Per round, the bytes of parameters and optimiser state that were passed between tasks and the caller. Those
+        between two tasks on one worker are not sent over the network.
     workers : list of int
         Per round, how many workers held data.
     shards : int

@@ -45,53 +45,53 @@ def train(
 ) -> RoundHistory:
     """Train a network by local SGD on data that are spread over a Dask cluster.
 
-    In each round every shard of the data trains a copy of the network by itself for some epochs; then the network
-    becomes the mean of the copies, weighted by their rows. Data stay on the workers that hold them: what travels is
-    parameters, the optimiser's state and numbers.
+    In each round, a copy of the network is trained on every shard of the data for some epochs; then the network becomes
+    the mean of the copies, weighted by their rows. Data stay on the workers that hold them: only parameters, the
+    optimiser's state and numbers are sent.
 
-    The result depends on the data, their partitions and the arguments, not on which worker holds what, on the number of
-    workers or on timing: a run that loses workers ends with the same bits, if all workers have processors that run the
-    same kernels. With one shard of one partition it is ``net.train(x, y, epochs=rounds * epochs, ...)``, with one shard
-    of several it is ``net.train`` on the list of their chunks.
+    The result depends on the data, their partitions and the arguments, but not on the placement of data, the number of
+    workers or timing: a run that loses workers ends with the same bits, provided that all workers have processors that
+    run the same kernels. One shard of one partition gives ``net.train(x, y, epochs=rounds * epochs, ...)``, one shard
+    of several gives ``net.train`` on the list of their chunks.
 
     Parameters
     ----------
     net : Network
-        On the caller's side. It has the averaged parameters and optimiser state after every round.
+        The caller's network; it holds the averaged parameters and optimiser state after every round.
     X : dask array, dask DataFrame or list of paths
-        An array of shape (n, inputs) that is cut along its rows only, a frame whose columns are the inputs, or chunk
-        files, each of them a partition, which all workers can read: ``.npz`` with arrays X and Y, ``.npy``, ``.csv``
-        with a header, ``.parquet`` (needs pyarrow). Data that are persisted stay where they are; others are computed
-        and kept in the workers' memory for the length of the call.
+        An array of shape (n, inputs) that is chunked along its rows only, a frame whose columns are the inputs, or
+        chunk files, each of them a partition, which all workers can read: ``.npz`` with arrays X and Y, ``.npy``,
+        ``.csv`` with a header, ``.parquet`` (needs pyarrow). Data that are persisted stay where they are; others are
+        computed and kept in the workers' memory for the duration of the call.
     Y : dask array, DataFrame or Series, list of paths, str or list of str
         Targets as in `Network.loss`, in the same partitions as X. For a DataFrame, CSV and Parquet files it may be the
         name of the target's column, or a list of names; all other columns are inputs. For ``.npy`` it is a list of
         files, for ``.npz`` it is left out.
     rounds : int, default=10
-        Averages, >= 1.
+        Number of rounds, >= 1.
     epochs : int, default=1
         Local epochs between two averages, >= 1.
     batch_size : int, default=32
         Samples per update of a local model, >= 1. Batches end with their partition.
     optimizer : Optimizer, optional
-        As in `Network.train`: None, or the object of the last call, goes on where it was.
+        As in `Network.train`: None, or the object of the last call, continues with its state.
     shuffle : bool, default=True
         Draw a new order of each partition's samples for each local epoch.
     seed : int or None, default=0
-        Of the orders: partition k has ``seed`` plus k times an odd constant. None draws one.
+        Seed of the orders: partition k has ``seed`` plus k times an odd constant. None draws a seed.
     validation : (Xv, Yv), optional
-        Data on which to measure the loss after every round: arrays, measured by the engine_call, or Dask collections or
-        chunk files, measured by the workers.
+        Data on which to measure the loss after every round: arrays, evaluated by the caller, or Dask collections or
+        chunk files, evaluated by the workers.
     shards : int, optional
-        Local models, 1 to the number of partitions: each trains on as many neighbouring partitions, one after the
-        other. None: one for each partition. As many as there are worker threads keep all busy; with more, each learns
-        from less.
+        Number of local models, 1 to the number of partitions. Each trains on an equal share of neighbouring partitions,
+        one after the other. None: one for each partition. As many as there are worker threads keep all threads busy;
+        with more, each learns from fewer rows.
     client : dask.distributed.Client, optional
-        None takes the one that is running.
+        None takes the current client.
     average : {"parameters"}, default="parameters"
-        What the mean is taken of: parameters and the optimiser's slots. Its number of updates is the mean, rounded.
+        The quantity to average: parameters and the optimiser's slots. Its number of updates is the rounded mean.
     progress : bool, default=False
-        As in `Network.train`, a round for an epoch.
+        As in `Network.train`, with a round for an epoch.
 
     Returns
     -------
@@ -101,12 +101,12 @@ def train(
     Raises
     ------
     TypeError, ValueError, FileNotFoundError
-        Before anything is changed; also if a worker finds it in its part of the data.
+        Before anything is changed; also if a worker finds an error in its part of the data.
     RuntimeError
-        No client is running, a partition was lost for good, or a round loses its workers each time it is begun. The
-        network stands at its last whole round.
+        No client is running, a partition was lost for good, or every attempt at a round loses workers. The network
+        keeps the result of its last complete round.
     KeyboardInterrupt
-        Ctrl-C: the network stands at its last whole round, and ``net.history`` says what was learned.
+        Ctrl-C: the network keeps the result of its last complete round, and ``net.history`` describes it.
     """
     if not isinstance(net, Network):
         raise TypeError(f"net must be a nanostep.Network; got {type(net).__name__}")
@@ -132,7 +132,7 @@ def train(
     checked_client = _check_client(client)
     net._check_writable()
 
-    with checked_client.as_current():  # which Dask's functions without an argument for it go by
+    with checked_client.as_current():  # for Dask's functions that take no client
         data = load(checked_client, recipe, source)
         held_out = None if held_out_source is None else load(checked_client, recipe, held_out_source)
         count = min(count, len(data.samples))
@@ -143,13 +143,16 @@ def train(
         net._state, net._history = state, history
         run_state = RunState({}, history, BestSoFar(), state.updates, state.epochs)
         recorder = Recorder(net, monitoring, None, held_out_samples, checked_rounds, run_state)
-        run = Rounds(net, checked_client, recipe, data, groups, checked_epochs, held_out, history, recorder)
+        run = Rounds(
+            net, checked_client, recipe, data, groups,
+            epochs=checked_epochs, held_out=held_out, history=history, recorder=recorder,
+        )  # fmt: skip
         run.execute(checked_rounds)
     return history
 
 
 def _check_validation(net: Network, validation: Any) -> tuple[Source | None, Samples | None]:
-    """Return validation data on the cluster, or those of the engine_call."""
+    """Return the validation data on the cluster, or those of the caller."""
     if isinstance(validation, (tuple, list)) and len(validation) == 2:
         X, Y = validation
         if dask.is_dask_collection(X) or is_paths(X):

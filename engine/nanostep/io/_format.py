@@ -6,11 +6,11 @@ Format, version 1. Tensors: ``theta`` (parameters,), and one (parameters,) tenso
 - ``format``: 1
 - ``sizes``, ``activations`` (one per weight layer, output included), ``loss``
 - ``optimizer``: ``kind`` and its hyper-parameters; ``updates``, ``epochs``: made since its state was fresh
-- ``plateau`` (if one was trained with): the arguments of the `ReduceLROnPlateau` and, as ``state``, where it stands
-- ``metadata``: whatever the caller of `Network.save` gave
+- ``plateau`` (if one was trained with): the arguments of the `ReduceLROnPlateau` and its ``state``
+- ``metadata``: the argument of `Network.save`
 
 A checkpoint is such a file with one more key, ``run``, and tensors whose names begin with ``run.``; see
-`nanostep.training.checkpoints`. `nanostep.load` passes over them.
+`nanostep.training.checkpoints`. `nanostep.load` ignores them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def encode(
     more: Mapping[str, Any],
     tensors: Mapping[str, np.ndarray] | None = None,
 ) -> bytes:
-    """Return the content of a file of a network, with what else goes into its header and among its tensors."""
+    """Return the content of the file of a network, with `more` in its header and further `tensors`."""
     header = {
         "format": FORMAT,
         "sizes": architecture.sizes,
@@ -70,7 +70,7 @@ def encode(
 
 
 def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return `metadata` as a dict; raise TypeError unless JSON can hold it (NaN and infinity it cannot)."""
+    """Return `metadata` as a dict; raise TypeError if JSON cannot represent it, as with NaN and infinity."""
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
@@ -83,13 +83,13 @@ def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def to_json(header: dict[str, Any]) -> str:
-    """Return `header` as JSON; NumPy's numbers, which optimisers accept, as plain ones."""
+    """Return `header` as JSON; NumPy's numbers, which optimisers accept, become plain ones."""
     return json.dumps(header, allow_nan=False, default=lambda number: number.item())
 
 
 @contextmanager
 def usable(path: str | PathLike[str]) -> Iterator[None]:
-    """Turn errors of reading what a file holds into FileFormatError."""
+    """Turn errors in the content of a file into FileFormatError."""
     try:
         yield
     except (KeyError, TypeError, ValueError) as error:
@@ -98,9 +98,10 @@ def usable(path: str | PathLike[str]) -> Iterator[None]:
 
 
 def decode(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tuple[Architecture, OptimizerState]:
-    """Return what the file describes; raise KeyError, TypeError or ValueError unless all its parts fit together.
+    """Return the architecture and the optimiser's state in a file.
 
-    Nothing of the size that the header claims is allocated before the tensors have shown that they have it.
+    Raises KeyError, TypeError or ValueError unless all parts of the file are consistent. No memory of the size that the
+    header claims is allocated before the tensors are known to have that size.
     """
     *hidden, output = header["activations"]
     architecture = make_architecture(header["sizes"], hidden, output, header["loss"])
@@ -147,7 +148,7 @@ def make_optimizer(values: Mapping[str, Any]) -> Optimizer:
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the header and the tensors of a model file."""
-    # safetensors maps the file; its own errors for what is absent, a directory or locked do not name it
+    # opened here first, because safetensors' errors for missing files, directories and permissions do not name the file
     path.open("rb").close()
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
@@ -168,26 +169,26 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
 
 
 def write_atomically(path: str | PathLike[str], content: bytes, suffix: str = "") -> None:
-    """Write to a file beside `path` and move it into place, so that nobody ever sees half of it.
+    """Write to a temporary file beside `path` and move it into place, so that no half-written file is ever seen.
 
-    The file beside has a name of its own, or ends in `suffix`: then the next writer takes the place of what one that
-    was killed has left.
+    The temporary file has a random name or, with `suffix`, a fixed one, which replaces a file that a killed writer may
+    have left behind.
     """
-    target = Path(os.path.realpath(path))  # a link stays one: what it points to is replaced
-    beside = target.with_name(f".{target.name}.{suffix or secrets.token_hex(4)}")
+    target = Path(os.path.realpath(path))  # a link stays a link; its target is replaced
+    temporary = target.with_name(f".{target.name}.{suffix or secrets.token_hex(4)}")
     try:
-        # opened like any new file, so that the process's umask decides on its permissions
-        with beside.open("wb" if suffix else "xb") as file:
+        # opened like any new file, so that its permissions follow the process's umask
+        with temporary.open("wb" if suffix else "xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if target.exists():
-            beside.chmod(target.stat().st_mode & 0o777)
-        beside.replace(target)
+            temporary.chmod(target.stat().st_mode & 0o777)
+        temporary.replace(target)
     except BaseException as error:
         with suppress(OSError):
-            beside.unlink()
+            temporary.unlink()
         if isinstance(error, OSError) and error.filename is not None:
-            # with the name that the caller knows
+            # with the name that the caller gave
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise

@@ -1,4 +1,4 @@
-"""Files of networks, by path: `load`, `save` and `read_metadata`; `nanostep.io._format` says what is in them."""
+"""Files of networks, by path: `load`, `save` and `read_metadata`; `nanostep.io._format` describes their content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def save(net: Network, path: str | PathLike[str], metadata: Mapping[str, Any] | 
 def load(path: str | PathLike[str], backend: str = "auto") -> Network:
     """Return the network in a file that `Network.save` wrote, with the state of its optimiser.
 
-    Training goes on as if it had not been interrupted when the optimiser is not given, or is ``net.optimizer``.
+    Training continues as if it had not been interrupted if no optimiser is given, or if ``net.optimizer`` is.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ def load(path: str | PathLike[str], backend: str = "auto") -> Network:
     FileFormatError
         The file is damaged, or is not a nanostep model.
     BackendUnavailable
-        The backend asked for cannot run here.
+        The requested backend cannot run here.
     """
-    resolve(backend)  # so that a wrong backend is not taken for a wrong file
+    resolve(backend)  # first, so that the error for a wrong backend does not look like one for a wrong file
     header, tensors = read(Path(path))
     if "population" in header:
         raise FileFormatError(f"{path} holds a population: ns.Population.load reads it")

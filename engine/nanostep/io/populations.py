@@ -1,9 +1,9 @@
-"""Files of populations: as those of networks (`nanostep.io._format`), with a first axis of networks.
+"""Files of populations: as the files of networks (`nanostep.io._format`), with a first axis of networks.
 
 Tensors: ``theta`` (K, parameters), ``slot.NAME`` (K, parameters) for each slot of the optimiser, ``updates`` and
-``epochs`` (K,) int64, and ``optimizer.NAME`` (K,) float64 for each hyper-parameter that is an array. Metadata as those
-of networks, with ``population``: K; where a ``plateau`` stands is in tensors ``plateau.NAME`` (K,) in place of
-``state``, with ``best`` NaN before the first.
+``epochs`` (K,) int64, and ``optimizer.NAME`` (K,) float64 for each hyper-parameter that is an array. The metadata are
+those of networks, with ``population``: K. The states of a ``plateau`` are in tensors ``plateau.NAME`` (K,) rather than
+in ``state``, with ``best`` NaN before the first value.
 """
 
 from __future__ import annotations

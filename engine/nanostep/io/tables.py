@@ -1,8 +1,8 @@
-"""Tables in CSV files, and how their columns become numbers for a network.
+"""Tables in CSV files, and the encoding of their columns as numbers for a network.
 
 Numeric feature columns are standardised with the mean and standard deviation of the rows they were fitted to; text
-columns become one 0/1 input for each value seen. A numeric target is standardised too (regression); a text target, or
-one of few distinct integers, becomes class labels (classification). Missing values are refused, not guessed.
+columns become one 0/1 input for each value. A numeric target is standardised too (regression); a text target, or one of
+few distinct integers, becomes class labels (classification). Missing values are refused, not imputed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_CLASSES = 20
 """Most distinct integers in a target that is taken for class numbers."""
 
 MISSING = frozenset({"na", "n/a", "none", "null", "?", "-", "."})
-"""What stands for a missing number in common files, in lower case, beside nan. In a text column it is a value."""
+"""Marks of missing numbers in common files, in lower case, besides nan. In a text column they are values."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Table:
         return len(next(iter(self.columns.values())))
 
     def column(self, name: str) -> list[str]:
-        """Return a column, or raise ValueError with the names there are."""
+        """Return a column, or raise ValueError with the names of the columns."""
         if name not in self.columns:
             raise ValueError(f"{self.name} has no column {name!r}; it has: {', '.join(self.columns)}")
         return self.columns[name]
@@ -61,7 +61,7 @@ def read_table(path: Path) -> Table:
     ------
     FileNotFoundError
     FileFormatError
-        No header or rows, a name that is missing or stands twice, a row that is too short or too long, an empty cell.
+        No header or rows, a name that is missing or occurs twice, a row that is too short or too long, an empty cell.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -87,7 +87,7 @@ def read_table(path: Path) -> Table:
 
 @dataclass(frozen=True)
 class Feature:
-    """How one column becomes inputs: `levels` of a text column, otherwise mean and standard deviation."""
+    """Encoding of one column as inputs: by `levels` for a text column, otherwise by mean and standard deviation."""
 
     name: str
     mean: float = 0.0
@@ -101,9 +101,9 @@ class Feature:
 
 @dataclass(frozen=True)
 class Encoder:
-    """How a table becomes inputs and targets of a network, and outputs become values again.
+    """Encoding of a table as inputs and targets of a network, and decoding of its outputs.
 
-    Classes that are numbers are told apart by value: 1 and 1.0 are the same.
+    Classes that are numbers are compared by value: 1 and 1.0 are the same.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class Encoder:
     classes : tuple of str
         For classification: the values of the target, by label.
     mean, deviation : float
-        For regression: of the target.
+        For regression: mean and standard deviation of the target.
     """
 
     target: str
@@ -134,7 +134,7 @@ class Encoder:
         Raises
         ------
         ValueError
-            The target is not there, is the only column, or has only one class; a column would be numbers but for
+            The target does not exist, is the only column, or has only one class; a column holds numbers except for
             missing or infinite ones.
         """
         check_choice("task", task, TASKS)
@@ -154,7 +154,7 @@ class Encoder:
         return cls(target, task, reason, features, mean=mean, deviation=deviation)
 
     def with_moments_of(self, table: Table) -> Encoder:
-        """Return the same encoder with means and deviations of another table, such as the rows to train on."""
+        """Return this encoder with the means and deviations of another table, such as the rows to train on."""
         features = tuple(
             feature if feature.levels else _fit_feature(table.name, feature.name, table.column(feature.name))
             for feature in self.features
@@ -173,7 +173,7 @@ class Encoder:
         return len(self.classes) or 1
 
     def transform_inputs(self, table: Table) -> np.ndarray:
-        """Return float64 inputs (rows, inputs). Columns are found by name; others than the features are ignored."""
+        """Return float64 inputs (rows, inputs). Columns are found by name; those that are not features are ignored."""
         blocks = []
         for feature in self.features:
             cells = table.column(feature.name)
@@ -233,7 +233,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _is_missing(cell: str) -> bool:
-    """True for what stands where a finite number should: nan, inf, NA and the like."""
+    """True for a cell that marks a missing or an infinite number: nan, inf, NA and the like."""
     if cell.lower() in MISSING:
         return True
     try:
@@ -243,7 +243,7 @@ def _is_missing(cell: str) -> bool:
 
 
 def _holds_numbers(table: str, column: str, cells: list[str]) -> bool:
-    """True if all cells are numbers; raise ValueError if all are but for missing ones, which would pass for text."""
+    """True if all cells are numbers; raise ValueError if all others are missing numbers, which would count as text."""
     others = {row: cell for row, cell in enumerate(cells, 1) if not _is_number(cell)}
     if 0 < len(others) < len(cells) and all(_is_missing(cell) for cell in others.values()):
         row, cell = next(iter(others.items()))
@@ -262,7 +262,7 @@ def _numbers(table: str, column: str, cells: list[str]) -> np.ndarray:
 
 
 def _moments(table: str, column: str, cells: list[str]) -> tuple[float, float]:
-    """Mean and standard deviation; 1 for the latter where all values are the same."""
+    """Return mean and standard deviation; 1 for the latter if all values are equal."""
     numbers = _numbers(table, column, cells)
     with np.errstate(all="ignore"):
         mean, deviation = float(numbers.mean()), float(numbers.std())
@@ -278,7 +278,7 @@ def _fit_feature(table: str, name: str, cells: list[str]) -> Feature:
 
 
 def _sorted_classes(values: list[str], numeric: bool) -> tuple[str, ...]:
-    """Return the distinct values in order; of several ways to write a number, the first."""
+    """Return the distinct values in order; for a number written in several ways, the first one."""
     if not numeric:
         return tuple(sorted(set(values)))
     first: dict[float, str] = {}

@@ -1,6 +1,6 @@
-"""Pictures, drawn by matplotlib, which is imported when the first one is drawn: ``pip install "nanostep[plot]"``.
+"""Plots by matplotlib, which is imported when the first one is drawn: ``pip install "nanostep[plot]"``.
 
-Each function draws on the Axes it is given, or on a new figure of pyplot's, and returns the Axes; none shows or saves.
+Each function draws on the given Axes, or on a new pyplot figure, and returns the Axes. None of them shows or saves.
 """
 
 from nanostep.plots.decision_boundary import plot_decision_boundary

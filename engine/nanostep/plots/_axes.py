@@ -1,4 +1,4 @@
-"""The one way to matplotlib: its absence is reported, and an Axes argument is checked."""
+"""Access to matplotlib for all plots: reports its absence, checks an Axes argument, and makes panels."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#8c6d31", "#7f7f7f")
-"""Colours of classes and series, told apart by colour-blind readers too; the ninth is the first again."""
+"""Colours of classes and series, which colour-blind readers can tell apart too; the ninth is the first again."""
 
 INK = "#333333"
 
 
 COLUMNS = 3
-"""Panels side by side, at most."""
+"""Most panels side by side."""
 
 
 def check_axes(ax: object, figsize: tuple[float, float] = (5.0, 3.4)) -> Axes:
@@ -41,7 +41,7 @@ def check_axes(ax: object, figsize: tuple[float, float] = (5.0, 3.4)) -> Axes:
 
 
 def make_panels(count: int, figsize: tuple[float, float] = (5.0, 3.4)) -> list[Axes]:
-    """Return the Axes of a new figure of pyplot's with `count` panels of `figsize` inches, row by row."""
+    """Return the Axes of a new pyplot figure with `count` panels of `figsize` inches, row by row."""
     rows = -(-count // COLUMNS)
     columns = -(-count // rows)
     figure = _pyplot().figure(figsize=(columns * figsize[0], rows * figsize[1]), layout="constrained")

@@ -1,4 +1,4 @@
-"""The classes a classifier predicts over the plane of its two inputs."""
+"""`plot_decision_boundary`: the classes that a classifier predicts over the plane of its two inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 TINT = 0.4
-"""Share of a class's colour in a region that is certain; where two classes are equally likely it is 0."""
+"""Share of a class's colour where the prediction is certain; where two classes are equally likely it is 0."""
 
 
 def plot_decision_boundary(
@@ -31,9 +31,9 @@ def plot_decision_boundary(
 ) -> Axes:
     """Draw samples with two features, and the classes that a network or an estimator predicts around them.
 
-    A region has the colour of its class, paler the less certain the prediction is, and black lines are where the class
-    changes. The class of a network of one output says on which side of the middle between the two values in `y` the
-    output is; that of more outputs is the largest one's number.
+    Each region has the colour of its class, paler where the prediction is less certain; black lines separate the
+    classes. With one output, a network's class depends on which side of the middle between the two values in `y` the
+    output is; with several, it is the index of the largest.
 
     Parameters
     ----------
@@ -43,9 +43,9 @@ def plot_decision_boundary(
     y : array-like, shape (n,), (n, 1) or (n, outputs)
         Class labels; for a network also rows of probabilities, of which the largest is the class.
     ax : Axes, optional
-        Where to draw; by default on a new figure of pyplot's.
+        Where to draw; by default on a new pyplot figure.
     resolution : int, default=200
-        Points at which the prediction is made, along each axis; 2 to 4096.
+        Points along each axis at which predictions are made, 2 to 4096.
     margin : float, default=0.1
         Distance from the outermost samples to the edge, over their range; 0 to 10.
 
@@ -72,7 +72,7 @@ def plot_decision_boundary(
     (left, bottom), (right, top) = low - room, high + room
     across, up = np.linspace(left, right, resolution), np.linspace(bottom, top, resolution)
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
-    rows = grid if columns is None else type(X)(dict(zip(columns, grid.T, strict=True)))  # a frame with the same names
+    rows = grid if columns is None else type(X)(dict(zip(columns, grid.T, strict=True)))  # a frame of the same columns
     p = probabilities(rows).reshape(resolution, resolution, len(classes))
 
     colours = _colours(len(classes))
@@ -135,13 +135,13 @@ def _of_network(net: Model, labels: np.ndarray) -> tuple[np.ndarray, Callable[[A
             raise ValueError(f"y must have two values for a network of one output; got {len(classes)}")
         low, high = map(float, classes)
 
-        def two(rows: np.ndarray) -> np.ndarray:
+        def two_classes(rows: np.ndarray) -> np.ndarray:
             part = np.clip((net.predict(rows)[:, 0] - low) / (high - low), 0, 1)
             return np.stack([1 - part, part], axis=1)
 
-        return classes, two, labels
+        return classes, two_classes, labels
 
-    def several(rows: np.ndarray) -> np.ndarray:
+    def class_per_output(rows: np.ndarray) -> np.ndarray:
         a__no = net.predict(rows)
         if net.architecture.output in ("softmax", "sigmoid"):
             return a__no / a__no.sum(axis=1, keepdims=True)
@@ -149,7 +149,7 @@ def _of_network(net: Model, labels: np.ndarray) -> tuple[np.ndarray, Callable[[A
 
     if labels.ndim == 2 and labels.shape[1] == outputs:
         labels = labels.argmax(axis=1)
-    return np.arange(outputs), several, labels
+    return np.arange(outputs), class_per_output, labels
 
 
 def _of_estimator(estimator: Any) -> tuple[np.ndarray, Callable[[Any], np.ndarray]]:
@@ -174,7 +174,7 @@ def _colours(count: int) -> list[str]:
 
 
 def _tinted(p__hwc: np.ndarray, colours: list[str]) -> np.ndarray:
-    """Return an RGB image of the likeliest classes, white where the two likeliest are equal."""
+    """Return an RGB image of the likeliest classes, white where the two likeliest are equally likely."""
     from matplotlib.colors import to_rgb
 
     largest = np.sort(p__hwc, axis=-1)[..., -2:]

@@ -1,4 +1,4 @@
-"""Learning curves."""
+"""`plot_history`: learning curves."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ LOGARITHMIC_FROM = 100.0
 
 
 def plot_history(series: Mapping[str, Sequence[float]], ax: Axes | None = None) -> Axes:
-    """Draw values per epoch, as a `nanostep.History` has them.
+    """Draw the values per epoch of a `nanostep.History`.
 
-    Losses come first, training and validation, with the least validation loss marked; then, in panels of their own,
-    each metric, and the learning rate if it changes. An axis is logarithmic where the values are positive and span a
-    factor of 100 or more; values that are not finite leave gaps.
+    The first panel shows the training and validation losses, with the least validation loss marked. Each metric, and
+    the learning rate if it changes, has a panel of its own. An axis is logarithmic where the values are positive and
+    span a factor of 100 or more; values that are not finite leave gaps.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ def plot_history(series: Mapping[str, Sequence[float]], ax: Axes | None = None) 
         What `nanostep.History.series` returns, of at least one epoch: "loss" and "validation_loss", each metric and
         ``validation_`` with its name ("loss_after_epoch" for the metric "loss"), and "lr".
     ax : Axes, optional
-        Where to draw the losses, and nothing else. By default all panels are drawn on a new figure of pyplot's.
+        Where to draw the losses, and nothing else. By default all panels are drawn on a new pyplot figure.
 
     Returns
     -------
     Axes
-        Of the losses; all panels are ``ax.figure.axes``.
+        Panel of the losses; all panels are ``ax.figure.axes``.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""A picture of a network: neurons in columns, weights as lines; wide layers are drawn as groups of neurons."""
+"""`plot_network`: neurons in columns, weights as lines; wide layers are drawn as groups of neurons."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 DIVERGING = ("#0b559f", "#6aa6d2", "#c9c9c9", "#ea8f63", "#b0301c")
-"""Negative, zero, positive. Zero is grey: a wide line whose weights cancel must still be seen on white."""
+"""Negative, zero, positive. Zero is grey, so that a wide line whose weights cancel is still visible on white."""
 
 WIDEST_LINE = 3.0
-"""Points, of the largest weight."""
+"""Width of the line of the largest weight, in points."""
 
 
 def plot_network(net: Model, ax: Axes | None = None, *, most: int = 16) -> Axes:
     """Draw the layers of a network with its weights and biases.
 
-    A line is a weight: its width follows the absolute value, its colour the value. The fill of a neuron is its bias, on
-    the same scale; inputs are white. A layer of more than `most` neurons is cut into `most` groups of neighbours,
-    drawn as squares: the width of a line between groups is the root mean square of the weights it stands for, its
+    Each line is a weight: its width shows the absolute value, its colour the value. The fill of a neuron shows its
+    bias, on the same scale; inputs are white. A layer of more than `most` neurons is divided into `most` groups of
+    neighbours, drawn as squares: the width of a line between groups shows the root mean square of its weights, its
     colour their mean, so that weights that cancel each other make a wide grey line.
 
     Parameters
     ----------
     net : Network
     ax : Axes, optional
-        Where to draw; by default on a new figure of pyplot's.
+        Where to draw; by default on a new pyplot figure.
     most : int, default=16
-        Neurons or groups drawn in a layer, 1 to 64.
+        Most neurons or groups drawn in a layer, 1 to 64.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def plot_network(net: Model, ax: Axes | None = None, *, most: int = 16) -> Axes:
 
 
 class _Column(NamedTuple):
-    """A layer as it is drawn: groups of neighbouring neurons, usually of one each."""
+    """A layer as it is drawn: groups of neighbouring neurons, usually one neuron each."""
 
     starts: np.ndarray
     """First neuron of each group."""
@@ -95,19 +95,19 @@ class _Column(NamedTuple):
     """Neurons of each group."""
 
     heights: np.ndarray
-    """Where it stands; the first is on top, the middle is 0."""
+    """Vertical position of each group; the first is on top, the middle is 0."""
 
 
 def _column(width: int, most: int) -> _Column:
     groups = min(width, most)
     ends = np.arange(groups + 1) * width // groups
-    # up to four neurons are not pulled apart over the whole height
+    # fewer than five neurons do not take the whole height
     heights = np.linspace(1, -1, groups) * min(1.0, (groups - 1) / 4)
     return _Column(ends[:-1], np.diff(ends), heights)
 
 
 def _lines(l: int, w__oi: np.ndarray, columns: list[_Column]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the lines of a layer's weights: ends (n, 2, 2), mean and root mean square of what each stands for."""
+    """Return the lines of a layer's weights: ends (n, 2, 2), and mean and root mean square of the weights of each."""
     below, above = columns[l], columns[l + 1]
     counts = np.outer(above.counts, below.counts)
 

@@ -1,4 +1,4 @@
-"""Scores of a sweep against its settings."""
+"""`plot_sweep`: the scores of a sweep against its settings."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def plot_sweep(
 ) -> Axes:
     """Draw the mean scores of a sweep: a point for each setting, and a line through the best at each value.
 
-    Numbers have an axis, logarithmic where they are positive and span a factor of 100 or more; other values stand side
-    by side. Settings whose score is not finite are crosses at the edge.
+    Numbers have an axis, logarithmic where they are positive and span a factor of 100 or more; other values are placed
+    side by side. Settings whose score is not finite are crosses at the edge.
 
     Parameters
     ----------
@@ -35,18 +35,18 @@ def plot_sweep(
     varied : sequence of str
         Names of the settings.
     metric : str
-        What the scores are.
+        Name of the scores.
     mode : {"min", "max"}
-        Which of them are better.
+        Whether lower or higher scores are better.
     x : str, optional
         A setting to draw the scores against; by default each that was varied has a panel.
     ax : Axes, optional
-        Where to draw `x`, or the only setting that was varied. By default on a new figure of pyplot's.
+        Where to draw `x`, or the only setting that was varied. By default on a new pyplot figure.
 
     Returns
     -------
     Axes
-        Of the first panel; all are ``ax.figure.axes``.
+        The first panel; all are ``ax.figure.axes``.
 
     Raises
     ------

@@ -2,9 +2,9 @@
 
 A schedule is an immutable description, given to `train(schedule=...)` of a network or a population. The rate is a
 closed formula in t, the number of periods (epochs, or updates with ``every="step"``) that the optimiser's state has
-seen; lr is the optimiser's.
-Nothing is counted here, so a run may be cut, continued and resumed, and one schedule may serve many networks.
-`ReduceLROnPlateau` depends on what was measured: its state is kept with the optimiser's.
+seen, and lr, the optimiser's rate. A schedule has no state, so a run may be cut, continued and resumed, and one
+schedule may serve many networks. `ReduceLROnPlateau` depends on measured values: its state is kept with the
+optimiser's.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from nanostep.schedules.decays import ConstantLR, ExponentialLR, InverseScaling, LinearLR, MultiStepLR, StepLR
     from nanostep.schedules.sequence import SequentialLR
 
-# Imported when they are first used: making their classes takes a tenth of `import nanostep`.
+# Imported when they are first used: creating these classes would take a tenth of the time of `import nanostep`.
 _LAZY = {
     "ConstantLR": "decays",
     "CosineAnnealingLR": "cycles",

@@ -1,4 +1,4 @@
-"""What all learning-rate schedules are."""
+"""`Schedule`: the base class of the learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nanostep._checks import check_choice, check_integer, check_reals
 class Schedule:
     """Base class of the learning-rate schedules.
 
-    To write one: a frozen dataclass with a method `at`.
+    A schedule of your own is a frozen dataclass that derives from this class and has a method `at`.
 
     Parameters
     ----------
     every : {"epoch", "step"}, default="epoch"
-        What a period is: an epoch, or an update.
+        Length of a period: an epoch, or an update.
     """
 
     every: str = field(default="epoch", kw_only=True)
@@ -36,7 +36,7 @@ class Schedule:
 
     @property
     def needs_length_of_epoch(self) -> bool:
-        """True if the rates depend on the number of updates of an epoch, which nobody knows of a stream."""
+        """True if the rates depend on the number of updates of an epoch, which is not known for a stream."""
         return False
 
     def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
@@ -45,7 +45,7 @@ class Schedule:
         Parameters
         ----------
         lr : float
-            The optimiser's; of a population whose networks differ in it an array (K, 1).
+            The optimiser's rate; for a population whose networks have different ones, an array (K, 1).
         t : ndarray of float64, shape (n,)
             Whole numbers >= 0, ascending.
         periods_per_epoch : int
@@ -63,17 +63,17 @@ class Schedule:
         Parameters
         ----------
         lr : float, or ndarray, shape (K,)
-            The optimiser's, > 0.
+            The optimiser's rate, > 0.
         first_update : int
-            Updates made before these, >= 0.
+            Updates made before the first of these, >= 0.
         count : int
-            >= 0.
+            Number of rates, >= 0.
         steps_per_epoch : int
             Updates of an epoch, >= 1.
 
         Returns
         -------
-        ndarray of float64, shape (count,), or (K, count) of an array of lr, unless that plays no part
+        ndarray of float64, shape (count,), or (K, count) for an array of lr if the schedule uses lr
         """
         check_reals("lr", lr, 0.0, open_low=True)
         base = lr[:, None] if isinstance(lr, np.ndarray) else lr

@@ -1,4 +1,4 @@
-"""Schedules that go up and down."""
+"""Schedules whose rate rises and falls."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class CosineAnnealingWarmRestarts(Schedule):
 class OneCycleLR(Schedule):
     """Up from ``max_lr / div_factor`` to ``max_lr``, then down to ``max_lr / (div_factor * final_div_factor)``.
 
-    The optimiser's lr plays no part, and momentum is not cycled. After the cycle the last rate stays, where PyTorch
+    The optimiser's lr is not used, and momentum is not cycled. After the cycle the last rate is kept, where PyTorch
     raises an error.
 
     Parameters
@@ -89,7 +89,7 @@ class OneCycleLR(Schedule):
     total_steps : int, optional
         Length of the cycle in periods, >= 1.
     epochs : int, optional
-        Its length in epochs, >= 1; give one of the two.
+        Length of the cycle in epochs, >= 1; give either this or `total_steps`.
     pct_start : float, default=0.3
         Share of the cycle in which the rate rises, in [0, 1]; with `three_phase` in (0, 0.5].
     anneal_strategy : {"cos", "linear"}, default="cos"
@@ -98,7 +98,7 @@ class OneCycleLR(Schedule):
     final_div_factor : float, default=1e4
         > 0.
     three_phase : bool, default=False
-        Come down to ``max_lr / div_factor`` as fast as it rose, and from there to the end.
+        Fall to ``max_lr / div_factor`` as fast as the rate rose, and in a third phase to the last rate.
     every : {"epoch", "step"}, default="step"
 
     Source: Smith & Topin, 2018, arXiv:1708.07120.

@@ -1,4 +1,4 @@
-"""Schedules that go one way."""
+"""Schedules whose rate changes in one direction."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ class InverseScaling(Schedule):
     power : float, default=0.5
         >= 0.
     samples : int, default=1
-        What a period counts, >= 1.
+        Samples of a period, >= 1.
     every : {"epoch", "step"}, default="epoch"
     """
 

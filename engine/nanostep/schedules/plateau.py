@@ -1,4 +1,4 @@
-"""`ReduceLROnPlateau`: the schedule that depends on what is measured, and its state."""
+"""`ReduceLROnPlateau`, the schedule that depends on a measured value, and its state."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nanostep.schedules.base import Schedule
 
 @dataclass(frozen=True)
 class PlateauState:
-    """What `ReduceLROnPlateau` has come to; it belongs to the state of the network's optimiser.
+    """State of `ReduceLROnPlateau`, which is part of the state of the network's optimiser.
 
     Attributes
     ----------
     base_lr : float
-        The optimiser's rate when it began.
+        The optimiser's rate at the beginning.
     lr : float
-        The rate now.
+        The current rate.
     best : float or None
         Best value so far; None before the first.
     bad_epochs, cooldown : int
@@ -47,18 +47,18 @@ class PlateauStates:
 
     @classmethod
     def fresh(cls, lr: np.ndarray) -> Self:
-        """Return where networks with these rates begin."""
+        """Return the initial states of networks with these rates."""
         none = np.zeros(len(lr), np.int64)
         return cls(lr.copy(), lr.copy(), np.full(len(lr), np.nan), none, none.copy())
 
     @classmethod
     def of_one(cls, state: PlateauState) -> Self:
-        """Return the states of one network."""
+        """Return the state of one network as arrays of length 1."""
         best = math.nan if state.best is None else state.best
         return cls(*map(np.atleast_1d, (state.base_lr, state.lr, best, state.bad_epochs, state.cooldown)))
 
     def __getitem__(self, i: int) -> PlateauState:
-        """Return the state of one."""
+        """Return the state of network `i`."""
         base_lr, lr, best, bad_epochs, cooldown = (array[i].item() for array in self.arrays().values())
         return PlateauState(base_lr, lr, None if math.isnan(best) else best, bad_epochs, cooldown)
 
@@ -66,37 +66,37 @@ class PlateauStates:
         """Return the fields by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def take(self, who: np.ndarray) -> PlateauStates:
-        """Return a copy of some of the states."""
-        return PlateauStates(*(array[who] for array in self.arrays().values()))
+    def take(self, indices: np.ndarray) -> PlateauStates:
+        """Return a copy of the states at `indices`."""
+        return PlateauStates(*(array[indices] for array in self.arrays().values()))
 
-    def put(self, who: np.ndarray, states: PlateauStates) -> None:
-        """Put states in place of some of these."""
+    def put(self, indices: np.ndarray, states: PlateauStates) -> None:
+        """Replace the states at `indices` by `states`."""
         for name, array in self.arrays().items():
-            array[who] = getattr(states, name)
+            array[indices] = getattr(states, name)
 
 
 @dataclass(frozen=True)
 class ReduceLROnPlateau(Schedule):
     """Multiply the rate by `factor` when a measure has not improved for more than `patience` epochs.
 
-    As ``torch.optim.lr_scheduler.ReduceLROnPlateau``, at the end of every epoch. This object keeps nothing: where the
-    rate stands belongs to the state of the network's optimiser. It goes on in the next call of `train` with the same
-    optimiser and schedule, and is in checkpoints and model files.
+    As ``torch.optim.lr_scheduler.ReduceLROnPlateau``, at the end of every epoch. This object has no state: the current
+    rate belongs to the state of the network's optimiser. It is kept for the next call of `train` with the same
+    optimiser and schedule, and in checkpoints and model files.
 
     Parameters
     ----------
     mode : {"auto", "min", "max"}, default="auto"
-        Whether lower or higher is better; "auto" knows the losses and the named metrics.
+        Whether lower or higher is better; "auto" decides for the losses and the named metrics.
     factor : float, default=0.1
         In (0, 1).
     patience : int, default=10
         >= 0.
     threshold : float, default=1e-4
-        An improvement is more than this, >= 0.
+        Changes of no more than this are no improvement; >= 0.
     threshold_mode : {"rel", "abs"}, default="rel"
-        Better than ``best * (1 - threshold)`` (for "max" ``best * (1 + threshold)``), or than ``best - threshold``
-        (``best + threshold``).
+        An improvement is better than ``best * (1 - threshold)`` (for "max" ``best * (1 + threshold)``), or than
+        ``best - threshold`` (``best + threshold``).
     cooldown : int, default=0
         Epochs after a reduction in which bad epochs are not counted, >= 0.
     min_lr : float, default=0
@@ -104,7 +104,7 @@ class ReduceLROnPlateau(Schedule):
     eps : float, default=1e-8
         Reductions by this or less are not made, >= 0.
     monitor : str, default="validation_loss"
-        What is measured: see `nanostep.EarlyStopping`.
+        The measured value; see `nanostep.EarlyStopping`.
     """
 
     mode: Literal["auto", "min", "max"] = "auto"
@@ -132,7 +132,7 @@ class ReduceLROnPlateau(Schedule):
             raise TypeError(f"monitor must be a string; got {type(self.monitor).__name__}")
 
     def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
-        """Return lr: the rate before anything is measured."""
+        """Return lr, the rate before anything is measured."""
         return lr + np.zeros(len(t))
 
     def after(self, state: PlateauState, value: float, mode: str) -> PlateauState:
@@ -140,7 +140,7 @@ class ReduceLROnPlateau(Schedule):
         return self.after_each(PlateauStates.of_one(state), np.array([value]), mode)[0]
 
     def after_each(self, states: PlateauStates, values: np.ndarray, mode: str) -> PlateauStates:
-        """Return the same of some networks, at the end of whose epoch `values` were measured."""
+        """Return the states of several networks after an epoch at whose end `values` were measured."""
         improved = np.isfinite(values) & (np.isnan(states.best) | self._improve(values, states.best, mode))
         best = np.where(improved, values, states.best)
         bad = np.where(improved | (states.cooldown > 0), 0, states.bad_epochs + 1)

@@ -1,4 +1,4 @@
-"""One schedule after another."""
+"""`SequentialLR`: one schedule after another."""
 
 from __future__ import annotations
 

@@ -171,7 +171,7 @@ class Together:
             weight = np.broadcast_to(data.weight, (count, len(data)))
         self._data, self._weight = data, weight
         #: True if it is faster than one after another
-        self.pays = data.is_dense and self._engine.side_by_side(count, self._optimizer, self._config)
+        self.pays = data.is_dense and self._engine.trains_in_parallel(count, self._optimizer, self._config)
 
     def _of_each(self, name: str) -> np.ndarray:
         return np.array([float(getattr(estimator, name)) for estimator in self._estimators])

@@ -1,7 +1,8 @@
-"""Solvers: methods that see all samples at every iteration. Give one to ``Network.train(optimizer=...)``.
+"""Solvers: methods that use all samples in every iteration. Give one to ``Network.train(optimizer=...)``.
 
-An epoch is an iteration, and ``History.loss`` the loss after it. A solver keeps nothing between two calls of `train`,
-leaves the state of the network's optimiser alone, and goes on from its own copy of theta if a callback changes it.
+An epoch is an iteration, and ``History.loss`` is the loss after it. A solver keeps no state between two calls of
+`train`, does not change the state of the network's optimiser, and continues from its own copy of theta if a callback
+changes theta.
 """
 
 from nanostep.solvers.lbfgs import LBFGS

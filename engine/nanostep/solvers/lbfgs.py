@@ -1,4 +1,4 @@
-"""L-BFGS, by SciPy."""
+"""`LBFGS`: L-BFGS by SciPy."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ class LBFGS(Solver):
     """Limited-memory BFGS on all samples: ``scipy.optimize.minimize(method="L-BFGS-B")`` (extra ``[scipy]``).
 
     Suits small data sets and smooth losses. Iterations work in float64; a float32 network evaluates the loss in its own
-    precision, which ends the progress earlier.
+    precision, so progress ends earlier.
 
     Parameters
     ----------
     history_size : int, default=10
-        Pairs of steps and changes of the gradient kept, >= 1.
+        Pairs of steps and gradient changes that are kept, >= 1.
     tol : float, default=1e-7
-        The run has converged when no entry of the gradient is larger, >= 0.
+        The run has converged when no entry of the gradient is larger in absolute value; >= 0.
     tolerance_change : float, default=1e-9
-        It has, too, when an iteration lowers the loss by no more than this, relative to the larger of the losses and 1;
-        >= 0.
+        The run has also converged when an iteration lowers the loss by no more than this, relative to the larger of the
+        losses and 1; >= 0.
     max_line_search : int, default=20
-        Most evaluations of an iteration, >= 1.
+        Most evaluations of the loss in an iteration, >= 1.
 
     Source: Liu & Nocedal, 1989, Mathematical Programming 45; Zhu, Byrd, Lu & Nocedal, 1997, algorithm 778.
     """

@@ -1,4 +1,4 @@
-"""The method of Levenberg and Marquardt for squared errors."""
+"""`LevenbergMarquardt`: damped Gauss-Newton steps for squared errors."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ from nanostep.solvers.problem import Problem, Solver
 LOSSES = ("half_squared_error", "squared_error")
 
 BLOCK_BYTES = 2**26
-"""Most memory of a block of rows of the Jacobian, if a row is not larger."""
+"""Most memory of a block of rows of the Jacobian, unless a single row is larger."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class LevenbergMarquardt(Solver):
     """Damped Gauss-Newton steps on all samples, for squared errors (extra ``[scipy]``).
 
-    With the residuals r, one for each sample and output, and J their derivatives by the parameters, an iteration solves
+    With r the residuals, one for each sample and output, and J their derivatives by the parameters, an iteration solves
 
         ``(J^T J + damping * I) step = -J^T r``
 
-    and takes the step if it lowers the loss: damping is then divided by `decrease`, otherwise multiplied by `increase`
-    and the step tried anew. It suits precise fits of networks with up to some hundred parameters. Sums and solution are
-    in float64; J is taken over blocks of rows, so that memory is that of two square matrices for any number of samples.
+    and takes the step if it lowers the loss. Damping is then divided by `decrease`; otherwise it is multiplied by
+    `increase`, and another step is tried. The method suits precise fits of networks with up to some hundred parameters.
+    Sums and solution are in float64; J is computed in blocks of rows, so that the memory is that of two square matrices
+    for any number of samples.
 
     Parameters
     ----------
     damping : float, default=1e-3
-        At the start, > 0.
+        Initial damping, > 0.
     increase : float, default=2
     decrease : float, default=10
         > 1.
     max_damping : float, default=1e10
-        The run ends, "stalled", when no step with less damping lowers the loss; >= damping.
+        The run ends as "stalled" when no step with at most this damping lowers the loss; >= damping.
     tol : float, default=1e-7
-        The run has converged when no entry of the gradient of the loss is larger, >= 0.
+        The run has converged when no entry of the gradient of the loss is larger in absolute value; >= 0.
     alpha : float, default=0
-        L2 penalty, >= 0: alpha / 2 * the sum of the squares of all weights, biases left out, is added to the sum of the
-        losses of the samples. The losses in the history have it in them.
+        L2 penalty, >= 0: alpha / 2 * the sum of the squares of all weights, without biases, is added to the sum of the
+        losses of the samples. The losses in the history include it.
 
     Source: Levenberg, 1944, Quarterly of Applied Mathematics 2; Marquardt, 1963, SIAM Journal on Applied Mathematics
     11; in this form for networks, Hagan & Menhaj, 1994, IEEE Transactions on Neural Networks 5; damping that rises
-    slowly and falls fast, Transtrum & Sethna, 2012, arXiv:1201.5885. The diagonal of ``J^T J`` in place of I, as
-    Marquardt and Moré have it, and factors of 10 suit networks less: of three fits, each from six starts, the median
-    loss after 100 iterations was 25 to 300 times as large.
+    slowly and falls fast, Transtrum & Sethna, 2012, arXiv:1201.5885. The diagonal of ``J^T J`` in place of I, as in
+    Marquardt and Moré, and factors of 10 suit networks less: in three fits, each from six starts, the median loss after
+    100 iterations was 25 to 300 times as large.
     """
 
     damping: float = 1e-3
@@ -104,7 +105,7 @@ class LevenbergMarquardt(Solver):
                 damping *= self.increase
                 if not damping <= self.max_damping:
                     return "stalled"
-            # what the network holds, which is rounded
+            # the network's parameters, which are rounded to its dtype
             theta, total = problem.model._theta.astype(np.float64), lower
             damping = max(damping / self.decrease, np.finfo(np.float64).tiny)
             problem.accept(theta)
@@ -114,7 +115,13 @@ class LevenbergMarquardt(Solver):
 
 
 class Squares:
-    """The weighted sum of squares of the residuals, and of weights for the penalty: ``2 / factor`` times the loss."""
+    """The weighted sum of squares of the residuals, and of the weights for the penalty: ``2 / factor`` times the loss.
+
+    Attributes
+    ----------
+    factor : float
+        Factor from the sum to twice the loss.
+    """
 
     def __init__(self, problem: Problem, alpha: float) -> None:
         self._problem, self._model, samples = problem, problem.model, problem.samples
@@ -127,13 +134,13 @@ class Squares:
         row_bytes = outputs * architecture.parameter_count * dtype.itemsize
         self._rows = int(np.clip(BLOCK_BYTES // row_bytes, 1, n))
         self._a = np.empty((n, outputs), dtype)
-        # of each squared parameter in the sum
+        # coefficient of each squared parameter in the sum
         self._penalty = np.zeros(architecture.parameter_count)
         for layer in architecture.layers:
             self._penalty[layer.weights] = alpha / (n * self.factor)
 
     def total(self, theta: np.ndarray) -> float:
-        """Return the sum at `theta`; the network is left there."""
+        """Return the sum at `theta`, which becomes the network's parameters."""
         self._problem.move(theta)
         self._model._engine.predict(self._model._theta, self._x, self._a)
         residual = self._residual(slice(None))

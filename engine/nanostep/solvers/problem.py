@@ -1,4 +1,4 @@
-"""What a solver is, and the problem that it is given."""
+"""`Solver`, the base class of the solvers, and `Problem`, the loss that they minimise."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Solver:
         problem : Problem
             `Problem.accept` is called with the parameters after every iteration.
         iterations : int
-            At most, >= 1.
+            Most iterations, >= 1.
         end_iteration : callable
             Called with the loss after every iteration; True ends the run.
 
@@ -49,7 +49,7 @@ class Solver:
 class Problem:
     """The loss of a network on its samples as a function of parameters in float64.
 
-    The network's parameters are wherever the solver looks; `restore` puts them to those that were accepted last.
+    Evaluations move the network's parameters; `restore` sets them to those that were accepted last.
     """
 
     def __init__(self, model: Model, samples: Samples) -> None:
@@ -63,7 +63,7 @@ class Problem:
         self.model._theta[...] = theta
 
     def accept(self, theta: np.ndarray) -> None:
-        """Take `theta` for the parameters after an iteration."""
+        """Make `theta` the parameters after an iteration."""
         self.move(theta)
         self._accepted[...] = theta
 

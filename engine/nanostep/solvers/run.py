@@ -1,4 +1,4 @@
-"""A run of a solver."""
+"""`solve`: a training run by a solver."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nanostep.training.run_state import RunState
 
 
 def refuse(solver: Solver, given: TrainArguments, config: TrainConfig, data: Data) -> None:
-    """Raise ValueError if an argument of `Network.train` was given that a solver does not take."""
+    """Raise ValueError if an argument of `Network.train` was given that a solver does not support."""
     absent = TrainArguments(None)
     refused = {
         "batch_size": given.batch_size != absent.batch_size,

@@ -1,4 +1,4 @@
-"""Sweeps: many settings, cross-validated, trained as populations; here or, through joblib, on a cluster."""
+"""Sweeps over many settings: cross-validated, trained as populations, in this process or, by joblib, on a cluster."""
 
 from nanostep.sweeps.run import sweep
 from nanostep.sweeps.spaces import Grid, Halving, Random

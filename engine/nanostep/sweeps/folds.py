@@ -1,4 +1,4 @@
-"""Which samples a network learns from, and which it is scored on."""
+"""The folds of a sweep: which samples a network is trained on, and which it is scored on."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ import numpy as np
 from nanostep._checks import check_integer, check_real
 
 Fold = tuple[np.ndarray, np.ndarray]
-"""Numbers of the samples to train on and of those to score on, int64."""
+"""Indices, int64, of the samples to train on and of those to score on."""
 
 
 def make_folds(cv: Any, n: int, labels: np.ndarray | None, seed: int) -> list[Fold]:
-    """Return the folds that `cv` means.
+    """Return the folds that `cv` describes.
 
     Parameters
     ----------
     cv : int, float, splitter or iterable of pairs of index arrays
         A number >= 2 of folds; a share in (0, 1) to hold out once; an object with ``split(X)``, such as scikit-learn's.
     n : int
-        Samples.
+        Number of samples.
     labels : ndarray of int64, shape (n,), or None
-        Classes; every fold then has its share of each.
+        Classes; if given, every fold has its share of each.
     seed : int
-        Of the shuffling.
+        Seed of the shuffling.
     """
     if isinstance(cv, (bool, str)) or cv is None:
         raise TypeError(_accepted(cv))
     by_class = np.random.default_rng(seed).permutation(n)
     if labels is not None:
-        # every k-th of them is a fair share of each class
+        # sorted by class, so that every k-th sample makes a fair share of each class
         by_class = by_class[np.argsort(labels[by_class], kind="stable")]
     if isinstance(cv, (float, np.floating)):
         held_out = round(check_real("cv", cv, 0.0, 1.0, open_low=True, open_high=True) * n)

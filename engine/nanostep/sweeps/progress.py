@@ -1,4 +1,4 @@
-"""The progress bar of a sweep: tasks done, and the time left."""
+"""The progress bar of a sweep: completed tasks and remaining time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class TaskBar:
-    """Counts tasks, on the screen if there is one to draw on."""
+    """Counts completed tasks, and shows the count if there is a progress display."""
 
     def __init__(self, progress: Progress | None) -> None:
         self._progress = progress
@@ -22,7 +22,7 @@ class TaskBar:
             self._current = self._progress.add_task(name, total=total)
 
     def advance(self) -> None:
-        """Count one."""
+        """Count one more completed task."""
         if self._progress is not None:
             self._progress.advance(self._current)
 

@@ -1,4 +1,4 @@
-"""The file in which a sweep keeps what it has: a line of JSON for each finished task, so that an end loses nothing."""
+"""The file in which a sweep keeps its scores: a line of JSON for each finished task, so that it can be resumed."""
 
 from __future__ import annotations
 
@@ -47,22 +47,22 @@ class Results:
                     f"{path} is not a file of a sweep: line {number} is {line[:60]!r}; give path another name"
                 ) from None
         if lines[-1]:
-            # a line that was not finished: the process or the machine went down while it was written
+            # an incomplete line: the process or the machine went down while it was written
             with path.open("r+b") as file:
                 file.truncate(sum(len(line) + 1 for line in lines[:-1]))
 
     @property
-    def are_kept(self) -> bool:
-        """True if there is a file."""
+    def has_file(self) -> bool:
+        """True if the scores are written to a file."""
         return self._path is not None
 
     def find(self, key: str, count: int) -> np.ndarray | None:
-        """Return the scores of a task of so many networks, or None."""
+        """Return the scores of a task of `count` networks; None if they are not known."""
         scores = self._known.get(key)
         return None if scores is None or len(scores) != count else np.array(scores)
 
     def add(self, key: str, scores: np.ndarray) -> None:
-        """Keep the scores of a task."""
+        """Store the scores of a task."""
         self._known[key] = scores.tolist()
         if self._path is not None:
             with self._path.open("a", encoding="ascii") as file:

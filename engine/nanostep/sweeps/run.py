@@ -1,4 +1,4 @@
-"""`sweep`: which settings, on which folds, by which tasks, and what came of them."""
+"""`sweep`: checks the arguments, runs the rounds, and returns the table."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from nanostep._arrays import Samples, check_samples, rectangular
 from nanostep._base_model import check_dtype
 from nanostep._checks import check_bool, check_integer, check_seed
 from nanostep.backends import resolve
-from nanostep.sweeps.course import Course, make_parallel
 from nanostep.sweeps.folds import make_folds
 from nanostep.sweeps.results import Results
+from nanostep.sweeps.rounds import Rounds, make_parallel
 from nanostep.sweeps.settings import Trial, make_trial
 from nanostep.sweeps.spaces import Halving, make_space
 from nanostep.sweeps.table import SweepTable
@@ -38,9 +38,9 @@ def sweep(
     progress: bool = False,
     **fixed: Any,
 ) -> SweepTable:
-    """Train and score networks of many settings by cross-validation, all that can be as populations.
+    """Train and score networks with many settings by cross-validation, as populations where possible.
 
-    Settings of one architecture that differ in hyper-parameters are trained together, fold by fold (see
+    Settings with the same architecture that differ in hyper-parameters are trained together, fold by fold (see
     `nanostep.Population`). Networks on the same fold see the samples in the same order.
 
     Parameters
@@ -49,32 +49,32 @@ def sweep(
     Y : array-like
         Integer class labels (n,), or targets (n,) or (n, outputs).
     space : dict or list of dict, Grid, Random or Halving
-        For each name the values to try. Names are "hidden" (width or widths of the hidden layers, default 16),
-        "activation" (default "tanh"), "output" and "loss" (of labels "softmax" and "cross_entropy", otherwise
-        "identity" and "squared_error"), "optimizer" ("sgd", "rmsprop", "adam", the default, or "adamw") and its
-        parameters as "lr", "momentum", "betas", "weight_decay", "epochs" (default 10), "batch_size" (default 32),
-        "shuffle", "dropout", "label_smoothing".
+        The values to try, by name. Names are "hidden" (width or widths of the hidden layers, default 16), "activation"
+        (default "tanh"), "output" and "loss" (for labels "softmax" and "cross_entropy", otherwise "identity" and
+        "squared_error"), "optimizer" ("sgd", "rmsprop", "adam", the default, or "adamw") and its parameters such as
+        "lr", "momentum", "betas" and "weight_decay", "epochs" (default 10), "batch_size" (default 32), "shuffle",
+        "dropout", "label_smoothing".
     cv : int, float, splitter or iterable, default=5
-        Folds (a fair share of each class in every one, samples shuffled by `seed`); or a share to hold out once; or an
-        object with ``split`` as scikit-learn's; or pairs of index arrays.
+        Number of folds (each with a fair share of every class, samples shuffled by `seed`); or a share to hold out
+        once; or an object with ``split``, such as scikit-learn's; or pairs of index arrays.
     metric : str or callable, default="loss"
         Score on the samples left out: "loss", "accuracy", "mae", "rmse", "r2", "auc", or ``f(y_true, y_pred)`` as in
         `Network.train`.
     mode : {"min", "max"}, optional
-        What is better; of a callable it must be given.
+        Whether lower or higher scores are better; required for a callable.
     repeats : int, default=1
         Networks of each setting and fold, with different initial weights: those of seeds `seed`, `seed` + 1, ...
     seed : int or None, default=0
     dtype, backend
         As in `Network`.
     threads : int, optional
-        Of each task; None takes all processors, or one in a worker of joblib.
+        Threads of each task; None takes all processors, or one in a worker of joblib.
     n_jobs : int, optional
-        Tasks at a time, as in joblib, whose backends spread them: ``with joblib.parallel_config(backend="dask"):`` a
-        sweep runs on a cluster. None is 1 outside such a context.
+        Tasks at a time, as in joblib, whose backends distribute them: within
+        ``joblib.parallel_config(backend="dask")`` a sweep runs on a cluster. None means 1 outside such a context.
     path : path-like, optional
-        File that keeps the scores of finished tasks. A sweep that was ended and is called again with the same data and
-        settings goes on from there.
+        File that keeps the scores of finished tasks. A sweep that was stopped and is called again with the same data
+        and settings continues from there.
     progress : bool, default=False
         Show a bar on a terminal or in a notebook.
     **fixed
@@ -83,12 +83,12 @@ def sweep(
     Returns
     -------
     SweepTable
-        A row for each setting, in the order of the space. The same, to the bit, for every `n_jobs` and joblib backend.
+        A row for each setting, in the order of the space; the same bits for every `n_jobs` and joblib backend.
 
     Warns
     -----
     UserWarning
-        Ctrl-C has ended the sweep: scores of what was not finished are NaN.
+        Ctrl-C has ended the sweep: scores of unfinished tasks are NaN.
 
     Raises
     ------
@@ -122,23 +122,23 @@ def sweep(
     if isinstance(space, Halving) and len({trial.epochs for trial in trials}) > 1:
         raise ValueError("epochs is what Halving hands out: give it as one number, not among the settings")
     rounds = space.rounds(trials[0].epochs) if isinstance(space, Halving) else [(len(trials), 0)]
-    course = Course(
-        trials,
-        samples,
-        folds,
-        repeats,
-        seed,
-        checked_dtype,
-        resolve(backend)[0],
-        chosen,
-        None if threads is None else check_integer("threads", threads, 1, 2**16),
+    run = Rounds(
+        trials=trials,
+        samples=samples,
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        dtype=checked_dtype,
+        backend=resolve(backend)[0],
+        metric=chosen,
+        threads=None if threads is None else check_integer("threads", threads, 1, 2**16),
     )
-    course.run(rounds, make_parallel(n_jobs), Results(path), progress=check_bool("progress", progress))
-    return SweepTable(settings, fixed, course.scores, course.epochs, chosen.name, chosen.mode)
+    run.execute(rounds, make_parallel(n_jobs), Results(path), progress=check_bool("progress", progress))
+    return SweepTable(settings, fixed, run.scores, run.epochs, chosen.name, chosen.mode)
 
 
 def _outputs_of(Y: Any) -> tuple[int, bool]:
-    """Return the number of outputs that Y asks for, and True if it holds class labels."""
+    """Return the number of outputs that Y needs, and True if it holds class labels."""
     y = rectangular("Y", Y)
     if y.size == 0:
         raise ValueError("Y has no samples; at least one is needed")
@@ -148,7 +148,7 @@ def _outputs_of(Y: Any) -> tuple[int, bool]:
 
 
 def _check_data(trials: list[Trial], dtype: np.dtype, X: Any, Y: Any) -> Samples:
-    """Return the samples, which must suit all trials."""
+    """Return the samples, which must be valid for all trials."""
     first = trials[0].architecture
     samples = check_samples(first, dtype, X, Y)
     kinds = {trial.architecture.loss: trial.architecture for trial in trials}

@@ -1,4 +1,4 @@
-"""From a setting, values by name, to what is trained: architecture, optimiser, and the arguments of a run."""
+"""`make_trial` turns a setting, values by name, into an architecture, an optimiser and the arguments of a run."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Trial:
     smoothing: float
 
     def group(self) -> Hashable:
-        """Return what trials have in common that can be networks of one population."""
+        """Return a key that is equal for trials whose networks can be trained in one population."""
         flags = (
             (name, value if isinstance(value, bool) else value is None)
             for name, value in vars(self.optimizer).items()
@@ -63,7 +63,7 @@ class Trial:
         )
 
     def identity(self) -> str:
-        """Return text that is the same for equal trials, in every process."""
+        """Return a text that is the same for equal trials in every process."""
         network = (self.architecture.sizes, self.architecture.activations, self.architecture.loss)
         optimizer = sorted((name, repr(value)) for name, value in vars(self.optimizer).items())
         rest = (self.batch, self.shuffle, self.dropout, self.smoothing)
@@ -71,7 +71,7 @@ class Trial:
 
 
 def make_trial(values: Setting, inputs: int, outputs: int, *, labels: bool) -> Trial:
-    """Return a checked setting for data of so many inputs and outputs, or classes if there are `labels`.
+    """Return a checked setting for data with this many inputs and outputs (classes if there are `labels`).
 
     Raises
     ------
@@ -121,7 +121,7 @@ def _make_optimizer(values: Setting) -> Optimizer:
         if isinstance(value, np.ndarray):
             raise TypeError(f"{name} of one setting must be a number; got an array of shape {value.shape}")
     optimizer = cls(**given)
-    # numbers as floats, so that equal settings are equal, and all can be put into arrays
+    # all numbers as floats, so that equal settings compare equal and all can be put into arrays
     for name, value in vars(optimizer).items():
         if isinstance(value, (int, np.integer, np.floating)) and not isinstance(value, bool):
             setattr(optimizer, name, float(value))

@@ -1,4 +1,4 @@
-"""Which settings a sweep tries."""
+"""The settings that a sweep tries: `Grid`, `Random` and `Halving`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from nanostep._checks import check_integer, check_seed
 
 Setting = dict[str, Any]
-"""Values by name: of the network, of its optimiser, and of its training; see `nanostep.sweep`."""
+"""Values, by name, for the network, its optimiser and its training; see `nanostep.sweep`."""
 
 
 class Grid:
-    """All combinations of some values of each name, the last name fastest.
+    """All combinations of the given values of each name; the last name varies fastest.
 
     Parameters
     ----------
     *grids : mapping from name to sequence of values
-        Several grids follow each other. `nanostep.sweep` takes plain dicts, and lists of them, as well.
+        Several grids are tried one after the other. `nanostep.sweep` also takes plain dicts and lists of them.
 
     Examples
     --------
@@ -54,10 +54,10 @@ class Random:
     Parameters
     ----------
     n : int
-        How many, >= 1.
+        Number of settings, >= 1.
     space : mapping
-        For each name a sequence, of which one value is chosen; an object with ``rvs(random_state=)`` as those of
-        ``scipy.stats``; or a function that is given a `numpy.random.Generator` and returns a value.
+        For each name a sequence, from which one value is chosen; an object with ``rvs(random_state=)`` such as those
+        of ``scipy.stats``; or a function that takes a `numpy.random.Generator` and returns a value.
     seed : int or None, default=0
 
     Examples
@@ -90,15 +90,15 @@ class Random:
 
 
 class Halving:
-    """Successive halving: all settings get few epochs, the best of them more, and so on until the last get all.
+    """Successive halving: all settings get a few epochs, the best of them more, and the last ones all epochs.
 
     Parameters
     ----------
     space : Grid, Random, or mapping or list of mappings as for Grid
     factor : float, default=3
-        After each round one in `factor` settings goes on, for `factor` times as many epochs; > 1.
+        After each round one in `factor` settings continues, for `factor` times as many epochs; > 1.
     min_epochs : int, optional
-        Least epochs of the first round; by default 1. There are as many rounds as that and the number of settings
+        Fewest epochs of the first round, by default 1. There are as many rounds as this and the number of settings
         allow.
 
     Source: Jamieson & Talwalkar, 2016, "Non-stochastic best arm identification and hyperparameter optimization".
@@ -120,7 +120,7 @@ class Halving:
         return len(self.space)
 
     def rounds(self, epochs: int) -> list[tuple[int, int]]:
-        """Return for each round how many settings take part, and how many epochs they then have made.
+        """Return, for each round, the number of settings and the number of epochs that they have made after it.
 
         Raises
         ------

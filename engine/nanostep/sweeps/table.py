@@ -1,4 +1,4 @@
-"""What a sweep has found."""
+"""`SweepTable`: the scores of a sweep, with a row for each setting."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class SweepTable(dict[str, np.ndarray]):
 
     Columns are the names of the settings, and
 
-    * ``mean_score``, ``std_score``: of the folds and repetitions,
+    * ``mean_score``, ``std_score``: over the folds and repetitions,
     * ``rank``: 1 for the best mean; settings with a score that is not finite come last,
-    * ``epochs``: that the networks have made,
+    * ``epochs``: the number that the networks have made,
     * ``split0_score`` and so on: the mean over the repetitions on each fold.
 
     ``pandas.DataFrame(table)`` and `to_pandas` make a data frame of it.
@@ -30,11 +30,11 @@ class SweepTable(dict[str, np.ndarray]):
     Attributes
     ----------
     settings : list of dict
-        Of each row, with what was the same for all.
+        The setting of each row, including the values that were fixed for all.
     metric, mode : str
-        What the scores are, and "min" or "max" for which of them are better.
+        Name of the scores, and "min" or "max" for whether lower or higher ones are better.
     varied : list of str
-        Names of the settings.
+        Names of the settings that were varied.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class SweepTable(dict[str, np.ndarray]):
 
     @property
     def best(self) -> Setting:
-        """The setting of rank 1, the first of several."""
+        """The setting of rank 1; the first of them if there are several."""
         return self.settings[int(np.argmin(self["rank"]))]
 
     @property
     def best_score(self) -> float:
-        """Its mean score."""
+        """The mean score of `best`."""
         return float(self["mean_score"][np.argmin(self["rank"])])
 
     def to_pandas(self) -> DataFrame:
@@ -112,12 +112,17 @@ def _column(values: list[Any]) -> np.ndarray:
 
 
 def _ranks(mean: np.ndarray, epochs: np.ndarray, mode: str) -> np.ndarray:
-    """Return ranks from 1; equal means share one. Those that were dropped earlier come after those that went on."""
-    worth = np.where(np.isfinite(mean), mean if mode == "min" else -mean, np.inf)
-    order = np.lexsort((worth, -epochs))
-    place = np.empty(len(mean), np.int64)
-    for at, row in enumerate(order):
-        before = order[at - 1]
-        ties = at > 0 and worth[row] == worth[before] and epochs[row] == epochs[before]
-        place[row] = place[before] if ties else at + 1
-    return place
+    """Return ranks from 1; equal means share a rank. Settings that were dropped come after those that went on."""
+    cost = cost_of(mean, mode)
+    order = np.lexsort((cost, -epochs))
+    ranks = np.empty(len(mean), np.int64)
+    for i, row in enumerate(order):
+        before = order[i - 1]
+        ties = i > 0 and cost[row] == cost[before] and epochs[row] == epochs[before]
+        ranks[row] = ranks[before] if ties else i + 1
+    return ranks
+
+
+def cost_of(scores: np.ndarray, mode: str) -> np.ndarray:
+    """Return scores turned so that lower is better, infinity for those that are not finite; mode is "min" or "max"."""
+    return np.where(np.isfinite(scores), scores if mode == "min" else -scores, np.inf)

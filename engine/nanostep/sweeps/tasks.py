@@ -1,4 +1,4 @@
-"""What one worker does at a time: networks of one kind on one fold, trained as a population and scored."""
+"""Tasks, the unit of work of a sweep: networks of one kind on one fold, trained as a population and scored."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from nanostep.training.metrics import Metric
 from nanostep.training.threads import thread_limit
 
 TASK_FLOPS = 2e10
-"""Work of a task: about a second or two of one core, so that handing it out costs little."""
+"""Work of a task: about a second or two of one core, so that distributing it costs little."""
 
 ENTRIES_TOGETHER = 1 << 20
-"""Outputs that are kept in memory at a time, to be scored."""
+"""Most outputs in memory at a time while scores are computed."""
 
 WHOLE_GROUP = 64
-"""Networks that stay together even if they are more work than that: fewer would leave lanes of vectors empty."""
+"""Networks that stay in one task even if their work exceeds `TASK_FLOPS`: fewer would leave vector lanes empty."""
 
 
 @dataclass
 class State:
-    """Networks as they stand between two rounds, of k networks with p parameters."""
+    """The state between two rounds of k networks with p parameters."""
 
     theta__kp: np.ndarray
     slots__ksp: np.ndarray
@@ -38,35 +38,35 @@ class State:
     epochs: np.ndarray
 
     def take(self, rows: Sequence[int]) -> State:
-        """Return some of them."""
-        where = list(rows)
-        return State(*(part[where] for part in vars(self).values()))
+        """Return the state of some of the networks."""
+        indices = list(rows)
+        return State(*(part[indices] for part in vars(self).values()))
 
     @classmethod
     def joined(cls, states: Sequence[State]) -> State:
-        """Return the networks of all of these."""
+        """Return the state of the networks of all `states`."""
         return cls(*(np.concatenate(parts) for parts in zip(*(vars(s).values() for s in states), strict=True)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Task:
     """Networks that differ in hyper-parameters and initial weights.
 
     Attributes
     ----------
     trials : tuple of Trial
-        Of each network.
+        Setting of each network.
     units : tuple of (int, int, int)
-        Which they are: number of the setting, of the fold, of the repetition.
+        Index of each network's setting, fold and repetition.
     fold : Fold
     seed : int
-        Repetition r has the initial weights of seed + r; all have the order of samples of seed.
+        Repetition r has the initial weights of seed + r; all networks have the sample order of seed.
     epochs : int
-        That they have made in the end.
+        Epochs that the networks have made after the task.
     dtype, backend : str
     threads : int or None
     state : State or None
-        From where they go on; None: from the beginning.
+        State to continue from; None to train from the beginning.
     """
 
     trials: tuple[Trial, ...]
@@ -80,7 +80,7 @@ class Task:
     state: State | None = field(default=None, repr=False)
 
     def key(self, data: str, metric: str) -> str:
-        """Return a digest of what decides the scores; from where it goes on is not among it."""
+        """Return a digest of everything that determines the scores, which `state` does not."""
         trials = [trial.identity() for trial in self.trials]
         repeats = [unit[2] for unit in self.units]
         whole = json.dumps([data, metric, trials, repeats, self.seed, self.epochs, self.dtype, self.backend])
@@ -92,24 +92,24 @@ class Task:
 
 @dataclass
 class Outcome:
-    """What came of a task: a score for each network, and the networks if they go on."""
+    """Result of a task: a score for each network, and their state if they continue."""
 
     scores: np.ndarray
     state: State | None
 
 
-def run(task: Task, x: np.ndarray, y: np.ndarray, metric: Metric, *, keeps: bool) -> Outcome:
-    """Train and score the networks of a task; with `keeps`, return them too.
+def run(task: Task, x: np.ndarray, y: np.ndarray, metric: Metric, *, keep_state: bool) -> Outcome:
+    """Train and score the networks of a task; with `keep_state`, return their state too.
 
-    x and y, rows or class labels, are arguments of their own, because those are what joblib's backends hand out to a
-    worker once.
+    x and y (rows or class labels) are separate arguments, because joblib's backends send such arrays to each worker
+    only once.
     """
     population = _make_population(task)
     first = task.trials[0]
-    learned, held_out = task.fold
+    used, held_out = task.fold
     population.train(
-        x[learned],
-        y[learned],
+        x[used],
+        y[used],
         epochs=task.epochs - int(population._state.epochs[0]),
         batch_size=first.batch,
         optimizer=population.optimizer,
@@ -120,9 +120,9 @@ def run(task: Task, x: np.ndarray, y: np.ndarray, metric: Metric, *, keeps: bool
         label_smoothing=first.smoothing,
     )
     state = None
-    if keeps:
-        kept = population._state
-        state = State(population._theta, kept.slots, kept.updates, kept.epochs)
+    if keep_state:
+        optimizer_state = population._state
+        state = State(population._theta, optimizer_state.slots, optimizer_state.updates, optimizer_state.epochs)
     return Outcome(_scores(population, x[held_out], y[held_out], metric, thread_limit(task.threads)), state)
 
 
@@ -155,20 +155,20 @@ def _scores(population: Population, x: np.ndarray, y: np.ndarray, metric: Metric
     outputs = population.architecture.outputs
     together = max(1, ENTRIES_TOGETHER // (len(x) * outputs))
     for start in range(0, size, together):
-        who = np.arange(start, min(start + together, size))
-        a__kno = np.empty((len(who), len(x), outputs), population.dtype)
-        engine.predict(theta, x, a__kno, who, threads=threads)
-        for k, a__no in zip(who, a__kno, strict=True):
+        indices = np.arange(start, min(start + together, size))
+        a__kno = np.empty((len(indices), len(x), outputs), population.dtype)
+        engine.predict(theta, x, a__kno, indices, threads=threads)
+        for k, a__no in zip(indices, a__kno, strict=True):
             scores[k] = metric.function(y, a__no, None) if np.isfinite(a__no).all() else np.nan
     return scores
 
 
 def split(task: Task, samples: int) -> Iterator[Task]:
-    """Yield the networks of a task in parts that are work enough, and not too much, for one."""
+    """Yield parts of a task, each with enough work for a task of its own, but not too much."""
     made = 0 if task.state is None else int(task.state.epochs[0])
     flops = 6.0 * task.trials[0].architecture.parameter_count * samples * max(1, task.epochs - made)
     count = max(WHOLE_GROUP, int(TASK_FLOPS / flops) // WHOLE_GROUP * WHOLE_GROUP)
     for start in range(0, len(task.trials), count):
-        at = slice(start, start + count)
-        state = None if task.state is None else task.state.take(range(len(task.trials))[at])
-        yield replace(task, trials=task.trials[at], units=task.units[at], state=state)
+        part = slice(start, start + count)
+        state = None if task.state is None else task.state.take(range(len(task.trials))[part])
+        yield replace(task, trials=task.trials[part], units=task.units[part], state=state)

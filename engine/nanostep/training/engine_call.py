@@ -112,10 +112,11 @@ class EngineCall:
 
     def _make(self, config: RunConfig, steps: int, losses: np.ndarray, penalties: np.ndarray | None) -> int:
         state = (self._model._theta, self._slots, self._samples, self._optimizer)
-        outputs = (losses,) if penalties is None else (losses, penalties)
 
         def make(config: RunConfig) -> int:
-            return self._model._engine.train(*state, config, self._cursor, steps, *outputs)
+            return self._model._engine.train(
+                *state, config, self._cursor, steps, losses, epoch_penalty__e=penalties
+            )  # fmt: skip
 
         if steps * self._step_seconds < LONG_CALL_SECONDS:
             return make(config)

@@ -1,7 +1,7 @@
 """The worksheet: one SGD step of one sample with every intermediate value, as text, LaTeX, HTML or a dict.
 
-``compute`` works the step through with the network's own backend, ``differences`` checks every gradient entry,
-``outline`` puts the values and their formulas in order, and ``text``, ``latex`` and ``html`` lay that out.
+``compute`` works through the step with the network's own backend, ``differences`` checks every gradient entry,
+``outline`` puts the values and their formulas in order, and ``text``, ``latex`` and ``html`` render them.
 """
 
 from nanostep.worksheet.compute import make_worksheet

@@ -1,4 +1,4 @@
-"""Works one SGD step through, operation by operation, with the network's own backend."""
+"""`make_worksheet` works through one SGD step, operation by operation, with the network's own backend."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Array = np.ndarray
 def make_worksheet(
     net: Model, x: ArrayLike, y: ArrayLike, lr: float, *, biases: str = "trained", digits: int = 6
 ) -> Worksheet:
-    """Work one SGD step of `net` through; theta is left as it is.
+    """Work through one SGD step of `net`; theta is left unchanged.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def make_worksheet(
     theta = net.theta.copy()
 
     backend = load(net.backend)
-    # values that overflow are shown as they are, whichever backend made them
+    # without warnings, because values that overflow are shown as they are with every backend
     with np.errstate(all="ignore"):
-        trace = _work_through(backend, architecture, theta, x__bi, y__bo)
+        trace = _trace(backend, architecture, theta, x__bi, y__bo)
         theta_new = theta.copy()
         _update(backend, architecture, theta_new, trace.grad, rate, frozen=biases == "frozen")
         z_new, a_new = _forward(backend, architecture, theta_new, x__bi)
@@ -75,15 +75,16 @@ def make_worksheet(
     dw_check, db_check = check.views(architecture)
     layers = tuple(
         LayerSheet(
-            activation, w[l], b[l], trace.z[l][0], trace.a[l + 1][0],
-            trace.da[l][0], trace.df[l], trace.d[l][0], dw[l], db[l],
-            w_new[l], b_new[l], z_new[l][0], a_new[l + 1][0], dw_check[l], db_check[l],
+            activation, w=w[l], b=b[l], z=trace.z[l][0], a=trace.a[l + 1][0],
+            da=trace.da[l][0], df=trace.df[l], d=trace.d[l][0], dw=dw[l], db=db[l],
+            w_new=w_new[l], b_new=b_new[l], z_new=z_new[l][0], a_new=a_new[l + 1][0],
+            dw_check=dw_check[l], db_check=db_check[l],
         )
         for l, activation in enumerate(architecture.activations)
     )  # fmt: skip
     return Worksheet(
-        architecture, dtype, net.backend, rate, biases, shown,
-        x__bi[0].copy(), y__bo[0].copy(), trace.loss, loss_new, layers,
+        architecture, dtype, net.backend, lr=rate, biases=biases, digits=shown,
+        x=x__bi[0].copy(), y=y__bo[0].copy(), loss=trace.loss, loss_new=loss_new, layers=layers,
     )  # fmt: skip
 
 
@@ -100,7 +101,7 @@ def _forward(
     return z, a
 
 
-def _work_through(backend: ModuleType, architecture: Architecture, theta: Array, x__bi: Array, y__bo: Array) -> Trace:
+def _trace(backend: ModuleType, architecture: Architecture, theta: Array, x__bi: Array, y__bo: Array) -> Trace:
     """Return every value of the forward and the backward pass."""
     z, a = _forward(backend, architecture, theta, x__bi)
     loss, output = architecture.loss, architecture.output
@@ -132,7 +133,7 @@ def _derivative(backend: ModuleType, activation: str, z__bo: Array, a__bo: Array
 def _update(
     backend: ModuleType, architecture: Architecture, theta: Array, grad: Array, lr: float, *, frozen: bool
 ) -> None:
-    """Make the SGD update in place; frozen biases take part with a gradient of zero."""
+    """Make the SGD update in place; frozen biases get a gradient of zero."""
     applied = grad.copy()
     if frozen:
         for layer in architecture.layers:

@@ -1,18 +1,18 @@
 """Finite-difference check of a gradient.
 
-Each parameter w is moved up and down by a step h and the loss is computed again, in float64 with the reference backend
-whatever the network's own dtype and backend are, so that a float32 gradient meets a sharper ruler than itself. What is
-shown is the central difference ``(L(w + h) - L(w - h)) / 2h``. What decides is finer: with the one-sided differences
-``D+(h) = (L(w + h) - L(w)) / h`` and ``D-(h) = (L(w) - L(w - h)) / h``, the slopes on either side of w are
-``2 D(h/2) - D(h)`` to second order (Richardson's extrapolation), and an entry is ok if it lies between them, give or
-take rounding and truncation. Where L is smooth the two slopes are equal. Where relu or an absolute value has its kink
-they are not, and any value between them is a subgradient.
+Each parameter w is moved up and down by a step h and the loss is computed again. This is done in float64 with the
+reference backend, whatever the network's own dtype and backend are, so that a float32 gradient is compared with a more
+precise one. The central difference ``(L(w + h) - L(w - h)) / 2h`` is shown. The verdict uses a finer criterion: with
+the one-sided differences ``D+(h) = (L(w + h) - L(w)) / h`` and ``D-(h) = (L(w) - L(w - h)) / h``, the slopes on either
+side of w are ``2 D(h/2) - D(h)`` to second order (Richardson's extrapolation), and an entry is ok if it lies between
+them, up to rounding and truncation. Where L is smooth the two slopes are equal. At a kink of relu or of an absolute
+value they are not, and any value between them is a subgradient.
 
 The step is eps^(1/3), where the truncation of a central difference (h^2) and the rounding of L (eps / h) balance
 (Press et al., "Numerical Recipes", section 5.7), divided by the input that w multiplies if that is above 1, so that z
-moves by about as much whatever the scale of the data.
+moves by about the same amount whatever the scale of the data.
 
-Cost: four partial forward passes per parameter, started at z of its own layer. Blocks (a W or a b) of more than
+Cost: four partial forward passes per parameter, starting from z of its own layer. Blocks (a W or a b) of more than
 `MAX_PER_BLOCK` entries are checked at that many entries, spread evenly over the block.
 """
 
@@ -33,16 +33,16 @@ from nanostep.worksheet.trace import Trace, rounding_errors
 Array = np.ndarray
 
 MAX_PER_BLOCK = 4096
-"""Entries of one block that are checked at most: under a second of work in a network of common size."""
+"""Most entries of one block that are checked: under a second of work in a network of common size."""
 
 ROWS = 256
-"""Moved parameters that are worked on at a time; bounds the memory."""
+"""Parameters that are moved at a time; bounds the memory."""
 
 EPS = float(np.finfo(np.float64).eps)
 STEP = EPS ** (1 / 3)
 
 ROUNDINGS = 16.0
-"""Roundings, of the size that `rounding_errors` gives to one, that a value may have gathered."""
+"""Tolerance, in roundings of the size that `rounding_errors` estimates for one."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,13 @@ def check_gradient(architecture: Architecture, theta: Array, trace: Trace) -> Ch
     central, ok = np.full(len(theta), np.nan), np.zeros(len(theta), bool)
     taken = np.zeros(len(theta), bool)
     for l, chosen in _chosen(architecture):
-        slopes = differences.take(l, chosen)
+        slopes = differences.slopes(l, chosen)
         tolerance = ROUNDINGS * (errors[chosen] + EPS * noise / slopes.step) + slopes.truncation
         low, high = np.minimum(slopes.below, slopes.above), np.maximum(slopes.below, slopes.above)
         grad = trace.grad[chosen]
         taken[chosen] = True
         central[chosen] = slopes.central
-        # a comparison with NaN is False: what has no finite difference is not ok
+        # comparisons with NaN are False, so an entry without a finite difference is not ok
         ok[chosen] = (low - tolerance <= grad) & (grad <= high + tolerance)
     return Check(central, taken, ok)
 
@@ -105,8 +105,9 @@ def _chosen(architecture: Architecture) -> Iterator[tuple[int, Array]]:
 class _Slopes(NamedTuple):
     """Differences of the loss in some parameters.
 
-    ``below`` and ``above`` are the one-sided slopes, ``central`` the central differences with ``step``, and
-    ``truncation`` is how far those move when the step is halved: an estimate of the error of all three.
+    ``below`` and ``above`` are the one-sided slopes, and ``central`` the central differences with ``step``.
+    ``truncation`` is the change of the central differences when the step is halved: an estimate of the error of all
+    three.
     """
 
     step: Array
@@ -117,7 +118,7 @@ class _Slopes(NamedTuple):
 
 
 class _Differences:
-    """Takes differences of the loss around one point theta, in float64."""
+    """Differences of the loss around one point theta, in float64."""
 
     def __init__(self, architecture: Architecture, theta: Array, trace: Trace) -> None:
         self.architecture = architecture
@@ -132,8 +133,8 @@ class _Differences:
             self.x.append(self._activate(l, self.z[l]))
         self.loss = self._losses(len(self.z) - 1, self.z[-1])[0]
 
-    def take(self, l: int, places: Array) -> _Slopes:
-        """Return the slopes of the loss in the parameters of layer l that stand at `places` in theta."""
+    def slopes(self, l: int, places: Array) -> _Slopes:
+        """Return the slopes of the loss in the parameters of layer l at `places` in theta."""
         layer = self.architecture.layers[l]
         if places[0] < layer.weights.stop:
             unit, column = np.divmod(places - layer.weights.start, layer.inputs)
@@ -144,7 +145,7 @@ class _Differences:
         h = STEP * np.maximum(np.abs(w), 1.0) / np.maximum(np.abs(factor), 1.0)
 
         def change(step: Array) -> tuple[Array, Array]:
-            """Return the change of the loss, and the step that is really made, once w + step is rounded."""
+            """Return the change of the loss, and the actual step once w + step is rounded."""
             made = (w + step) - w
             return self._losses(l, self._moved(l, unit, made * factor)) - self.loss, made
 
@@ -163,7 +164,7 @@ class _Differences:
         return z__bo
 
     def _losses(self, l: int, z__bo: Array) -> Array:
-        """Return the loss of each row of z of layer l, passed on through the layers above."""
+        """Return the loss for each row of z of layer l, propagated through the layers above."""
         a__bo = self._activate(l, z__bo)
         for above in range(l + 1, len(self.weights)):
             z__bo = self._dense(above, a__bo)

@@ -1,8 +1,8 @@
 """Formulas of the activations and losses, in plain text and in LaTeX.
 
-Symbols stand in brackets and are filled in by a notation (see `nanostep.worksheet.notation`): [x] what enters the
-layer, [W] [b] [z] [a] [d] of the layer itself, [W+] [d+] of the next layer, [y] the target and [n] its length; T after
-a letter transposes.
+Symbols are in brackets and are filled in by a notation (see `nanostep.worksheet.notation`): [x] is the input of the
+layer, [W] [b] [z] [a] [d] belong to the layer itself, [W+] [d+] to the next layer, [y] is the target and [n] its
+length; T after a letter transposes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Formula:
 
 
 def same(text: str) -> Formula:
-    """Return a formula that reads the same in both."""
+    """Return a formula that is written the same in text and in LaTeX."""
     return Formula(text, text)
 
 
@@ -87,7 +87,7 @@ JOINED_DELTAS: dict[str, Formula] = {
     "binary_cross_entropy": Formula("1/[n] ([a] - [y])", r"\tfrac{1}{[n]} ([a] - [y])"),
     "cross_entropy": same("[a] - [y]"),
 }
-"""Output delta where loss and output activation are joined: what dL/da times the derivative of f simplifies to."""
+"""Output delta where loss and output activation are joined, and dL/da times the derivative of f simplifies."""
 
 PRE_ACTIVATION = same("[W] [x] + [b]")
 DELTA = Formula("dL/d[a] * f'([z])", r"\frac{\partial L}{\partial [a]} \odot f'([z])")

@@ -1,4 +1,4 @@
-"""The worksheet as HTML: one element with its own style, no script, nothing from outside."""
+"""The worksheet as HTML: one element with its own style, without scripts or outside resources."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nanostep.worksheet.numbers import align, cells, format_number
 from nanostep.worksheet.outline import CheckBlock, Quantity, conclusion, header, outline
 from nanostep.worksheet.values import StepValues
 
-# every rule is kept to the element's own class, and colours to the page's own, light or dark
+# every rule is limited to the element's own class; colours are those of the page, light or dark
 STYLE = """<style>
 .nanostep-worksheet { font-family: serif; line-height: 1.4; overflow-x: auto; }
 .nanostep-worksheet h4 { margin: 1.2em 0 0.4em; }
@@ -31,7 +31,7 @@ STYLE = """<style>
 
 
 def render(sheet: StepValues, digits: int, *, document: bool) -> str:
-    """Return `sheet` as one ``<div>``, or as a complete page; vectors stand as columns."""
+    """Return `sheet` as one ``<div>``, or as a complete page; vectors are columns."""
     parts = ['<div class="nanostep-worksheet">', STYLE, "<p>" + "<br>".join(map(escape, header(sheet))) + "</p>"]
     for section in outline(sheet, HtmlNotation()):
         parts.append(f"<h4>{escape(section.title)}</h4>")
@@ -75,7 +75,7 @@ def _value(value: np.ndarray, digits: int) -> str:
 
 
 def _column(column: list[str | None]) -> list[str]:
-    """Return the cells of one column, decimal points under each other unless exponents stand in the way."""
+    """Return the cells of one column, with aligned decimal points unless a number has an exponent."""
     texts = [cell for cell in column if cell is not None]
     if not any("e" in text for text in texts):
         texts = align(texts)

@@ -20,7 +20,7 @@ PREAMBLE = r"""\documentclass{article}
 
 
 def render(sheet: StepValues, digits: int, *, document: bool) -> str:
-    """Return `sheet` as a fragment, or as a complete document; vectors stand as columns."""
+    """Return `sheet` as a fragment, or as a complete document; vectors are columns."""
     lines = [rf"\noindent {_escape(line)}\\" for line in header(sheet)[:-1]]
     lines.append(_escape(header(sheet)[-1]))
     for section in outline(sheet, LatexNotation()):
@@ -58,7 +58,7 @@ def _value(value: np.ndarray, digits: int) -> str:
     grid = cells(value[:, None] if value.ndim == 1 else value, digits)
     if value.ndim == 0:
         return _mathematical(grid[0][0] or "")
-    # the row and the column of dots are the ones without numbers
+    # a row or a column of dots has no numbers
     dotted_rows = [all(cell is None for cell in row) for row in grid]
     rows = []
     for row, dotted in zip(grid, dotted_rows, strict=True):
@@ -72,7 +72,7 @@ def _value(value: np.ndarray, digits: int) -> str:
 
 
 def _check_block(block: CheckBlock, digits: int) -> Iterator[str]:
-    """Yield the table of one block; short tables, since tabular does not break over pages."""
+    """Yield the table of one block; tables are kept short, since tabular does not break across pages."""
     yield r"\begin{center}"
     yield r"\renewcommand{\arraystretch}{1.3}"
     yield r"\begin{tabular}{llll}"

@@ -15,7 +15,7 @@ class TextNotation:
     """``z1``, ``W2_new``; d stands for delta."""
 
     def symbol(self, letter: str, layer: int | None = None, *, new: bool = False, transposed: bool = False) -> str:
-        """Return the symbol of a quantity, of a layer (from 1) if given, after the step if `new`."""
+        """Return the symbol of a quantity: of layer `layer` (from 1) if given, and after the step if `new`."""
         return f"{letter}{'' if layer is None else layer}{'_new' if new else ''}{'^T' if transposed else ''}"
 
     def fill(self, formula: Formula, symbols: Mapping[str, str]) -> str:
@@ -23,7 +23,7 @@ class TextNotation:
         return TOKEN.sub(lambda match: symbols[match[1]], formula.text)
 
     def entry(self, block: str, index: tuple[int, ...]) -> str:
-        """Return the name of an entry, counted from 1, of a block."""
+        """Return the name of an entry of a block, with indices counted from 1."""
         return f"{block}[{','.join(str(i + 1) for i in index)}]"
 
 

@@ -13,17 +13,17 @@ LINE = 66
 
 def format_number(value: float, digits: int) -> str:
     """Return `value` to `digits` significant digits, without trailing zeros."""
-    # adding zero takes the sign off a negative zero
+    # adding zero removes the sign of a negative zero
     return f"{value + 0.0:.{digits}g}"
 
 
 def max_columns(digits: int) -> int:
-    """Return how many numbers of `digits` significant digits stand beside each other; a few more places for 0.00-."""
+    """Return how many numbers of `digits` significant digits fit into a row, with a few more characters for 0.00-."""
     return max(3, min(MAX_ROWS, LINE // (digits + 5)))
 
 
 def shown(length: int, limit: int) -> list[int | None]:
-    """Return the places to show of `length`, at most `limit` and None for what is left out between them."""
+    """Return the indices to show of `length` entries: at most `limit`, with None for those left out in between."""
     if length <= limit:
         return list(range(length))
     tail = max(1, limit // 4)
@@ -31,9 +31,9 @@ def shown(length: int, limit: int) -> list[int | None]:
 
 
 def cells(value: Array, digits: int) -> list[list[str | None]]:
-    """Return the numbers of a scalar or a matrix by row, shortened; None stands for what is left out.
+    """Return the numbers of a scalar or a matrix by row, shortened; None stands for entries left out.
 
-    Vectors are the caller's to lay out as a row or a column.
+    The caller lays out a vector as a row or a column.
     """
     matrix = np.atleast_2d(value)
     rows, columns = shown(matrix.shape[0], MAX_ROWS), shown(matrix.shape[1], max_columns(digits))
@@ -41,9 +41,9 @@ def cells(value: Array, digits: int) -> list[list[str | None]]:
 
 
 def align(numbers: list[str]) -> list[str]:
-    """Return `numbers` padded to one width with their decimal points under each other."""
+    """Return `numbers` padded to one width, with aligned decimal points."""
     split = [number.partition(".") for number in numbers]
-    # an integer with an exponent, such as 1e-07, has no point: it ends where the others have theirs
+    # an integer with an exponent, such as 1e-07, has no point: it ends at the points of the others
     before = max((len(head) for head, _, _ in split), default=0)
     after = max((len(point + tail) for _, point, tail in split), default=0)
     return [head.rjust(before) + (point + tail).ljust(after) for head, point, tail in split]

@@ -1,4 +1,4 @@
-"""What a worksheet shows and in which order: sections of quantities with their formulas, and the table of checks."""
+"""The contents of a worksheet in order: sections of quantities with their formulas, and the table of checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nanostep.worksheet.values import StepValues
 Array = np.ndarray
 
 CHECK_HEAD, CHECK_TAIL, CHECK_FAILURES = 6, 2, 10
-"""Rows of the table of checks: the first and last of each block, and failed ones wherever they are."""
+"""Rows shown in the table of checks: the first and the last of each block, and some failed ones between them."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Quantity:
 
 @dataclass(frozen=True)
 class CheckRow:
-    """One gradient entry beside its central difference; None stands for entries left out."""
+    """One gradient entry beside its central difference."""
 
     entry: str
     gradient: float
@@ -40,7 +40,7 @@ class CheckRow:
 
 @dataclass(frozen=True)
 class CheckBlock:
-    """The checks of one W or b, shortened, and their count."""
+    """The checks of one W or b, shortened with None for rows left out, and their counts."""
 
     rows: tuple[CheckRow | None, ...]
     entries: int
@@ -49,7 +49,7 @@ class CheckBlock:
 
     @property
     def summary(self) -> str:
-        """What became of all entries, also of those not shown."""
+        """The verdict on all entries, including those not shown."""
         scope = f"all {self.entries}" if self.taken == self.entries else f"{self.taken} of {self.entries}"
         verdict = "all ok" if self.failed == 0 else f"{self.failed} FAILED"
         return f"{scope} entries checked, {verdict}"

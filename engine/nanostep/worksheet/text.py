@@ -13,7 +13,7 @@ INDENT = "  "
 
 
 def render(sheet: StepValues, digits: int) -> str:
-    """Return `sheet` as text; vectors stand as rows."""
+    """Return `sheet` as text; vectors are rows."""
     lines = list(header(sheet))
     for number, section in enumerate(outline(sheet, TextNotation()), start=1):
         lines += ["", f"{number}. {section.title}"]

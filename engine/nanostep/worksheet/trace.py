@@ -1,4 +1,4 @@
-"""Every value of a forward and a backward pass, and how far rounding may have moved the gradient."""
+"""Every value of a forward and a backward pass, and an estimate of the rounding errors of the gradient."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def rounding_errors(architecture: Architecture, theta: Array, trace: Trace) -> t
     """Return the error that one rounding per value makes in each gradient entry (parameters,), and in the loss.
 
     The first is in units of the gradient and includes the eps of its dtype; the second is in units of eps. Errors of
-    z, a and of the deltas are taken relative to the sums of the absolute values of their terms, as cancellation leaves
-    them, and pass from layer to layer in quadrature, as independent errors do.
+    z, a and the deltas are relative to the sums of the absolute values of their terms, because cancellation does not
+    reduce them, and add up from layer to layer in quadrature, as independent errors do.
     """
     eps = float(np.finfo(theta.dtype).eps)
     weights, biases = architecture.views(theta.astype(np.float64))
     x = [row[0].astype(np.float64) for row in trace.a]
     d = [row[0].astype(np.float64) for row in trace.d]
-    # sums of |terms| of z; 1 stands for the derivative and the curvature of f, which are of that order or below
+    # sums of |terms| of z; 1 stands for the derivative and the curvature of f, which are of that order or smaller
     size = [1.0 + np.abs(w) @ np.abs(x[l]) + np.abs(b) for l, (w, b) in enumerate(zip(weights, biases, strict=True))]
     y = np.abs(trace.y[0]).astype(np.float64)
     output = np.abs(d[-1]).max() + np.abs(x[-1]).max() + y.max()

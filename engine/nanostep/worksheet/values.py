@@ -1,4 +1,4 @@
-"""The values of one worked step, and the checks of its gradients; the renderers read nothing else."""
+"""The values of one worked step and the checks of its gradients, which are all that the renderers read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nanostep.worksheet.differences import Check
 Array = np.ndarray
 
 MAX_DIGITS = 17
-"""Digits that tell any two float64 numbers apart."""
+"""Digits that distinguish any two float64 numbers."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class LayerSheet:
     dw, db : ndarray, shapes (o, i) and (o,)
         Gradients.
     w_new, b_new, z_new, a_new : ndarray
-        Parameters after the step, and the forward pass that they make.
+        Parameters after the step, and the forward pass with them.
     dw_check, db_check : Check
         Finite-difference check of every entry of dw and db.
     """
@@ -77,13 +77,13 @@ class StepValues:
     dtype : numpy.dtype
         Precision of all values except the differences of the checks, which are float64.
     backend : str
-        The backend whose operations gave the values.
+        The backend whose operations computed the values.
     lr : float
     biases : {"trained", "frozen"}
     digits : int
         Significant digits that renderings show unless told otherwise.
     x, y : ndarray, shapes (inputs,) and (outputs,)
-        The sample; a class label stands as a one-hot row.
+        The sample; a class label becomes a one-hot row.
     loss, loss_new : float
         Before and after the step.
     layers : tuple of LayerSheet

@@ -86,6 +86,7 @@ class Engine:
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
+        *,
         epoch_penalty__e: Array | None = None,
     ) -> int:
         net = self._net

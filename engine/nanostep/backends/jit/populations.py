@@ -6,6 +6,7 @@ import numpy as np
 from numba.core import config as numba_config
 
 from nanostep.architecture import Architecture
+from nanostep.backends.in_lanes import InLanes
 from nanostep.backends.jit import networks
 from nanostep.backends.jit._compile import specialised
 from nanostep.backends.jit._kernel import vector_bytes
@@ -14,7 +15,6 @@ from nanostep.backends.jit.lanes import LaneData, Lanes, make_lanes
 from nanostep.backends.jit.lanes_update import lane_rule_of, rule_tables
 from nanostep.backends.jit.networks import aligned, flat, is_plain
 from nanostep.backends.jit.population import SAMPLES_TOGETHER, PopulationRun, draw_orders, train_tiles
-from nanostep.backends.one_by_one import InLanes
 from nanostep.backends.population_contract import (
     PopulationRunConfig,
     PopulationSamples,

@@ -122,6 +122,7 @@ class Engine:
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
+        *,
         epoch_penalty__e: Array | None = None,
     ) -> int:
         ordered = config.shuffle or config.custom_order

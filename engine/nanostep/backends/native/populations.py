@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from nanostep.architecture import Architecture
+from nanostep.backends.in_lanes import InLanes
 from nanostep.backends.native import networks
 from nanostep.backends.native._library import check_status, ffi, function, isa_name, lib, pointer
 from nanostep.backends.native._pool import most_threads, pool_for
 from nanostep.backends.native.optimizers import c_optimizer
-from nanostep.backends.one_by_one import InLanes
 from nanostep.backends.population_contract import (
     PopulationSamples,
     PopulationTask,

@@ -45,7 +45,7 @@ TERMS: dict[str, Callable[[Array, Array], Array]] = {
     "cross_entropy": lambda a, y: _cross(y, a),
     "poisson": lambda a, y: np.exp(a) - y * a,
 }
-"""What each output adds to L."""
+"""The term that each output adds to L."""
 
 TERM_DERIVATIVES: dict[str, Callable[[Array, Array], Array]] = {
     "half_squared_error": lambda a, y: a - y,
@@ -77,7 +77,7 @@ def sample_losses(
         log_a__bo = shifted__bo - np.log(np.exp(shifted__bo).sum(axis=1, keepdims=True))
         terms__bo = np.where(y__bo == 0, 0, -y__bo * np.maximum(log_a__bo, log_clip_min))
     elif (loss, output) == ("binary_cross_entropy", "sigmoid"):
-        # softplus(z) - y z = softplus of the side that is wrong, weighted: both terms >= 0, so nothing cancels
+        # softplus(z) - y z, written as y softplus(-z) + (1 - y) softplus(z): both terms >= 0, so nothing cancels
         yes__bo, no__bo = np.minimum(softplus(-z__bo), -log_clip_min), np.minimum(softplus(z__bo), -log_clip_min)
         terms__bo = y__bo * yes__bo + (1 - y__bo) * no__bo
     else:

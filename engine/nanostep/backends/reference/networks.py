@@ -50,7 +50,7 @@ class Engine:
         self.dtype = dtype
 
     def forward(self, theta__p: Array, x__bi: Array, masks: Masks = None) -> tuple[list[Array], list[Array]]:
-        """Return z of every layer and its input, for the last its output too: a[l + 1] = f(z[l]), times masks[l]."""
+        """Return z of every layer, and a: the input of every layer, then the output. a[l + 1] = f(z[l]) * masks[l]."""
         weights, biases = self.architecture.views(theta__p)
         z, a = [], [x__bi]
         for l, (layer, w__oi, b__o) in enumerate(zip(self.architecture.layers, weights, biases, strict=True)):
@@ -65,7 +65,7 @@ class Engine:
     def backward(
         self, theta__p: Array, z: list[Array], a: list[Array], d__bo: Array, grad__p: Array, masks: Masks = None
     ) -> None:
-        """Write the mean gradient of the batch, given the last delta; every delta comes from the old weights."""
+        """Write the mean gradient of the batch, given the output delta; every delta is made with the old weights."""
         weights, _ = self.architecture.views(theta__p)
         grad_weights, grad_biases = self.architecture.views(grad__p)
         for l in reversed(range(len(weights))):
@@ -161,6 +161,7 @@ class Engine:
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
+        *,
         epoch_penalty__e: Array | None = None,
     ) -> int:
         n, done = len(samples), 0
@@ -193,7 +194,7 @@ class Engine:
         rows, grad__p = len(batch), np.empty_like(theta__p)
         masks = self._masks(config, t, rows)
         loss = self.batch_gradient(theta__p, batch, grad__p, config.smoothing, masks, config.log_clip_min)
-        # what a batch is divided by: its samples, or the sum of their weights
+        # a batch is divided by the number of its samples, or by the sum of their weights
         divisor = float(rows)
         if config.batch_mean and batch.weight is not None:
             divisor = float(batch.weight.sum(dtype=np.float64))

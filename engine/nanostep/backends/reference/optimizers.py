@@ -1,4 +1,4 @@
-"""One update of the parameters. Formulas, with their sources, stand in `nanostep.optimizers`."""
+"""One update of the parameters. The formulas and their sources are in `nanostep.optimizers`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLIP_EPS = 1e-6
 
 
 def clipped(o: Optimizer, grad: Array) -> Array:
-    """Return the gradient as the optimiser takes it; NaN stays NaN."""
+    """Return the gradient, clipped as the optimiser prescribes; NaN stays NaN."""
     if o.clip_norm is not None:
         factor = o.clip_norm / (np.sqrt((grad * grad).sum()) + CLIP_EPS)
         return grad * np.minimum(factor, 1).astype(grad.dtype)

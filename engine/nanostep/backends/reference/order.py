@@ -1,15 +1,15 @@
-"""What is drawn at random in a run: sample orders and dropped units. Every draw is a hash, so there is no state.
+"""Random draws of a run: sample orders and dropped units. Every draw is a hash, so there is no state.
 
 The order of an epoch is a Fisher-Yates shuffle whose draws are hashes of (seed, epoch, position).
 
 ``mix`` is the finaliser of SplitMix64 (Steele, Lea & Flood, 2014, "Fast splittable pseudorandom number generators").
-The order of epoch e depends on nothing but (seed, e, n), so a run can be cut or resumed at any epoch. Position i, from
+The order of epoch e depends only on (seed, e, n), so a run can be cut or resumed at any epoch. Position i, from
 n - 1 down to 1, is exchanged with a uniform j in [0, i], drawn from the hash without bias by Lemire's multiplication
 (2019, "Fast random integer generation in an interval", arXiv:1805.10941) on 32 bits; n is at most 2**32.
 
 A unit is dropped by a hash of (seed, update, layer, row of the batch, unit): a 64-bit key for each row and layer, made
-by ``mix``, and then 32 bits a unit, which vectors hold, by the hash "lowbias32" of C. Wellons ("Prospecting for hash
-functions", 2018, nullprogram.com), half of the key coming in halfway.
+by ``mix``, and then 32 bits for each unit, which suit SIMD vectors, by the hash "lowbias32" of C. Wellons ("Prospecting
+for hash functions", 2018, nullprogram.com), with half of the key added halfway.
 """
 
 from __future__ import annotations
@@ -53,17 +53,17 @@ def shuffle(seed: int, epoch: int, order__n: np.ndarray) -> None:
 
 
 def drop_threshold(p: float) -> int:
-    """Return how many of the 2**32 values of a unit's hash mean that it is dropped, for a probability in [0, 1)."""
+    """Return the number of the 2**32 values of a unit's hash that drop it, given a probability in [0, 1)."""
     return min(round(p * 2**32), 2**32 - 1)
 
 
 def dropped(seed: int, update: int, layer: int, rows: int, width: int, p: float) -> np.ndarray:
-    """Return which units of a hidden layer are dropped in an update, shape (rows, width).
+    """Return a mask of the units of a hidden layer that are dropped in an update, shape (rows, width).
 
     Parameters
     ----------
     seed : int
-        Of the run.
+        Seed of the run.
     update : int
         Number of the update, from 1.
     layer : int

@@ -1,4 +1,4 @@
-"""Populations in NumPy: one network after another, which is what a population is defined as."""
+"""Populations in NumPy: one network after another, which is the definition of a population."""
 
 from __future__ import annotations
 
