@@ -208,6 +208,42 @@ def test_the_reference_has_every_public_name():
     assert missing_from_reference(["Network", "Adam"], text.replace("Network", "")) == ["Network"]
 
 
+# -- ARCHITECTURE -----------------------------------------------------------------------------------------------------
+
+
+def missing_paths(text: str, folder: Path = ROOT) -> list[str]:
+    """Return the files and folders that a text names and that stand nowhere: not in `folder`, the package or the root."""
+    named = re.findall(r"`([\w./-]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
+    for block in BLOCK.finditer(text):
+        named += re.findall(r"[\w/.-]+", block[2])
+    paths = [name for name in named if re.fullmatch(r"[\w./-]*\w(/|\.(py|c|h|inc|md))|csrc/[\w/.-]+", name)]
+    folders = folder, ROOT, ROOT / "engine" / "nanostep", ROOT / "engine" / "nanostep" / "backends"
+    return [path for path in paths if not any((place / path).exists() for place in folders)]
+
+
+def test_architecture_is_one_page_of_files_that_are_there():
+    path = ROOT / "ARCHITECTURE.md"
+    text = path.read_text(encoding="utf-8")
+    assert len(text.split()) <= 1200
+    assert missing_paths(text) == []
+    assert wrong_links(path) == []
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "engine" / "nanostep").glob("*/README.md")), ids=lambda path: path.parent.name
+)
+def test_readmes_beside_the_code_name_files_that_are_there(path):
+    assert missing_paths(path.read_text(encoding="utf-8"), path.parent) == []
+    assert wrong_links(path) == []
+
+
+def test_missing_paths_are_noticed():
+    text = (
+        "`io/`, `io/no.py`, `Model`, `csrc/no/`, `no.py`, 1/2\n\n```\nnetwork.py  csrc/src/no.c  no/  reference/\n```\n"
+    )
+    assert missing_paths(text) == ["io/no.py", "csrc/no/", "no.py", "csrc/src/no.c", "no/"]
+
+
 def test_the_worked_example_has_its_output_checked():
     blocks = python_blocks((ROOT / "docs" / "worked-example.md").read_text(encoding="utf-8"))
     assert sum(expected is not None for _, _, expected in blocks) >= 5
