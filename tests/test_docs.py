@@ -93,7 +93,9 @@ def wrong_links(document: Path) -> list[str]:
     return [target for target in targets if "://" not in target and not (document.parent / target).exists()]
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "document", [*documents(), ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"], ids=lambda path: path.name
+)
 def test_blocks_and_links(document):
     assert wrong_blocks(document.read_text(encoding="utf-8")) == []
     assert wrong_links(document) == []
@@ -212,7 +214,7 @@ def test_the_reference_has_every_public_name():
 
 
 def missing_paths(text: str, folder: Path = ROOT) -> list[str]:
-    """Return the files and folders that a text names and that stand nowhere: not in `folder`, the package or the root."""
+    """Return the files and folders that a text names and that are not in `folder`, the package or the root."""
     named = re.findall(r"`([\w./-]+)`", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL))
     for block in BLOCK.finditer(text):
         named += re.findall(r"[\w/.-]+", block[2])
@@ -242,6 +244,23 @@ def test_missing_paths_are_noticed():
         "`io/`, `io/no.py`, `Model`, `csrc/no/`, `no.py`, 1/2\n\n```\nnetwork.py  csrc/src/no.c  no/  reference/\n```\n"
     )
     assert missing_paths(text) == ["io/no.py", "csrc/no/", "no.py", "csrc/src/no.c", "no/"]
+
+
+# -- files of the project ---------------------------------------------------------------------------------------------
+
+
+def test_pre_commit_runs_what_ci_runs():
+    hooks = re.findall(r"entry: (.*)", (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    style = re.search(
+        r"^style_and_types\(\) \{\n(.*?)^\}", (ROOT / ".ci" / "run").read_text(), re.MULTILINE | re.DOTALL
+    )[1]
+    commands = [line.rpartition("xargs -0 ")[2].strip() for line in style.splitlines()]
+    assert hooks == commands
+    assert len(hooks) == 4
+
+
+def test_the_citation_has_the_version():
+    assert f"\nversion: {ns.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_the_worked_example_has_its_output_checked():
