@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +85,26 @@ def test_what_a_module_exports_is_public() -> None:
         if info.name != "__main__" and info.name not in PUBLIC_PACKAGES:
             module = importlib.import_module(f"nanostep.{info.name}")
             assert set(getattr(module, "__all__", ())) <= set(ns.__all__), info.name
+
+
+MOST_BY_POSITION = 8
+"""Arguments by position of any function of the package; more of them are an object, or have names."""
+
+
+def long_lists(source: str) -> list[str]:
+    """Names of the functions in `source` that take more arguments by position than that, self aside."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.Lambda)):
+            names = [argument.arg for argument in (*node.args.posonlyargs, *node.args.args)]
+            if len(names) - (names[:1] in (["self"], ["cls"])) > MOST_BY_POSITION:
+                found.append(getattr(node, "name", "lambda"))
+    return found
+
+
+def test_no_long_lists_by_position() -> None:
+    assert long_lists("def f(a, b, c, d, e, f, g, h, i): ...") == ["f"]
+    assert long_lists("def f(self, b, c, d, e, f, g, h, i, *, j): ...") == []
+    root = Path(ns.__file__).parent
+    found = {str(path.relative_to(root)): long_lists(path.read_text()) for path in root.rglob("*.py")}
+    assert {path: names for path, names in found.items() if names} == {}
