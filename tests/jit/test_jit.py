@@ -266,7 +266,7 @@ def test_logits_that_are_far_apart_have_their_maximum_subtracted(dtype: str) -> 
     np.testing.assert_allclose(nets[1].history.loss, nets[0].history.loss, rtol=1e-5)
 
 
-def check_lowest_log(architecture: Architecture, batch: int) -> None:
+def check_log_clip_min(architecture: Architecture, batch: int) -> None:
     """Check that a run follows the reference's where losses are bounded, and that they are."""
     random = np.random.default_rng(2)
     theta, X = random.standard_normal(architecture.parameter_count), random.standard_normal((20, architecture.inputs))
@@ -291,7 +291,7 @@ def check_lowest_log(architecture: Architecture, batch: int) -> None:
     [(3, "softmax", "cross_entropy"), (20, "softmax", "cross_entropy"), (3, "sigmoid", "binary_cross_entropy")],
 )
 def test_logarithms_in_losses_are_bounded(outputs: int, output: str, loss: str, batch: int) -> None:
-    check_lowest_log(make_architecture([4, 5, outputs], "tanh", output, loss), batch)
+    check_log_clip_min(make_architecture([4, 5, outputs], "tanh", output, loss), batch)
 
 
 def test_other_numbers_need_no_compilation_of_their_own() -> None:

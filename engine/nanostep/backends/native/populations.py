@@ -54,12 +54,12 @@ class Engine(InLanes):
         if x.ndim == 3:
             rows__mn = np.arange(networks * x.shape[1]).reshape(x.shape[:2])
             x = x.reshape(-1, x.shape[2])
-        who = np.arange(networks) if index__k is None else index__k
+        indices = np.arange(networks) if index__k is None else index__k
         n = len(x) if rows__mn is None else rows__mn.shape[1]
         rows = ffi.NULL if rows__mn is None else pointer(rows__mn, (networks, n), INT64)
-        a = pointer(a__kno, (len(who), n, self._architecture.outputs), self._dtype, writable=True)
+        a = pointer(a__kno, (len(indices), n, self._architecture.outputs), self._dtype, writable=True)
         task = n, len(x), self._single._inputs(x), rows, a
-        self._evaluate("population_predict", theta__mp, who, task, threads)
+        self._evaluate("population_predict", theta__mp, indices, task, threads)
 
     def loss(
         self,
@@ -73,22 +73,22 @@ class Engine(InLanes):
         if not self._lanes_fit(networks):
             super().loss(theta__mp, data, loss__k, index__k)
             return
-        who = np.arange(networks) if index__k is None else index__k
+        indices = np.arange(networks) if index__k is None else index__k
         samples = self._of_networks(data, networks)
-        value = pointer(loss__k, (len(who),), FLOAT64, writable=True)
-        self._evaluate("population_loss", theta__mp, who, (n, *samples, value), threads)
+        value = pointer(loss__k, (len(indices),), FLOAT64, writable=True)
+        self._evaluate("population_loss", theta__mp, indices, (n, *samples, value), threads)
 
     def _evaluate(
         self, name: str, theta__mp: Array, index__k: Array, task: tuple[Any, ...], threads: int | None
     ) -> None:
         """Call the function `name` of the C library for the networks `index__k`."""
         net, dtype = self._single._net, self._dtype
-        who = pointer(index__k, (len(index__k),), INT64)
+        indices = pointer(index__k, (len(index__k),), INT64)
         theta = pointer(theta__mp, (len(theta__mp), self._architecture.parameter_count), dtype)
         pool, size = pool_for(threads), ffi.new("size_t *")
         check_status(function(dtype, "population_evaluation_size")(net, pool, size))
         workspace = ffi.from_buffer("char[]", np.empty(size[0], np.uint8), require_writable=True)
-        state = net, len(theta__mp), len(index__k), who, theta
+        state = net, len(theta__mp), len(index__k), indices, theta
         check_status(function(dtype, name)(*state, *task, pool, threads or 0, workspace, size[0]))
 
     def _of_networks(self, data: PopulationSamples, networks: int) -> tuple[Any, ...]:
