@@ -1,5 +1,5 @@
 /* What this machine can do at best, measured: the floors that the benchmark compares with. Built by
- * bindings/build_floors.py, for the benchmark alone; no part of the C library, whose pool of threads it times. */
+ * bindings/build_floors.py for the benchmark alone; not part of the C library, whose thread pool it times. */
 #define _POSIX_C_SOURCE 200809L
 
 #include "floors.h"
@@ -21,7 +21,7 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* A result that somebody might read is computed. */
+/* Stores a result where the compiler must assume that it is read, so that it is computed. */
 static void keep(double value)
 {
     static volatile double kept;
@@ -138,21 +138,21 @@ double floors_triad(size_t n, double *restrict a, const double *restrict b, cons
 }
 
 typedef struct count {
-    int meetings;
+    int barriers;
 } count;
 
-static void nothing(void *context, nst_team *team, int member)
+static void pass_barriers(void *context, nst_team *team, int index)
 {
     const count *const c = context;
-    for (int i = 0; i < c->meetings; i++)
-        nst_team_meet(team, member);
+    for (int i = 0; i < c->barriers; i++)
+        nst_team_barrier(team, index);
 }
 
-double floors_pool(int32_t threads, int meetings, int calls)
+double floors_pool(int32_t threads, int barriers, int calls)
 {
     size_t bytes;
     nst_pool *pool;
-    count c = {meetings};
+    count c = {barriers};
     if (nst_pool_size(threads, &bytes) != NST_OK)
         return -1;
     void *const memory = malloc(bytes);
@@ -161,10 +161,10 @@ double floors_pool(int32_t threads, int meetings, int calls)
         return -1;
     }
     double seconds = -1;
-    if (nst_pool_run(pool, threads, nothing, &c) == threads) {
+    if (nst_pool_run(pool, threads, pass_barriers, &c) == threads) {
         const double started = now();
         for (int i = 0; i < calls; i++)
-            nst_pool_run(pool, threads, nothing, &c);
+            nst_pool_run(pool, threads, pass_barriers, &c);
         seconds = (now() - started) / calls;
     }
     nst_pool_stop(pool);

@@ -46,7 +46,7 @@ class Floors:
     bandwidth : float
         Bytes per second of a = b + 3 c over 64 MiB each, all cores together.
     fork_join, meeting : float
-        Seconds of an empty job on nanostep's pool of threads, and of a barrier of its workers; 0 on one core.
+        Seconds of an empty job on nanostep's thread pool, and of a barrier of its workers; 0 on one core.
     cache_bytes : int
         Size of the largest cache; 0 if the system does not report it.
     """

@@ -1,8 +1,8 @@
 """Builds the C library into ``nanostep.backends.native._native`` with cffi (API mode, stable ABI).
 
-What C callers see is declared in the public header and nowhere else: the part between its marks and the prototypes of
-``nanostep_real.h``, once for each precision, are read here as the cdef. cffi runs this file by ``exec`` with
-``__file__`` set, so it imports nothing of the project.
+The public header is the only declaration of the C functions: the cdef is the part between its marks, followed by the
+prototypes of ``nanostep_real.h`` once for each precision. cffi runs this file by ``exec`` with ``__file__`` set, so it
+imports nothing of the project.
 """
 
 import re
@@ -28,7 +28,7 @@ GNU_OPTIONS = [
 
 
 def prototypes() -> str:
-    """Return the declarations of the public header as cffi reads them."""
+    """Return the declarations of the public header in the form that cffi reads."""
     header = (INCLUDE / "nanostep.h").read_text(encoding="utf-8")
     shared = header.partition("/* cdef: begin")[2].partition("*/")[2].partition("/* cdef: end")[0]
     real = (INCLUDE / "nanostep_real.h").read_text(encoding="utf-8")
@@ -44,7 +44,7 @@ ffibuilder.cdef(prototypes())
 ffibuilder.set_source(
     "nanostep.backends.native._native",
     '#include "nanostep.h"',
-    # setuptools wants sources relative to the project, which is the working directory of a build
+    # setuptools requires paths relative to the project, which is the working directory of a build
     sources=[str(path.relative_to(ROOT)) for path in sorted(SOURCES.glob("*.c"))],
     depends=[str(path.relative_to(ROOT)) for path in sorted((ROOT / "csrc").rglob("*.[hi]*"))],
     include_dirs=[str(INCLUDE.relative_to(ROOT))],

@@ -1,7 +1,7 @@
 """Builds the benchmark's measurement of the machine, ``bench/floors.c``, into ``nanostep.benchmark._floors``.
 
-A module of its own: users of the C library have no need of it. Where it cannot be built, the benchmark says that there
-are no floors. cffi runs this file by ``exec`` with ``__file__`` set, so it imports nothing of the project.
+A separate module, because users of the C library do not need it. Where it cannot be built, the benchmark reports that
+there are no floors. cffi runs this file by ``exec`` with ``__file__`` set, so it imports nothing of the project.
 """
 
 import sys
@@ -19,7 +19,7 @@ ffibuilder.cdef(
 ffibuilder.set_source(
     "nanostep.benchmark._floors",
     '#include "floors.h"',
-    # the pool of threads is compiled in, because its inner interface is not among the library's exports
+    # the thread pool is compiled in, because the library does not export its internal interface
     sources=["bench/floors.c", "csrc/src/pool.c"],
     depends=["bench/floors.h", "bench/floors.inc", "bench/floors_isa.inc", "csrc/src/team.h", "csrc/src/internal.h"],
     include_dirs=["bench", "csrc/include", "csrc/src"],

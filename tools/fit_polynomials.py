@@ -1,4 +1,4 @@
-"""Compute the polynomial coefficients of ``csrc/src/kernels/math.inc`` and the table of ``quick.inc``.
+"""Compute the polynomial coefficients of ``csrc/src/kernels/math.inc`` and the table of ``fast_sigmoid.inc``.
 
 Near-minimax fits by Chebyshev interpolation in 60-digit arithmetic (needs mpmath). For each function, precision and
 degree it prints the coefficients, lowest power first, rounded to the precision, and the largest relative error of the

@@ -1,10 +1,11 @@
-"""Instructions of a step of W1, W2 and W4, counted by callgrind without noise, so that a change of 2 % is significant.
+"""Count the instructions of a step of W1, W2 and W4 with callgrind: free of noise, so a change of 2 % is significant.
 
     python bench/instructions/count.py            compare with counts.json; exit code 1 above its figures + 2 %
     python bench/instructions/count.py --update   record the counts
 
-The C library is the static one of the installed package. It runs its AVX2 kernels, because valgrind has no AVX-512.
-Counts depend on the compiler, so counts.json has them by compiler and version; with other compilers nothing is judged.
+The C library is the static one of the installed package. It runs its AVX2 kernels, because valgrind does not support
+AVX-512. Counts depend on the compiler, so counts.json has them by compiler and version; a compiler that is not in it is
+not judged.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 COUNTS = HERE / "counts.json"
 STEPS = {"W1": 2048, "W2": 1024, "W4": 64}
-"""Whole epochs, so that both halves of a run of twice as many steps are the same."""
+"""Whole epochs, so that the second half of a run of twice as many has the same steps as the first."""
 
 TOLERANCE = 0.02
 
@@ -47,7 +48,7 @@ def build(directory: Path) -> Path:
 
 
 def count(program: Path, task: str, steps: int) -> tuple[int, str]:
-    """Return the instructions of a whole run, and the library's compiler as it reports it."""
+    """Return the instructions of a whole run, and the compiler that the library was built with."""
     result = subprocess.run(
         ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", str(program), task, str(steps)],
         env={**os.environ, "NANOSTEP_ISA": "avx2"},
@@ -76,7 +77,7 @@ def count_all() -> tuple[str, dict[str, float]]:
 
 
 def judge(compiler: str, counts: dict[str, float], reference: dict[str, dict[str, float]]) -> tuple[list[str], bool]:
-    """Return the lines to print, and True if no count is too high."""
+    """Return the lines to print, and whether no count is too high."""
     if compiler not in reference:
         known = ", ".join(reference) or "none"
         return [f"{task}: {n:.1f} instructions a step" for task, n in counts.items()] + [

@@ -1,5 +1,5 @@
-/* Trains W1, W2 or W4 for a number of steps: `train W1 1000`. count.py runs it under callgrind with one number and with
- * twice that number; the difference is what the steps take. Prints the compiler of the library. */
+/* Trains W1, W2 or W4 for a number of steps: `train W1 1000`. count.py runs it under callgrind with one number of steps
+ * and with twice as many; the difference is the cost of the steps. Prints the library's compiler. */
 #include <nanostep.h>
 
 #include <stdio.h>
@@ -23,14 +23,14 @@ static void *allocate(size_t bytes)
     return memory;
 }
 
-/* Uniform in -1 .. 1: Lehmer's generator with Park and Miller's multiplier, the same numbers everywhere. */
+/* Uniform in -1 .. 1: Lehmer's generator with Park and Miller's multiplier, the same numbers on every machine. */
 static double next(uint64_t *state)
 {
     *state = *state * 48271 % 2147483647;
     return 2.0 * (double)*state / 2147483647.0 - 1;
 }
 
-/* n floats or doubles, uniform in middle -+ width. */
+/* n floats or doubles, uniform in middle +- width. */
 static void *numbers(size_t n, int single, double middle, double width, uint64_t *state)
 {
     void *const memory = allocate(n * (single ? sizeof(float) : sizeof(double)));
@@ -56,7 +56,7 @@ static void train(const workload *w, size_t steps)
 {
     const nst_architecture *const net = &w->net;
     const nst_optimizer sgd = {.kind = NST_OPTIMIZER_SGD, .lr = w->lr};
-    const nst_plan plan = {.batch = w->batch, .threads = 1};
+    const nst_run run = {.batch = w->batch, .threads = 1};
     const size_t inputs = net->sizes[0], outputs = net->sizes[net->layers];
     nst_cursor cursor = {0};
     uint64_t state = 1;
@@ -74,9 +74,9 @@ static void train(const workload *w, size_t steps)
     void *const y = w->classes ? NULL : targets;
     const int64_t *const labels = w->classes ? numbered : NULL;
 
-    const nst_status status = w->single ? nst_f32_train(net, theta, 0, NULL, ROWS, x, y, labels, NULL, &sgd, &plan,
+    const nst_status status = w->single ? nst_f32_train(net, theta, 0, NULL, ROWS, x, y, labels, NULL, &sgd, &run,
                                                         &cursor, steps, losses, NULL, &ended, workspace, bytes)
-                                        : nst_f64_train(net, theta, 0, NULL, ROWS, x, y, labels, NULL, &sgd, &plan,
+                                        : nst_f64_train(net, theta, 0, NULL, ROWS, x, y, labels, NULL, &sgd, &run,
                                                         &cursor, steps, losses, NULL, &ended, workspace, bytes);
     check(status == NST_OK, nst_status_message(status));
     free(theta), free(x), free(targets), free(numbered), free(losses), free(workspace);

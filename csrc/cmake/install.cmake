@@ -1,4 +1,4 @@
-# What `cmake --install` gives: headers, both libraries, the CMake package and the pkg-config file. All find each other by
+# `cmake --install` installs headers, both libraries, the CMake package and the pkg-config file. They find each other by
 # relative paths, so the directory may be moved.
 include(GNUInstallDirs)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/nanostep)
@@ -11,7 +11,7 @@ install(EXPORT nanosteptargets NAMESPACE nanostep:: DESTINATION ${package_dir})
 # From the directory of the .pc file up to the prefix.
 file(RELATIVE_PATH PREFIX ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 string(REGEX REPLACE "/$" "" PREFIX "\${pcfiledir}/${PREFIX}")
-# A directory that was given as an absolute path replaces the whole.
+# An absolute CMAKE_INSTALL_INCLUDEDIR replaces the whole path.
 cmake_path(APPEND INCLUDEDIR "\${prefix}" ${CMAKE_INSTALL_INCLUDEDIR})
 cmake_path(APPEND LIBDIR "\${prefix}" ${CMAKE_INSTALL_LIBDIR})
 set(LIBS_PUBLIC "")

@@ -1,12 +1,12 @@
-# nanostep::nanostep is one of nanostep::static and nanostep::shared: as BUILD_SHARED_LIBS of the including project says,
-# static without it, and whichever there is if there is only one.
+# nanostep::nanostep is nanostep::shared if the including project sets BUILD_SHARED_LIBS, otherwise nanostep::static; if only
+# one of them exists, it is that one.
 if(NOT TARGET nanostep::nanostep)
   if(TARGET nanostep::shared AND (BUILD_SHARED_LIBS OR NOT TARGET nanostep::static))
     set(nanostep_default nanostep::shared)
   else()
     set(nanostep_default nanostep::static)
   endif()
-  # an alias of an alias is refused
+  # CMake refuses an alias of an alias
   get_target_property(nanostep_aliased ${nanostep_default} ALIASED_TARGET)
   if(nanostep_aliased)
     set(nanostep_default ${nanostep_aliased})

@@ -1,4 +1,4 @@
-# The targets of the Python package's copy, which holds the static library only. (`cmake --install` writes its own.)
+# The targets of the copy in the Python package, which has the static library only. (`cmake --install` writes its own.)
 if(NOT TARGET nanostep::static)
   get_filename_component(nanostep_prefix ${CMAKE_CURRENT_LIST_DIR}/../../.. ABSOLUTE)
   add_library(nanostep::static STATIC IMPORTED)

@@ -1,5 +1,5 @@
-/* Trains 64-32-10 on handwritten digits: `digits digits.csv`. A line holds 64 pixels (0 to 16) and the digit; every fifth
- * line is held out. */
+/* Trains 64-32-10 on handwritten digits: `digits digits.csv`. A line holds 64 pixels (0 to 16) and the digit; every
+ * fifth line is held out. */
 #include <nanostep.h>
 
 #include <inttypes.h>
@@ -44,7 +44,7 @@ int main(int argc, char **argv)
     const int32_t activations[] = {NST_ACTIVATION_RELU, NST_ACTIVATION_SOFTMAX};
     const nst_architecture net = {2, sizes, activations, NST_LOSS_CROSS_ENTROPY};
     const nst_optimizer adam = {.kind = NST_OPTIMIZER_ADAM, .lr = 3e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    const nst_plan plan = {.batch = BATCH, .seed = 1, .shuffle = 1, .threads = 1};
+    const nst_run run = {.batch = BATCH, .seed = 1, .shuffle = 1, .threads = 1};
     static int64_t order[MOST];
     nst_cursor cursor = {.order = order};
     double losses[EPOCHS + 1];
@@ -61,7 +61,7 @@ int main(int argc, char **argv)
     void *const workspace = malloc(bytes);
     check(workspace != NULL, "no memory");
     if (status == NST_OK)
-        status = nst_f32_train(&net, theta, SLOTS, slots, train.n, train.x[0], NULL, train.labels, NULL, &adam, &plan,
+        status = nst_f32_train(&net, theta, SLOTS, slots, train.n, train.x[0], NULL, train.labels, NULL, &adam, &run,
                                &cursor, (train.n + BATCH - 1) / BATCH * EPOCHS, losses, NULL, &ended, workspace, bytes);
     if (status == NST_OK)
         status = nst_f32_predict(&net, theta, held_out.n, held_out.x[0], output[0], workspace, bytes);

@@ -21,7 +21,7 @@ int main(void)
     const nst_architecture net = {2, sizes, activations, NST_LOSS_BINARY_CROSS_ENTROPY};
     const float x[ROWS * 2] = {0, 0, 0, 1, 1, 0, 1, 1}, y[ROWS] = {0, 1, 1, 0};
     const nst_optimizer sgd = {.kind = NST_OPTIMIZER_SGD, .lr = 0.1};
-    const nst_plan plan = {.batch = 1, .seed = 1, .shuffle = 1, .threads = 1};
+    const nst_run run = {.batch = 1, .seed = 1, .shuffle = 1, .threads = 1};
     int64_t order[ROWS];
     nst_cursor cursor = {.order = order};
     double losses[EPOCHS];
@@ -38,7 +38,7 @@ int main(void)
     for (size_t i = 0; i < count; i++)
         theta[i] = 2 * (float)rand() / (float)RAND_MAX - 1;
 
-    check(nst_f32_train(&net, theta, 0, NULL, ROWS, x, y, NULL, NULL, &sgd, &plan, &cursor, (size_t)EPOCHS * ROWS,
+    check(nst_f32_train(&net, theta, 0, NULL, ROWS, x, y, NULL, NULL, &sgd, &run, &cursor, (size_t)EPOCHS * ROWS,
                         losses, NULL, &ended, workspace, bytes));
     check(nst_f32_predict(&net, theta, ROWS, x, output, workspace, bytes));
     printf("loss %.4f -> %.4f after %zu epochs on %s\n", losses[0], losses[ended - 1], ended,

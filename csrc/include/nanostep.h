@@ -4,12 +4,12 @@
  * prototypes are written once, in nanostep_real.h.
  *
  * Conventions. Layer l computes z = W a + b and a = f(z). theta is one flat array: for each layer W (out x in,
- * row-major), then b. Array names carry their axes: x__bi is (batch, inputs). Arrays are contiguous and owned by the
- * caller; so is the workspace, whose size is asked for first. Arrays of one call must not overlap unless said so.
- * Every function returns a status and, unless that is NST_OK, has written nothing (exceptions are stated). The library
- * allocates nothing, prints nothing, never exits, and keeps no state but the choice of instruction set. Threads run only
- * in a pool that the caller starts and stops, in memory that the caller owns. Calls from several threads are safe as long
- * as they write to different arrays; they may share a pool. */
+ * row-major), then b. Array names carry their axes: x__bi is (batch, inputs). Arrays are contiguous and belong to the
+ * caller, and so does the workspace; a *_size function says how large it must be. The arrays of one call must not
+ * overlap unless stated otherwise. Every function returns a status and, unless that is NST_OK, has written nothing
+ * (exceptions are stated). The library allocates nothing, prints nothing, never exits, and keeps no state but the
+ * choice of instruction set. Threads run only in a pool that the caller starts and stops, in memory that the caller
+ * owns. Calls from several threads are safe as long as they write to different arrays; they may share a pool. */
 #ifndef NANOSTEP_H
 #define NANOSTEP_H
 
@@ -30,23 +30,23 @@
 extern "C" {
 #endif
 
-/* cdef: begin (what stands between these marks is also read by bindings/build_ffi.py) */
+/* cdef: begin (bindings/build_ffi.py also reads the text between these marks) */
 
 typedef enum nst_status {
     NST_OK = 0,
     NST_E_NULL,       /* a required pointer is null */
     NST_E_SIZE,       /* a size is zero or out of range */
     NST_E_OVERFLOW,   /* a size computed from the arguments does not fit into size_t */
-    NST_E_ACTIVATION, /* unknown activation, or one that may not stand here */
-    NST_E_LOSS,       /* unknown loss, or one that the output cannot feed */
-    NST_E_OPTIMIZER,  /* unknown optimiser, or slots that do not fit it */
-    NST_E_VALUE,      /* a number is not finite, or not in the range that is asked for */
+    NST_E_ACTIVATION, /* unknown activation, or one that is not allowed in this layer */
+    NST_E_LOSS,       /* unknown loss, or one that does not fit the output activation */
+    NST_E_OPTIMIZER,  /* unknown optimiser, or the wrong number of slots for it */
+    NST_E_VALUE,      /* a number is not finite, or outside its range */
     NST_E_LABEL,      /* a class label is not in [0, outputs) */
     NST_E_CURSOR,     /* the cursor does not describe a place in the run */
     NST_E_WORKSPACE,  /* the workspace is smaller than nst_*_workspace_size says */
     NST_E_ISA,        /* instruction set unknown, not compiled in, or not on this machine */
-    NST_E_THREADS,    /* a worker thread could not be started, or the pool is at work or stopped */
-    NST_E_CANCELLED,  /* the caller asked for an end; what was done is complete up to the last update */
+    NST_E_THREADS,    /* a worker thread could not be started, or the pool is busy or stopped */
+    NST_E_CANCELLED,  /* *cancel was set; the results are complete up to the last update */
     NST_STATUS_COUNT
 } nst_status;
 
@@ -97,9 +97,9 @@ typedef struct nst_architecture {
     int32_t loss;               /* an nst_loss */
 } nst_architecture;
 
-/* Hyper-parameters, formulas as in PyTorch 2.x, written out in nanostep.optimizers (Python). Flags are 0 or 1, and 0 is off
- * for l1, clip_norm and clip_value, of which the last two exclude each other. Fields that an optimiser does not have are
- * not read.
+/* Hyper-parameters. The formulas are those of PyTorch 2.x, written out in nanostep.optimizers (Python). Flags are 0 or
+ * 1; for l1, clip_norm and clip_value 0 means off, and the last two exclude each other. Fields that an optimiser does
+ * not have are not read.
  * Slots, in order: sgd: momentum buffer if momentum != 0; rmsprop: square average, momentum buffer if momentum != 0,
  * gradient average if centered; adam and adamw: first moment, second moment, largest second moment if amsgrad. */
 typedef struct nst_optimizer {
@@ -108,73 +108,76 @@ typedef struct nst_optimizer {
         clip_value, velocity_with_rate, epsilon_hat;
 } nst_optimizer;
 
-/* Hyper-parameters of the networks of a population: those of `shared`, but for fields whose array is not null. It has an
- * entry for each network. */
+/* Hyper-parameters of the networks of a population: those of `shared`, except for fields whose array is not null. Such
+ * an array has one entry per network. */
 typedef struct nst_optimizers {
     nst_optimizer shared;
     const double *lr, *momentum, *dampening, *weight_decay, *alpha, *eps, *beta1, *beta2, *l1, *clip_norm, *clip_value;
 } nst_optimizers;
 
-/* Threads that wait for work. */
+/* A pool of worker threads. */
 typedef struct nst_pool nst_pool;
 
-/* What calls on one sample at a time need, opened once; see nst_*_row_open. */
+/* A handle for predictions and steps on one sample at a time; see nst_*_row_open. */
 typedef struct nst_row nst_row;
 
-/* What stays the same through a run, but for the rates. What is 0 or null is off. */
-typedef struct nst_plan {
-    size_t batch;          /* samples per update, 1 to n; the last batch of an epoch takes what is left */
+/* Configuration of a run: constant from its first call to its last, except for the rates. 0 or null means off. */
+typedef struct nst_run {
+    size_t batch;          /* samples per update, 1 to n; the last batch of an epoch has what is left */
     uint64_t seed;         /* of the sample order and of dropout */
     int32_t shuffle;       /* 0: samples in the order given */
-    int32_t own_order;     /* 1, without shuffle: in the order that the caller has put into cursor->order */
-    int32_t threads;       /* most threads to use, the calling one included; 0: the library chooses */
+    int32_t custom_order;  /* 1, without shuffle: samples in the order that the caller has put into cursor->order */
+    int32_t threads;       /* most threads to use, including the calling one; 0: the library chooses */
     int32_t batch_mean;    /* 1: a batch is divided by the sum of its weights instead of the number of its samples */
-    const int32_t *cancel; /* null, or set to another value than 0 by another thread to end the call: NST_E_CANCELLED */
+    const int32_t *cancel; /* null, or set to nonzero by another thread to end the call: NST_E_CANCELLED */
     nst_pool *pool;        /* the workers; null: the calling thread alone */
     const double *rates;   /* learning rate of each of the call's steps, >= 0, in place of the optimiser's */
     const double *dropout; /* for each hidden layer the probability that a unit is dropped, in [0, 1) */
     double smoothing;      /* in [0, 1): labels stand for (1 - smoothing) * one-hot row + smoothing / outputs */
     double alpha; /* L2 penalty added to the sum of a batch: alpha / 2 * the squares of the weights, not of biases */
-    double lowest_log; /* < 0: least logarithm of a probability in the losses reported of outputs joined with them */
-    double scale;      /* factor of the loss, not of the penalty, in the gradient; 0 counts as 1 */
-} nst_plan;
+    double log_clip_min; /* < 0: reported losses that are joined with their output clip log-probabilities from below */
+    double scale;        /* factor of the loss, not of the penalty, in the gradient; 0 counts as 1 */
+} nst_run;
 
-/* Where a run stands; nst_*_train moves it on. A run may be cut into calls anywhere without changing a bit. */
+/* The position of a run, which nst_*_train moves on. A run may be cut into calls anywhere without changing a bit. */
 typedef struct nst_cursor {
-    int64_t *order;     /* n entries if the plan shuffles or takes the caller's order, otherwise not used */
+    int64_t *order;     /* n entries if the run shuffles or has a custom order, otherwise not used */
     uint64_t epoch;     /* epochs completed since the optimiser state was fresh */
     size_t row;         /* samples of the current epoch used so far */
     uint64_t updates;   /* updates made since the optimiser state was fresh */
-    double loss_sum;    /* over this epoch's batches so far: samples of the batch times its mean loss */
-    double penalty_sum; /* and times its penalty */
-    int32_t isa;        /* out: the nst_isa that the kernel which ran was compiled for */
-    int32_t threads;    /* out: how many threads ran, the calling one included */
-    /* the library's own: 0 at the start of a run; set ahead_row to 0 after changing theta between two calls */
-    double pending, loss_before;
-    size_t ahead_row;
-    double ahead[32];
+    double loss_sum;    /* over the batches of this epoch so far: number of samples times mean loss */
+    double penalty_sum; /* likewise: number of samples times penalty */
+    int32_t isa;        /* out: the nst_isa that the kernel was compiled for */
+    int32_t threads;    /* out: how many threads ran, including the calling one */
+    /* What the kernels for single samples keep between two calls: 0 at the start of a run. Set lookahead_row to 0 after
+     * changing theta between two calls. */
+    struct {
+        double pending_product, loss_before; /* loss_sum = loss_before + log(pending_product); 0: none pending */
+        size_t lookahead_row;                /* the row that lookahead_z is for */
+        double lookahead_z[32];              /* z of the first layer for that row */
+    } backend_state;
 } nst_cursor;
 
-/* How the updates of a run are made. */
+/* The kernels that make the updates of a run. */
 typedef enum nst_regime {
-    NST_REGIME_TINY = 0, /* single samples, two layers and one output: all in registers */
+    NST_REGIME_TINY = 0, /* single samples, two layers and one output, all in registers */
     NST_REGIME_SAMPLES,  /* single samples */
-    NST_REGIME_TILES,    /* batches: tiles of rows, one after another, all threads in the same */
-    NST_REGIME_BLOCKS,   /* large batches of small networks: each thread takes blocks of tiles by itself */
+    NST_REGIME_TILES,    /* batches: tiles of rows one after another, all threads work on the same tile */
+    NST_REGIME_BLOCKS,   /* large batches of small networks: each thread works on blocks of tiles of its own */
     NST_REGIME_COUNT
 } nst_regime;
 
-/* What a run would use; see nst_*_choose. */
-typedef struct nst_choice {
+/* The choice of kernels for a run; see nst_*_choose. */
+typedef struct nst_plan {
     int32_t regime;  /* an nst_regime */
     int32_t isa;     /* an nst_isa */
-    int32_t threads; /* the calling one included */
-    size_t lanes;    /* numbers in a vector */
-    size_t panel;    /* neurons whose weights are stored, and handed out to threads, together */
-    size_t tile;     /* rows of a batch that go through the layers together */
-    size_t blocks;   /* parts of a batch that are summed by themselves; 1 unless the regime is blocks */
-    double flops;    /* of one update: 2 for each weight, sample and product, as if nothing were padded */
-} nst_choice;
+    int32_t threads; /* including the calling one */
+    size_t lanes;    /* elements of a vector */
+    size_t panel;    /* neurons whose weights are stored together and assigned to one thread together */
+    size_t tile;     /* rows of a batch that pass through the layers together */
+    size_t blocks;   /* parts of a batch that are summed separately; 1 unless the regime is blocks */
+    double flops;    /* of one update: 2 per weight, sample and product, padding not counted */
+} nst_plan;
 
 NST_API const char *nst_version(void);
 NST_API const char *nst_compiler(void);
@@ -183,12 +186,12 @@ NST_API const char *nst_status_message(nst_status status);
 /* Name of an instruction set ("baseline", "avx2", "avx512"), or null. */
 NST_API const char *nst_isa_name(nst_isa isa);
 
-/* 1 if the instruction set is compiled in and this machine has it. */
+/* 1 if the instruction set is compiled in and this machine supports it. */
 NST_API int nst_isa_available(nst_isa isa);
 
-/* Use this instruction set from now on, in all threads, for everything. Without a call, the first use takes the one that
- * the environment variable NANOSTEP_ISA names, or the widest that is available, which is then free to leave networks that
- * are too narrow for it to the next narrower one (see nst_cursor.isa for what ran). */
+/* Use this instruction set from now on, in all threads, for everything. Without such a call the library uses the one
+ * that the environment variable NANOSTEP_ISA names, or else the widest that is available; in the latter case networks
+ * that are too narrow for it run on the next narrower one (nst_cursor.isa says which set ran). */
 NST_API nst_status nst_isa_select(nst_isa isa);
 
 /* The instruction set in use. NST_E_ISA if NANOSTEP_ISA names one that cannot be used. */
@@ -197,20 +200,21 @@ NST_API nst_status nst_isa_current(nst_isa *isa);
 /* Check an architecture and count its parameters. */
 NST_API nst_status nst_parameter_count(const nst_architecture *net, size_t *count);
 
-/* Bytes of memory that a pool of `threads` threads lives in, 1 to 2^16. The thread that makes a call is counted as one. */
+/* Bytes of memory that a pool of `threads` threads needs, 1 to 2^16. The calling thread counts as one of them. */
 NST_API nst_status nst_pool_size(int32_t threads, size_t *bytes);
 
-/* Start threads - 1 workers, which wait for calls whose plan names the pool; idle ones sleep. A pool serves one call at a
- * time: calls that find it at work run alone and do not wait. After fork() the child may keep the pool in its plans, but
- * its calls run alone. NST_E_THREADS if not all could be started (none then remains) or the system has no POSIX threads. */
+/* Start threads - 1 worker threads for the calls whose nst_run.pool is this one; idle workers sleep. A pool serves one
+ * call at a time: a call that finds it busy runs on its own thread alone and does not wait. After fork() the child may
+ * go on using the pool in its runs, but its calls run on one thread. NST_E_THREADS if not all threads could be started
+ * (those that were are stopped again) or the system has no POSIX threads. */
 NST_API nst_status nst_pool_start(int32_t threads, void *memory, size_t bytes, nst_pool **pool);
 
-/* End the workers; the memory may then be freed. NST_E_THREADS if the pool is at work or was stopped before; in the
- * child of a fork there is nothing to end. */
+/* Stop the workers; the memory may then be freed. NST_E_THREADS if the pool is busy or was stopped before. In the child
+ * of a fork there is nothing to stop. */
 NST_API nst_status nst_pool_stop(nst_pool *pool);
 
-/* order = the permutation of 0..n-1 that belongs to (seed, epoch): Fisher-Yates whose draws are hashes (SplitMix64) of
- * seed, epoch and position, made uniform by Lemire's method. n <= 2^32. */
+/* order = the permutation of 0..n-1 that belongs to (seed, epoch): a Fisher-Yates shuffle whose draws are hashes
+ * (SplitMix64) of seed, epoch and position, made uniform by Lemire's method. n <= 2^32. */
 NST_API nst_status nst_shuffle(uint64_t seed, uint64_t epoch, size_t n, int64_t *order__n);
 
 /* cdef: end */

@@ -1,4 +1,4 @@
-/* The public functions in both precisions: they check what callers can get wrong and call the kernels in use. */
+/* The public functions in both precisions: they check the arguments and call the kernels in use. */
 #include "internal.h"
 
 #include <float.h>

@@ -57,7 +57,7 @@ nst_status nst_check_architecture(const nst_architecture *net)
     return nst_check_output(net->loss, net->activations[net->layers - 1]);
 }
 
-/* The number of slots that an optimiser keeps, where momentum may count or not. */
+/* The number of slots that an optimiser keeps, with or without one for momentum. */
 static nst_status slots_of(const nst_optimizer *o, int with_momentum, size_t *slots)
 {
     switch (o->kind) {
@@ -89,16 +89,17 @@ nst_status nst_check_optimizer(const nst_optimizer *o, size_t slot_count)
     return slot_count == expected ? NST_OK : NST_E_OPTIMIZER;
 }
 
-/* 1 if a hyper-parameter of any network of `who` is not 0. */
-static int any(const double *each, double shared, const int64_t *who, size_t count)
+/* 1 if a hyper-parameter is not 0 for any of the networks in `index`. */
+static int any(const double *each, double shared, const int64_t *index, size_t count)
 {
     int found = each == NULL && shared != 0;
     for (size_t k = 0; each != NULL && k < count; k++)
-        found |= each[who[k]] != 0;
+        found |= each[index[k]] != 0;
     return found;
 }
 
-nst_status nst_check_optimizers(const nst_optimizers *o, const int64_t *who, size_t count, size_t slot_count, int plain)
+nst_status nst_check_optimizers(const nst_optimizers *o, const int64_t *index, size_t count, size_t slot_count,
+                                int plain)
 {
     const nst_optimizer *const shared = &o->shared;
     size_t least, most;
@@ -106,17 +107,17 @@ nst_status nst_check_optimizers(const nst_optimizers *o, const int64_t *who, siz
     if (status != NST_OK)
         return status;
     (void)slots_of(shared, 1, &most);
-    const int by_norm = any(o->clip_norm, shared->clip_norm, who, count);
-    const int by_value = any(o->clip_value, shared->clip_value, who, count);
+    const int by_norm = any(o->clip_norm, shared->clip_norm, index, count);
+    const int by_value = any(o->clip_value, shared->clip_value, index, count);
     for (size_t k = 0; by_norm && by_value && k < count; k++)
-        if (nst_hyper(o->clip_norm, shared->clip_norm, who[k]) != 0 &&
-            nst_hyper(o->clip_value, shared->clip_value, who[k]) != 0)
+        if (nst_hyper(o->clip_norm, shared->clip_norm, index[k]) != 0 &&
+            nst_hyper(o->clip_value, shared->clip_value, index[k]) != 0)
             return NST_E_VALUE;
-    const int momentum = least < most && any(o->momentum, shared->momentum, who, count);
+    const int momentum = least < most && any(o->momentum, shared->momentum, index, count);
     if (slot_count != most && (momentum || slot_count != least))
         return NST_E_OPTIMIZER;
     if (plain && (shared->kind != NST_OPTIMIZER_SGD || slot_count > 0 || by_norm || by_value ||
-                  any(o->weight_decay, shared->weight_decay, who, count) || any(o->l1, shared->l1, who, count)))
+                  any(o->weight_decay, shared->weight_decay, index, count) || any(o->l1, shared->l1, index, count)))
         return NST_E_OPTIMIZER;
     return NST_OK;
 }
@@ -126,19 +127,19 @@ int nst_is_amount(double value)
     return value >= 0 && value <= DBL_MAX;
 }
 
-nst_status nst_check_plan(const nst_architecture *net, const nst_plan *plan, const nst_cursor *cursor, size_t n)
+nst_status nst_check_run(const nst_architecture *net, const nst_run *run, const nst_cursor *cursor, size_t n)
 {
-    if (plan == NULL || cursor == NULL || ((plan->shuffle || plan->own_order) && cursor->order == NULL))
+    if (run == NULL || cursor == NULL || ((run->shuffle || run->custom_order) && cursor->order == NULL))
         return NST_E_NULL;
-    if (!nst_is_amount(plan->alpha) || !nst_is_amount(plan->scale) || !(plan->smoothing >= 0 && plan->smoothing < 1) ||
-        !(plan->lowest_log <= 0) || (plan->shuffle && plan->own_order))
+    if (!nst_is_amount(run->alpha) || !nst_is_amount(run->scale) || !(run->smoothing >= 0 && run->smoothing < 1) ||
+        !(run->log_clip_min <= 0) || (run->shuffle && run->custom_order))
         return NST_E_VALUE;
-    for (size_t l = 0; plan->dropout != NULL && l + 1 < net->layers; l++)
-        if (!(plan->dropout[l] >= 0 && plan->dropout[l] < 1))
+    for (size_t l = 0; run->dropout != NULL && l + 1 < net->layers; l++)
+        if (!(run->dropout[l] >= 0 && run->dropout[l] < 1))
             return NST_E_VALUE;
-    if (n == 0 || plan->batch == 0 || plan->batch > n || plan->threads < 0)
+    if (n == 0 || run->batch == 0 || run->batch > n || run->threads < 0)
         return NST_E_SIZE;
-    if (plan->shuffle && (uint64_t)n > UINT64_C(1) << 32)
+    if (run->shuffle && (uint64_t)n > UINT64_C(1) << 32)
         return NST_E_SIZE;
     return cursor->row < n ? NST_OK : NST_E_CURSOR;
 }

@@ -1,11 +1,11 @@
-/* Choice of the instruction set at run time. The chosen one is the library's only state. */
+/* Choice of the instruction set at run time. It is the library's only state. */
 #include "internal.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* AUTOMATIC is added to an instruction set that nobody asked for by name. */
+/* AUTOMATIC is added to an instruction set that was not requested by name. */
 enum { UNSET = -1, UNUSABLE = -2, AUTOMATIC = 64 };
 
 static _Atomic int selected = UNSET;
@@ -31,7 +31,7 @@ int nst_isa_available(nst_isa isa)
     case NST_ISA_BASELINE:
         return 1;
 #if NST_X86
-    /* these builtins also ask whether the operating system saves the wide registers */
+    /* these builtins also check that the operating system saves the wide registers */
     case NST_ISA_AVX2:
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     case NST_ISA_AVX512:
@@ -57,7 +57,7 @@ static int current(void)
 {
     int isa = atomic_load_explicit(&selected, memory_order_relaxed);
     if (isa == UNSET) {
-        /* two threads that come here at once find the same answer */
+        /* two threads that reach this line at the same time store the same value */
         isa = first_choice();
         atomic_store_explicit(&selected, isa, memory_order_relaxed);
     }
@@ -83,9 +83,9 @@ nst_status nst_isa_current(nst_isa *isa)
     return NST_OK;
 }
 
-/* The instruction set for a network, or for single operations (null). Where the choice is ours, a network whose layers
- * all fit one 32-byte vector does not use 64-byte ones: they would be mostly padding, and their stores and loads, which
- * stand between one layer and the next, take longer (W1 on Zen 4: 60 ns instead of 55). */
+/* The instruction set for a network, or for single operations (null). If none was requested by name, a network whose
+ * layers all fit one 32-byte vector does not use 64-byte ones: they would be mostly padding, and the stores and loads
+ * between one layer and the next take longer with them (W1 on Zen 4: 60 ns instead of 55). */
 static int choose(const nst_architecture *net, size_t real_size)
 {
     const int found = current();

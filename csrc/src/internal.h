@@ -1,4 +1,4 @@
-/* What the files of the library share: the layout of a network in the kernels' private form, and the kernel tables. */
+/* Declarations that the files of the library share: how work is divided, checks, and the kernel tables. */
 #ifndef NST_INTERNAL_H
 #define NST_INTERNAL_H
 
@@ -6,23 +6,23 @@
 #include "subnormal.h"
 #include "team.h"
 
-/* Widest vector of any instruction set. The private layout is padded to it, whatever set runs, so that the size of a
- * workspace does not depend on the machine. */
+/* Bytes of the widest vector of any instruction set, and of a cache line. Pieces of the workspace are aligned to it,
+ * whichever set runs. */
 #define NST_ALIGN ((size_t)64)
 
-/* How work is cut. None of this depends on the instruction set, the precision or the number of threads. */
-#define NST_GROUP      ((size_t)16) /* rows of a batch, or inputs of a layer, that one thread takes at a time */
-#define NST_COLUMNS    ((size_t)4)  /* vectors of neurons that one thread takes at a time */
-#define NST_BLOCKS     ((size_t)16) /* most parts of a large batch that are summed up by themselves */
-#define NST_MAX_TILE   ((size_t)128)
-#define NST_AHEAD_MOST ((size_t)32) /* neurons of a first layer that is looked ahead to: what a cursor has room for */
-#define NST_WIDE_BYTES ((size_t)64 * 1024) /* weights of a layer that leave L1 to nothing else */
-#define NST_SMALL      ((size_t)16384)     /* most parameters of a small network */
+/* How work is divided. None of this depends on the instruction set, the precision or the number of threads. */
+#define NST_GROUP         ((size_t)16) /* rows of a batch, or inputs of a layer, that form one unit of work */
+#define NST_COLUMNS       ((size_t)4)  /* vectors of neurons that form a panel */
+#define NST_BLOCKS        ((size_t)16) /* most parts of a large batch that are summed separately */
+#define NST_MAX_TILE      ((size_t)128)
+#define NST_MAX_LOOKAHEAD ((size_t)32) /* most neurons of a first layer with lookahead: nst_cursor has room for them */
+#define NST_WIDE_BYTES    ((size_t)64 * 1024) /* weights of a layer from which on it is wide: they fill L1 */
+#define NST_SMALL         ((size_t)16384)     /* most parameters of a small network */
 
-/* Work of an update from which on a second thread pays on every machine measured, if the plan leaves the choice to the
- * library: some 40 us. What matters is less the meetings (0.2 us) than the cache lines that the threads then fetch from each
- * other: 8-64-64-4 with a batch of 64, 2e6, gains a quarter where two cores share a cache and loses a tenth where they do
- * not. Python measures on the spot instead (nanostep.training.run). */
+/* Flop of an update above which a second thread is faster on every machine measured, some 40 us. It is used if the run
+ * leaves the number of threads to the library. The barriers (0.2 us) matter less than the cache lines that threads
+ * fetch from each other: 8-64-64-4 with a batch of 64, 2e6 flop, gains a quarter where two cores share a cache and
+ * loses a tenth where they do not. Python measures at run time instead (nanostep.training.threads). */
 #define NST_TEAM_FLOPS 4e6
 
 #define NST_MAX_WIDTH ((size_t)INT32_MAX)
@@ -51,7 +51,7 @@ static inline int nst_add(size_t a, size_t b, size_t *out)
     return *out >= a;
 }
 
-/* Neurons of all layers together. */
+/* Neurons of all layers. */
 static inline size_t nst_neurons(const nst_architecture *net)
 {
     size_t count = 0;
@@ -60,7 +60,7 @@ static inline size_t nst_neurons(const nst_architecture *net)
     return count;
 }
 
-/* 1 if many copies of the gradient and of a tile's activations cost little memory. */
+/* 1 if NST_BLOCKS copies of the gradient and of a tile's activations take little memory. */
 static inline int nst_is_small(const nst_architecture *net)
 {
     size_t parameters = 0;
@@ -74,8 +74,9 @@ static inline int nst_is_small(const nst_architecture *net)
     return 1;
 }
 
-/* Rows that go through all layers together: for small networks few enough that the activations of a tile stay in L1 or L2
- * between forward and backward; for others more, because their weights come from L2 or beyond for every tile. */
+/* Rows of a tile, which pass through all layers together. In small networks they are few enough that the activations of
+ * a tile stay in L1 or L2 between forward and backward pass; in others they are more, because the weights are fetched
+ * from L2 or beyond for every tile. */
 static inline size_t nst_tile_rows(const nst_architecture *net)
 {
     return nst_is_small(net) ? NST_MAX_TILE / 2 : NST_MAX_TILE;
@@ -88,20 +89,20 @@ static inline int nst_is_plain(const nst_optimizer *o)
            o->clip_norm == 0 && o->clip_value == 0;
 }
 
-/* A hyper-parameter of one network of a population. */
+/* A hyper-parameter of one network of a population: from the array `each` if there is one, otherwise `shared`. */
 static inline double nst_hyper(const double *each, double shared, int64_t network)
 {
     return each == NULL ? shared : each[network];
 }
 
-/* 1 if a run asks for no more than an order of samples and learning rates. */
-static inline int nst_is_simple(const nst_plan *plan)
+/* 1 if a run uses no option but the order of samples and learning rates. */
+static inline int nst_is_simple(const nst_run *run)
 {
-    return plan->dropout == NULL && plan->smoothing == 0 && plan->alpha == 0 && plan->lowest_log == 0 &&
-           (plan->scale == 0 || plan->scale == 1);
+    return run->dropout == NULL && run->smoothing == 0 && run->alpha == 0 && run->log_clip_min == 0 &&
+           (run->scale == 0 || run->scale == 1);
 }
 
-/* Regime of an update from `rows` samples; `tiny` if the network may be. */
+/* Regime of an update from `rows` samples; plain, tiny, small: properties of optimiser and run, and of the network. */
 static inline nst_regime nst_regime_of(int plain, int tiny, int small, size_t tile, size_t rows)
 {
     if (plain && rows == 1)
@@ -109,7 +110,7 @@ static inline nst_regime nst_regime_of(int plain, int tiny, int small, size_t ti
     return small && rows > tile ? NST_REGIME_BLOCKS : NST_REGIME_TILES;
 }
 
-/* Rows of a block, for batches in blocks. */
+/* Rows of a block, in the regime of blocks. */
 static inline size_t nst_block_rows(size_t tile, size_t rows)
 {
     const size_t tiles = (rows + tile - 1) / tile;
@@ -125,14 +126,15 @@ nst_status nst_check_architecture(const nst_architecture *net);
 nst_status nst_check_output(int32_t loss, int32_t output);
 nst_status nst_check_optimizer(const nst_optimizer *optimizer, size_t slot_count);
 
-/* Of the networks `who` of a population: as many slots as they need, and plain if that is said. */
-nst_status nst_check_optimizers(const nst_optimizers *optimizers, const int64_t *who, size_t count, size_t slot_count,
+/* Checks that slot_count fits the networks `index` of a population, and that their updates are plain if `plain` is
+ * 1. */
+nst_status nst_check_optimizers(const nst_optimizers *optimizers, const int64_t *index, size_t count, size_t slot_count,
                                 int plain);
-nst_status nst_check_plan(const nst_architecture *net, const nst_plan *plan, const nst_cursor *cursor, size_t n);
+nst_status nst_check_run(const nst_architecture *net, const nst_run *run, const nst_cursor *cursor, size_t n);
 
 /* -- Rows ---------------------------------------------------------------------------------------------------------- */
 
-/* z and a of all layers follow each other; d holds two layers of deltas. */
+/* z and a hold all layers, one after the other; d holds the deltas of two. */
 struct nst_row {
     nst_architecture net; /* its arrays are copies, in the same memory */
     size_t real_size, parameters;

@@ -8,7 +8,7 @@
 #define VECTOR_BYTES         32
 #define X86_INTRINSIC(name)  _mm256_##name
 #define X86_REGISTER(suffix) __m256##suffix
-#include "kernels/both.h"
+#include "kernels/instantiate.h"
 #else
 typedef int nst_avx2_is_not_for_this_machine;
 #endif

@@ -8,7 +8,7 @@
 #define VECTOR_BYTES         64
 #define X86_INTRINSIC(name)  _mm512_##name
 #define X86_REGISTER(suffix) __m512##suffix
-#include "kernels/both.h"
+#include "kernels/instantiate.h"
 #else
 typedef int nst_avx512_is_not_for_this_machine;
 #endif

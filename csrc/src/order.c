@@ -1,8 +1,8 @@
 /* The sample order of an epoch. */
 #include "internal.h"
 
-/* Uniform in [0, bound), bound <= 2^32, from the hash `draw`; without bias by Lemire's multiplication (2019,
- * arXiv:1805.10941). The division that finds the threshold is needed once in 2^32 / bound draws. */
+/* Uniform in [0, bound), bound <= 2^32, from the hash `draw`, without bias by Lemire's multiplication (2019,
+ * arXiv:1805.10941). Only one in 2^32 / bound draws needs the division for the threshold. */
 static uint64_t bounded(uint64_t draw, uint64_t bound)
 {
     uint64_t product = (draw >> 32) * bound;

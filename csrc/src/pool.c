@@ -1,5 +1,5 @@
-/* Worker threads that outlive a call. Each waits at a desk of its own for a job: for a while with the processor, so that
- * calls that follow each other find it awake, then asleep, where it costs nothing. */
+/* Worker threads that outlive a call. Between jobs a worker spins for a while, so that a call soon after the last one
+ * finds it awake, and then sleeps, which costs nothing. */
 #if !defined(_WIN32)
 #define _POSIX_C_SOURCE 200809L
 #endif
@@ -29,16 +29,16 @@ nst_status nst_pool_stop(nst_pool *pool)
     return NST_E_NULL;
 }
 
-int nst_pool_members(const nst_pool *pool)
+int nst_pool_threads(const nst_pool *pool)
 {
     (void)pool;
     return 1;
 }
 
-int nst_pool_run(nst_pool *pool, int members, nst_job *job, void *context)
+int nst_pool_run(nst_pool *pool, int workers, nst_job *job, void *context)
 {
-    (void)pool, (void)members;
-    nst_team alone = {.members = 1};
+    (void)pool, (void)workers;
+    nst_team alone = {.workers = 1};
     job(context, &alone, 0);
     return 1;
 }
@@ -52,36 +52,37 @@ int nst_pool_run(nst_pool *pool, int members, nst_job *job, void *context)
 #include <unistd.h>
 
 /* Kernels use less than 64 KiB; the rest is for the C library and for sanitizers. */
-#define STACK             ((size_t)256 * 1024)
+#define STACK            ((size_t)256 * 1024)
 
-/* How long an idle worker waits with the processor. Two calls in a row from Python are some 10 us apart. */
-#define AWAKE_NANOSECONDS 50000
+/* How long an idle worker spins before it sleeps. Two calls in a row from Python are some 10 us apart. */
+#define SPIN_NANOSECONDS 50000
 
-/* Checks before a member that waits for others leaves the processor: some 5 us, more than two meetings are apart when
- * everyone runs. Whoever waited in vain checks half as often next time: on an overloaded machine that is soon once. */
-#define PATIENCE          512
+/* Checks before a worker that waits at a barrier yields the processor: some 5 us, which is longer than the interval
+ * between two barriers while all workers run. The limit is halved after every wait that had to yield: on an overloaded
+ * machine it soon is 1. */
+#define SPIN_LIMIT       512
 
-/* State of a desk. Who calls turns WAITING and ASLEEP into CALLED or DISMISSED; all other changes are the worker's. From
- * WAITING on the worker has no job. */
-enum { CALLED, DISMISSED, WAITING, ASLEEP };
+/* State of a worker. The caller turns SPINNING and SLEEPING into ASSIGNED or STOPPING; the worker makes all other
+ * changes. While it is SPINNING or SLEEPING, it has no job. */
+enum { ASSIGNED, STOPPING, SPINNING, SLEEPING };
 
-typedef struct nst_desk {
+typedef struct nst_worker {
     _Alignas(NST_LINE) _Atomic uint64_t state;
     _Alignas(NST_LINE) nst_pool *pool;
-    int member;
+    int index;
     pthread_t thread;
-    pthread_mutex_t mutex; /* of sleeping and waking only */
+    pthread_mutex_t mutex; /* for sleeping and waking only */
     pthread_cond_t wake;
-} nst_desk;
+} nst_worker;
 
 struct nst_pool {
-    _Alignas(NST_LINE) atomic_flag taken; /* by a job, or for good once the pool has stopped */
+    _Alignas(NST_LINE) atomic_flag busy; /* with a job; set for good once the pool has stopped */
     _Alignas(NST_LINE) nst_job *job;
     void *context;
     nst_team team;
     int threads;
     pid_t process;
-    nst_desk *desks; /* threads, the first of which is not used */
+    nst_worker *workers; /* `threads` of them; the first is not used */
 };
 
 static inline void pause_processor(void)
@@ -93,18 +94,18 @@ static inline void pause_processor(void)
 #endif
 }
 
-void nst_wait_for(const _Atomic uint64_t *value, uint64_t target, int *patience)
+void nst_wait_for(const _Atomic uint64_t *value, uint64_t target, int *spin_limit)
 {
     if (atomic_load_explicit(value, memory_order_acquire) >= target)
         return;
-    for (int check = 0; check < *patience; check++) {
+    for (int check = 0; check < *spin_limit; check++) {
         pause_processor();
         if (atomic_load_explicit(value, memory_order_acquire) >= target) {
-            *patience = *patience * 2 < PATIENCE ? *patience * 2 : PATIENCE;
+            *spin_limit = *spin_limit * 2 < SPIN_LIMIT ? *spin_limit * 2 : SPIN_LIMIT;
             return;
         }
     }
-    *patience = *patience / 2 + 1;
+    *spin_limit = *spin_limit / 2 + 1;
     while (atomic_load_explicit(value, memory_order_acquire) < target)
         sched_yield();
 }
@@ -118,48 +119,48 @@ static int64_t nanoseconds(void)
 
 /* -- The worker ---------------------------------------------------------------------------------------------------- */
 
-static uint64_t await_call(nst_desk *desk)
+static uint64_t wait_for_job(nst_worker *worker)
 {
     const int64_t started = nanoseconds();
     do {
         for (int check = 0; check < 64; check++) {
-            const uint64_t state = atomic_load_explicit(&desk->state, memory_order_acquire);
-            if (state != WAITING)
+            const uint64_t state = atomic_load_explicit(&worker->state, memory_order_acquire);
+            if (state != SPINNING)
                 return state;
             pause_processor();
         }
         sched_yield();
-    } while (nanoseconds() - started < AWAKE_NANOSECONDS);
+    } while (nanoseconds() - started < SPIN_NANOSECONDS);
 
-    pthread_mutex_lock(&desk->mutex);
-    uint64_t state = WAITING;
-    if (atomic_compare_exchange_strong(&desk->state, &state, ASLEEP))
-        while ((state = atomic_load_explicit(&desk->state, memory_order_acquire)) == ASLEEP)
-            pthread_cond_wait(&desk->wake, &desk->mutex);
-    pthread_mutex_unlock(&desk->mutex);
+    pthread_mutex_lock(&worker->mutex);
+    uint64_t state = SPINNING;
+    if (atomic_compare_exchange_strong(&worker->state, &state, SLEEPING))
+        while ((state = atomic_load_explicit(&worker->state, memory_order_acquire)) == SLEEPING)
+            pthread_cond_wait(&worker->wake, &worker->mutex);
+    pthread_mutex_unlock(&worker->mutex);
     return state;
 }
 
 static void *work(void *argument)
 {
-    nst_desk *const desk = argument;
-    nst_pool *const pool = desk->pool;
-    while (await_call(desk) == CALLED) {
-        pool->team.seats[desk->member].meetings = pool->team.meetings;
-        pool->job(pool->context, &pool->team, desk->member);
-        atomic_store_explicit(&desk->state, WAITING, memory_order_release);
+    nst_worker *const worker = argument;
+    nst_pool *const pool = worker->pool;
+    while (wait_for_job(worker) == ASSIGNED) {
+        pool->team.flags[worker->index].episode = pool->team.episode;
+        pool->job(pool->context, &pool->team, worker->index);
+        atomic_store_explicit(&worker->state, SPINNING, memory_order_release);
     }
     return NULL;
 }
 
-/* Give a waiting worker a new state, and see to it that it notices. */
-static void call(nst_desk *desk, uint64_t state)
+/* Give an idle worker a new state and wake it if it sleeps. */
+static void set_state(nst_worker *worker, uint64_t state)
 {
-    if (atomic_exchange(&desk->state, state) != ASLEEP)
+    if (atomic_exchange(&worker->state, state) != SLEEPING)
         return;
-    pthread_mutex_lock(&desk->mutex);
-    pthread_cond_signal(&desk->wake);
-    pthread_mutex_unlock(&desk->mutex);
+    pthread_mutex_lock(&worker->mutex);
+    pthread_cond_signal(&worker->wake);
+    pthread_mutex_unlock(&worker->mutex);
 }
 
 /* -- Start and stop ------------------------------------------------------------------------------------------------ */
@@ -171,39 +172,39 @@ nst_status nst_pool_size(int32_t threads, size_t *bytes)
     if (threads < 1 || threads > NST_MAX_THREADS)
         return NST_E_SIZE;
     /* memory from malloc is not aligned to a line */
-    *bytes = NST_LINE + sizeof(nst_pool) + (size_t)threads * (sizeof(nst_seat) + sizeof(nst_desk));
+    *bytes = NST_LINE + sizeof(nst_pool) + (size_t)threads * (sizeof(nst_barrier_flags) + sizeof(nst_worker));
     return NST_OK;
 }
 
-static int open_desk(nst_pool *pool, int member, const pthread_attr_t *attributes)
+static int start_worker(nst_pool *pool, int index, const pthread_attr_t *attributes)
 {
-    nst_desk *const desk = &pool->desks[member];
-    desk->pool = pool;
-    desk->member = member;
-    atomic_init(&desk->state, WAITING);
-    if (pthread_mutex_init(&desk->mutex, NULL) != 0)
+    nst_worker *const worker = &pool->workers[index];
+    worker->pool = pool;
+    worker->index = index;
+    atomic_init(&worker->state, SPINNING);
+    if (pthread_mutex_init(&worker->mutex, NULL) != 0)
         return 0;
-    if (pthread_cond_init(&desk->wake, NULL) != 0) {
-        pthread_mutex_destroy(&desk->mutex);
+    if (pthread_cond_init(&worker->wake, NULL) != 0) {
+        pthread_mutex_destroy(&worker->mutex);
         return 0;
     }
-    if (pthread_create(&desk->thread, attributes, work, desk) != 0) {
-        pthread_cond_destroy(&desk->wake);
-        pthread_mutex_destroy(&desk->mutex);
+    if (pthread_create(&worker->thread, attributes, work, worker) != 0) {
+        pthread_cond_destroy(&worker->wake);
+        pthread_mutex_destroy(&worker->mutex);
         return 0;
     }
     return 1;
 }
 
-static void close_desks(nst_pool *pool, int threads)
+static void stop_workers(nst_pool *pool, int threads)
 {
-    for (int member = 1; member < threads; member++)
-        call(&pool->desks[member], DISMISSED);
-    for (int member = 1; member < threads; member++) {
-        nst_desk *const desk = &pool->desks[member];
-        pthread_join(desk->thread, NULL);
-        pthread_cond_destroy(&desk->wake);
-        pthread_mutex_destroy(&desk->mutex);
+    for (int i = 1; i < threads; i++)
+        set_state(&pool->workers[i], STOPPING);
+    for (int i = 1; i < threads; i++) {
+        nst_worker *const worker = &pool->workers[i];
+        pthread_join(worker->thread, NULL);
+        pthread_cond_destroy(&worker->wake);
+        pthread_mutex_destroy(&worker->mutex);
     }
 }
 
@@ -220,31 +221,31 @@ nst_status nst_pool_start(int32_t threads, void *memory, size_t bytes, nst_pool 
 
     char *const aligned = (char *)memory + (NST_LINE - (uintptr_t)memory % NST_LINE);
     nst_pool *const pool = (nst_pool *)aligned;
-    nst_seat *const seats = (nst_seat *)(pool + 1);
-    *pool = (nst_pool){.taken = ATOMIC_FLAG_INIT,
-                       .team = {.seats = seats},
+    nst_barrier_flags *const flags = (nst_barrier_flags *)(pool + 1);
+    *pool = (nst_pool){.busy = ATOMIC_FLAG_INIT,
+                       .team = {.flags = flags},
                        .threads = threads,
                        .process = getpid(),
-                       .desks = (nst_desk *)(seats + threads)};
-    for (int member = 0; member < threads; member++)
-        seats[member] = (nst_seat){.patience = PATIENCE};
+                       .workers = (nst_worker *)(flags + threads)};
+    for (int i = 0; i < threads; i++)
+        flags[i] = (nst_barrier_flags){.spin_limit = SPIN_LIMIT};
 
     pthread_attr_t attributes;
     if (pthread_attr_init(&attributes) != 0)
         return NST_E_THREADS;
-    /* refused only where a thread needs more than this at least; the default then is enough */
+    /* refused only where the system's minimum is larger; the default size then is enough */
     (void)pthread_attr_setstacksize(&attributes, STACK);
-    /* signals are for the caller's own threads: workers inherit that all are blocked */
+    /* signals are for the caller's own threads: workers inherit a mask that blocks them all */
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int member = 1;
-    while (member < threads && open_desk(pool, member, &attributes))
-        member++;
+    int started = 1;
+    while (started < threads && start_worker(pool, started, &attributes))
+        started++;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
-    if (member < threads) {
-        close_desks(pool, member);
+    if (started < threads) {
+        stop_workers(pool, started);
         return NST_E_THREADS;
     }
     *out = pool;
@@ -255,48 +256,48 @@ nst_status nst_pool_stop(nst_pool *pool)
 {
     if (pool == NULL)
         return NST_E_NULL;
-    /* after a fork the workers are the other process's */
+    /* after a fork the workers belong to the parent process */
     if (pool->process != getpid())
         return NST_OK;
-    if (atomic_flag_test_and_set_explicit(&pool->taken, memory_order_acquire))
+    if (atomic_flag_test_and_set_explicit(&pool->busy, memory_order_acquire))
         return NST_E_THREADS;
-    close_desks(pool, pool->threads);
+    stop_workers(pool, pool->threads);
     return NST_OK;
 }
 
 /* -- Jobs ---------------------------------------------------------------------------------------------------------- */
 
-int nst_pool_members(const nst_pool *pool)
+int nst_pool_threads(const nst_pool *pool)
 {
     return pool == NULL ? 1 : pool->threads;
 }
 
 static int run_alone(nst_job *job, void *context)
 {
-    nst_team alone = {.members = 1};
+    nst_team alone = {.workers = 1};
     job(context, &alone, 0);
     return 1;
 }
 
-int nst_pool_run(nst_pool *pool, int members, nst_job *job, void *context)
+int nst_pool_run(nst_pool *pool, int workers, nst_job *job, void *context)
 {
-    if (pool == NULL || members <= 1 || pool->threads == 1 || pool->process != getpid() ||
-        atomic_flag_test_and_set_explicit(&pool->taken, memory_order_acquire))
+    if (pool == NULL || workers <= 1 || pool->threads == 1 || pool->process != getpid() ||
+        atomic_flag_test_and_set_explicit(&pool->busy, memory_order_acquire))
         return run_alone(job, context);
 
-    members = members < pool->threads ? members : pool->threads;
-    nst_seat *const own = pool->team.seats;
+    workers = workers < pool->threads ? workers : pool->threads;
+    nst_barrier_flags *const own = pool->team.flags;
     pool->job = job;
     pool->context = context;
-    pool->team.members = members;
-    pool->team.meetings = own->meetings;
-    for (int member = 1; member < members; member++)
-        call(&pool->desks[member], CALLED);
+    pool->team.workers = workers;
+    pool->team.episode = own->episode;
+    for (int i = 1; i < workers; i++)
+        set_state(&pool->workers[i], ASSIGNED);
     job(context, &pool->team, 0);
-    for (int member = 1; member < members; member++)
-        nst_wait_for(&pool->desks[member].state, WAITING, &own->patience);
-    atomic_flag_clear_explicit(&pool->taken, memory_order_release);
-    return members;
+    for (int i = 1; i < workers; i++)
+        nst_wait_for(&pool->workers[i].state, SPINNING, &own->spin_limit);
+    atomic_flag_clear_explicit(&pool->busy, memory_order_release);
+    return workers;
 }
 
 #endif

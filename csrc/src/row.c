@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* Places of the parts, each a multiple of NST_ALIGN, counted from an aligned start. */
+/* Offsets of the parts from an aligned start, each a multiple of NST_ALIGN. */
 typedef struct places {
     size_t sizes, activations, z, a, d, end;
     size_t widest;

@@ -1,4 +1,4 @@
-/* The message of each status, and what this library is. */
+/* The message of each status; version and compiler of the library. */
 #include "nanostep.h"
 
 static const char *const messages[] = {

@@ -1,9 +1,10 @@
-/* Subnormal numbers in a run of training.
+/* Subnormal numbers during training.
  *
- * The errors of a network that has learned its data become as small as numbers get, and many processors take over a hundred
- * cycles for an operation on a subnormal (32-32-32-32-10 at a loss of 0.001: 13 us a step instead of 6). In a run they
- * count as 0. The thread's mode is changed when it enters the run and put back, flags included, when it leaves: the
- * program around it keeps its arithmetic. Single operations, predict, loss and gradient compute with subnormals. */
+ * The deltas of a network that has learned its data become subnormal, and many processors take over a hundred cycles
+ * for an operation on such a number (32-32-32-32-10 at a loss of 0.001: 13 us a step instead of 6). Training runs treat
+ * them as 0. The thread's floating-point mode is changed on entry to a run and restored, including the exception flags,
+ * on return, so that the program around it keeps its arithmetic. Single operations, predict, loss and gradient compute
+ * with subnormals. */
 #ifndef NST_SUBNORMAL_H
 #define NST_SUBNORMAL_H
 
@@ -28,7 +29,7 @@ static inline void nst_restore_mode(uint64_t before)
 
 #elif defined(__GNUC__) && defined(__aarch64__)
 
-/* FPCR: flush to zero, operands and results; the flags stand in FPSR */
+/* FPCR: flush to zero, operands and results; the exception flags are in FPSR */
 #define NST_FLUSH (UINT64_C(1) << 24)
 
 static inline uint64_t nst_flush_subnormals(void)

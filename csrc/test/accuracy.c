@@ -2,12 +2,12 @@
  *
  *   accuracy [--exhaustive] [--perturb N] [FUNCTION ...]
  *
- * float32: every STRIDE-th bit pattern, or all 2^32 (1 to 4 minutes a function); float64: random points in value and in
- * exponent, and the neighbourhoods of points where a method changes or a result under- or overflows. NANOSTEP_ISA chooses
- * the instruction set. --perturb moves every result by N ulp, to show that the program can fail.
+ * float32: every STRIDE-th bit pattern, or all 2^32 (1 to 4 minutes a function); float64: points with random values or
+ * exponents, and the neighbourhoods of points where a method changes or a result under- or overflows. NANOSTEP_ISA
+ * chooses the instruction set. --perturb moves every result by N ulp, to show that the program can fail.
  *
- * The reference for float32 is libm in double: its errors of up to 2 ulp are 2^-28 ulp of float. For float64 it is
- * libm in long double with 64 bits of mantissa or more: 2 ulp of it are 2^-10 ulp of double. */
+ * The reference for float32 is libm in double, whose errors of up to 2 ulp are 2^-28 ulp of float. For float64 it is
+ * libm in long double with 64 bits of mantissa or more, whose 2 ulp are 2^-10 ulp of double. */
 #include "check.h"
 #include "functions.h"
 
@@ -15,9 +15,10 @@
 #include <math.h>
 #include <stdint.h>
 
-enum { ACTIVATION, EXP, LOG, QUICK_SIGMOID };
+enum { ACTIVATION, EXP, LOG, FAST_SIGMOID };
 
-/* What stands in a row of the table. `drop`: how far, in ulp, a result may lie below that of a smaller argument. */
+/* A row of the table. limit: the largest error in ulp. drop: how far, in ulp, a result may lie below that of a smaller
+ * argument. */
 static const struct function {
     const char *name;
     int kind;
@@ -26,13 +27,13 @@ static const struct function {
 } functions[] = {
     {"exp", EXP, 0, 2, 1},
     {"log", LOG, 0, 2, 1},
-    {"quick_sigmoid", QUICK_SIGMOID, 0, 3, 2},
+    {"fast_sigmoid", FAST_SIGMOID, 0, 3, 2},
     {"sigmoid", ACTIVATION, NST_ACTIVATION_SIGMOID, 4, 2},
     {"tanh", ACTIVATION, NST_ACTIVATION_TANH, 4, 3},
     {"softplus", ACTIVATION, NST_ACTIVATION_SOFTPLUS, 2, 2},
     {"elu", ACTIVATION, NST_ACTIVATION_ELU, 2, 1},
-    {"silu", ACTIVATION, NST_ACTIVATION_SILU, 4, HUGE_VAL}, /* falls and rises */
-    {"softmax", ACTIVATION, NST_ACTIVATION_SOFTMAX, 4, 3},  /* first of (x, 0): sigmoid(x) by way of softmax */
+    {"silu", ACTIVATION, NST_ACTIVATION_SILU, 4, HUGE_VAL}, /* not monotonic */
+    {"softmax", ACTIVATION, NST_ACTIVATION_SOFTMAX, 4, 3},  /* the first of (x, 0): equals sigmoid(x) */
 };
 enum { FUNCTIONS = sizeof functions / sizeof functions[0] };
 
@@ -44,7 +45,7 @@ static struct {
 /* Points are measured in blocks; a block of float64 points is sorted. */
 #define BLOCK ((size_t)1 << 16)
 
-/* Prime, so that all mantissas and exponents occur: 3.9 million of the 2^32 patterns. */
+/* A prime, so that mantissas and exponents of all kinds occur: 3.9 million of the 2^32 patterns. */
 #define STRIDE 1103u
 
 /* Blocks of random float64 points. */
@@ -142,7 +143,7 @@ static void measure_f32(const struct function *f, nst_isa isa)
     f32_report(f, isa, &record);
 }
 
-/* Arguments where the methods change, or a result over- or underflows; their neighbours are measured too. */
+/* Arguments at which a method changes, or a result over- or underflows; their neighbours are measured too. */
 static const double hard[] = {0,       0.5,     1,      2,     M_LN2,   M_SQRT1_2, M_SQRT2,  8.66,    9.01,
                               15.94,   17.33,   18.02,  18.71, 19.06,   20,        36.04,    36.74,   37.43,
                               44.36,   50,      87.33,  88.03, 88.72,   102.5,     103.28,   103.97,  104,
@@ -158,14 +159,14 @@ static double f64_random_point(size_t kind)
     case 0: /* any bit pattern */
         memcpy(&x, &bits, sizeof x);
         return isnan(x) ? 1 : x;
-    case 1: /* around (n + 1/2) log 2, where the range is cut, and n log 2 */
+    case 1: /* around (n + 1/2) log 2, where the range reduction changes n, and n log 2 */
         x = sign * (double)(random_bits() % 2200) * 0.5 * M_LN2;
         return x * (1 + (double)(int)(random_bits() % 33) * DBL_EPSILON);
     case 2:
         return sign * unit * 750;
     case 3:
         return sign * unit * 2;
-    case 4: /* below one, even in the exponent */
+    case 4: /* below one, uniform in the exponent */
         return sign * exp(-unit * 60);
     case 5: /* around 1, where log is small */
         return 1 + sign * exp(-unit * 36);

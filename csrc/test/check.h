@@ -1,4 +1,5 @@
-/* What the C tests share: a check that is never compiled out, and leaving when the forced instruction set is missing. */
+/* Shared by the C tests: a check that is never compiled out, and an exit if the requested instruction set is
+ * missing. */
 #ifndef CHECK_H
 #define CHECK_H
 

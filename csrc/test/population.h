@@ -1,4 +1,4 @@
-/* What the tests of populations share: networks, data, and all that a call takes. */
+/* Shared by the tests of populations: networks, data, and the arguments of a call. */
 #ifndef POPULATION_H
 #define POPULATION_H
 
@@ -13,21 +13,22 @@ static const size_t sizes[] = {INPUTS, HIDDEN, OUTPUTS};
 static const int32_t activations[] = {NST_ACTIVATION_TANH, NST_ACTIVATION_SOFTMAX};
 static const nst_architecture net = {2, sizes, activations, NST_LOSS_CROSS_ENTROPY};
 
-/* All that a call takes. */
+/* The arguments of a call, and its results. */
 typedef struct call {
     double theta[NETWORKS * PARAMETERS], slots[NETWORKS * SLOTS * PARAMETERS], x[ROWS * INPUTS];
     double loss[NETWORKS * EPOCHS], penalty[NETWORKS * EPOCHS], weight[NETWORKS * ROWS], alpha[NETWORKS];
-    int64_t order[EPOCHS * ROWS], who[NETWORKS], labels[ROWS], rows[NETWORKS * ROWS];
-    double lr[NETWORKS], rates[NETWORKS * EPOCHS * ROWS], extra[NETWORKS]; /* extra: of another hyper-parameter */
+    int64_t order[EPOCHS * ROWS], index[NETWORKS], labels[ROWS], rows[NETWORKS * ROWS];
+    double lr[NETWORKS], rates[NETWORKS * EPOCHS * ROWS],
+        extra[NETWORKS]; /* extra: values of another hyper-parameter */
     nst_optimizers optimizers;
     uint8_t done[NETWORKS];
-    nst_plan plan;
+    nst_run run;
     size_t slot_count, count;
     size_t steps;
-    int with_rows, plain, with_more; /* more: weights, penalties, scale, and an order of the caller's */
-    int with_rates;                  /* of each update and network */
+    int with_rows, plain, with_options; /* options: weights, penalties, scale, and a custom order */
+    int with_rates;                     /* rates__ks, of each network and update */
     int32_t threads;
-    size_t missing; /* bytes of the workspace */
+    size_t missing; /* bytes by which the workspace is too small */
 } call;
 
 static inline call *make_call(nst_optimizer_kind kind, size_t batch, int with_rows)
@@ -40,7 +41,7 @@ static inline call *make_call(nst_optimizer_kind kind, size_t batch, int with_ro
     for (int i = 0; i < ROWS; i++)
         c->labels[i] = i % OUTPUTS;
     for (int m = 0; m < NETWORKS; m++) {
-        c->who[m] = m;
+        c->index[m] = m;
         c->lr[m] = 0.01 * (m + 1);
         for (int n = 0; n < ROWS; n++)
             c->rows[m * ROWS + n] = (n * 7 + m) % ROWS;
@@ -56,7 +57,7 @@ static inline call *make_call(nst_optimizer_kind kind, size_t batch, int with_ro
                                            .eps = 1e-6,
                                            .weight_decay = kind == NST_OPTIMIZER_ADAMW ? 0.1 : 0};
     c->optimizers.lr = c->lr;
-    c->plan = (nst_plan){.batch = batch, .shuffle = 1, .seed = 5};
+    c->run = (nst_run){.batch = batch, .shuffle = 1, .seed = 5};
     c->steps = batch == 0 ? 0 : EPOCHS * ((ROWS + batch - 1) / batch);
     for (size_t i = 0; i < NETWORKS * c->steps; i++)
         c->rates[i] = 0.1 + 0.09 * sin(2.7 * (double)i);
@@ -68,7 +69,7 @@ static inline call *make_call(nst_optimizer_kind kind, size_t batch, int with_ro
 }
 
 /* The samples of network m. */
-static inline void take_rows(const call *c, int m, double *x, int64_t *labels)
+static inline void gather_rows(const call *c, int m, double *x, int64_t *labels)
 {
     for (int n = 0; n < ROWS; n++) {
         const int64_t row = c->with_rows ? c->rows[m * ROWS + n] : n;

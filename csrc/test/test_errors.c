@@ -53,17 +53,17 @@ static void test_train(void)
     char *const workspace = malloc(bytes);
     CHECK(workspace != NULL);
     const nst_optimizer sgd = {.kind = NST_OPTIMIZER_SGD, .lr = 0.1};
-    const nst_plan plan = {.batch = 1, .threads = 1};
+    const nst_run run = {.batch = 1, .threads = 1};
     nst_cursor cursor = {0};
 
-#define TRAIN(net, slot_count, n, x, y, labels, optimizer, plan, cursor, workspace, bytes)                       \
-    nst_f64_train(net, theta, slot_count, NULL, n, x, y, labels, NULL, optimizer, plan, cursor, 4, losses, NULL, \
+#define TRAIN(net, slot_count, n, x, y, labels, optimizer, run, cursor, workspace, bytes)                       \
+    nst_f64_train(net, theta, slot_count, NULL, n, x, y, labels, NULL, optimizer, run, cursor, 4, losses, NULL, \
                   &ended, workspace, bytes)
     const int64_t labels[] = {0, 1, 0, 0};
     nst_optimizer unknown = sgd, momentum = sgd;
     unknown.kind = 17;
     momentum.momentum = 0.9;
-    nst_plan large = plan, shuffled = plan, none = plan;
+    nst_run large = run, shuffled = run, none = run;
     large.batch = 5;
     shuffled.shuffle = 1;
     none.threads = -1;
@@ -71,36 +71,42 @@ static void test_train(void)
     const double certain[] = {1}, negative[] = {-0.1};
     nst_optimizer both = sgd;
     both.clip_norm = both.clip_value = 1;
-    const nst_plan wrong[] = {
-        {.batch = 1, .dropout = certain}, {.batch = 1, .dropout = negative}, {.batch = 1, .smoothing = 1},
-        {.batch = 1, .smoothing = NAN},   {.batch = 1, .alpha = -1},         {.batch = 1, .alpha = INFINITY},
-        {.batch = 1, .scale = -1},        {.batch = 1, .lowest_log = 1},     {.batch = 1, .shuffle = 1, .own_order = 1},
+    const nst_run wrong[] = {
+        {.batch = 1, .dropout = certain},
+        {.batch = 1, .dropout = negative},
+        {.batch = 1, .smoothing = 1},
+        {.batch = 1, .smoothing = NAN},
+        {.batch = 1, .alpha = -1},
+        {.batch = 1, .alpha = INFINITY},
+        {.batch = 1, .scale = -1},
+        {.batch = 1, .log_clip_min = 1},
+        {.batch = 1, .shuffle = 1, .custom_order = 1},
     };
     int64_t order[] = {0, 1, 2, 3};
     nst_cursor ordered = {.order = order};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &wrong[i], &ordered, workspace, bytes) == NST_E_VALUE);
-    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &both, &plan, &cursor, workspace, bytes) == NST_E_VALUE);
-    CHECK(TRAIN(NULL, 0, 4, x, y, NULL, &sgd, &plan, &cursor, workspace, bytes) == NST_E_NULL);
-    CHECK(TRAIN(&good, 0, 0, x, y, NULL, &sgd, &plan, &cursor, workspace, bytes) == NST_E_SIZE);
-    CHECK(TRAIN(&good, 0, SIZE_MAX, x, y, NULL, &sgd, &plan, &cursor, workspace, bytes) == NST_E_OVERFLOW);
-    CHECK(TRAIN(&good, 0, 4, NULL, y, NULL, &sgd, &plan, &cursor, workspace, bytes) == NST_E_NULL);
-    CHECK(TRAIN(&good, 0, 4, x, NULL, NULL, &sgd, &plan, &cursor, workspace, bytes) == NST_E_NULL);
-    CHECK(TRAIN(&good, 0, 4, x, y, labels, &sgd, &plan, &cursor, workspace, bytes) == NST_E_NULL);
-    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &unknown, &plan, &cursor, workspace, bytes) == NST_E_OPTIMIZER);
-    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &momentum, &plan, &cursor, workspace, bytes) == NST_E_OPTIMIZER);
+    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &both, &run, &cursor, workspace, bytes) == NST_E_VALUE);
+    CHECK(TRAIN(NULL, 0, 4, x, y, NULL, &sgd, &run, &cursor, workspace, bytes) == NST_E_NULL);
+    CHECK(TRAIN(&good, 0, 0, x, y, NULL, &sgd, &run, &cursor, workspace, bytes) == NST_E_SIZE);
+    CHECK(TRAIN(&good, 0, SIZE_MAX, x, y, NULL, &sgd, &run, &cursor, workspace, bytes) == NST_E_OVERFLOW);
+    CHECK(TRAIN(&good, 0, 4, NULL, y, NULL, &sgd, &run, &cursor, workspace, bytes) == NST_E_NULL);
+    CHECK(TRAIN(&good, 0, 4, x, NULL, NULL, &sgd, &run, &cursor, workspace, bytes) == NST_E_NULL);
+    CHECK(TRAIN(&good, 0, 4, x, y, labels, &sgd, &run, &cursor, workspace, bytes) == NST_E_NULL);
+    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &unknown, &run, &cursor, workspace, bytes) == NST_E_OPTIMIZER);
+    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &momentum, &run, &cursor, workspace, bytes) == NST_E_OPTIMIZER);
     CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &large, &cursor, workspace, bytes) == NST_E_SIZE);
     CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &none, &cursor, workspace, bytes) == NST_E_SIZE);
     CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &shuffled, &cursor, workspace, bytes) == NST_E_NULL);
-    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &plan, &beyond, workspace, bytes) == NST_E_CURSOR);
-    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &plan, &cursor, workspace, bytes - 1) == NST_E_WORKSPACE);
-    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &plan, &cursor, NULL, bytes) == NST_E_NULL);
+    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &run, &beyond, workspace, bytes) == NST_E_CURSOR);
+    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &run, &cursor, workspace, bytes - 1) == NST_E_WORKSPACE);
+    CHECK(TRAIN(&good, 0, 4, x, y, NULL, &sgd, &run, &cursor, NULL, bytes) == NST_E_NULL);
     for (int i = 0; i < 13; i++)
         CHECK(theta[i] == i);
     CHECK(cursor.updates == 0);
 
     /* the first label is good, the second is not: one update is made and counted */
-    CHECK(TRAIN(&good, 0, 4, x, NULL, labels, &sgd, &plan, &cursor, workspace, bytes) == NST_E_LABEL);
+    CHECK(TRAIN(&good, 0, 4, x, NULL, labels, &sgd, &run, &cursor, workspace, bytes) == NST_E_LABEL);
     CHECK(cursor.updates == 1 && cursor.row == 1);
     free(workspace);
 }

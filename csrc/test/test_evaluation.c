@@ -1,7 +1,7 @@
-/* Outputs and losses of populations: those of each network alone; errors. */
+/* Outputs and losses of populations equal those of each network alone; errors. */
 #include "population.h"
 
-/* Outputs, or with `losses` losses, of the networks who[0] to who[count - 1]. */
+/* Outputs, or if `losses` losses, of the networks index[0] to index[count - 1]. */
 static nst_status evaluate(call *c, size_t count, int losses, double *values)
 {
     size_t bytes = 0;
@@ -10,10 +10,10 @@ static nst_status evaluate(call *c, size_t count, int losses, double *values)
         return status;
     void *const workspace = malloc(bytes);
     const int64_t *const rows = c->with_rows ? c->rows : NULL;
-    status = losses ? nst_f64_population_loss(&net, NETWORKS, count, c->who, c->theta, ROWS, ROWS, c->x, NULL,
-                                              c->labels, rows, c->with_more ? c->weight : NULL, values, NULL,
+    status = losses ? nst_f64_population_loss(&net, NETWORKS, count, c->index, c->theta, ROWS, ROWS, c->x, NULL,
+                                              c->labels, rows, c->with_options ? c->weight : NULL, values, NULL,
                                               c->threads, workspace, bytes - c->missing)
-                    : nst_f64_population_predict(&net, NETWORKS, count, c->who, c->theta, ROWS, ROWS, c->x, rows,
+                    : nst_f64_population_predict(&net, NETWORKS, count, c->index, c->theta, ROWS, ROWS, c->x, rows,
                                                  values, NULL, c->threads, workspace, bytes - c->missing);
     free(workspace);
     return status;
@@ -27,20 +27,20 @@ static void test_outputs_and_losses_are_those_alone(void)
     for (int variant = 0; variant < 4; variant++) {
         call *const c = make_call(NST_OPTIMIZER_SGD, 1, variant % 2);
         double outputs[NETWORKS * ROWS * OUTPUTS], losses[NETWORKS], some[2 * ROWS * OUTPUTS];
-        c->with_more = variant / 2;
+        c->with_options = variant / 2;
         CHECK(evaluate(c, NETWORKS, 0, outputs) == NST_OK && evaluate(c, NETWORKS, 1, losses) == NST_OK);
         for (int m = 0; m < NETWORKS; m++) {
             double x[ROWS * INPUTS], a[ROWS * OUTPUTS], loss, most = 0;
             int64_t labels[ROWS];
-            take_rows(c, m, x, labels);
+            gather_rows(c, m, x, labels);
             CHECK(nst_f64_predict(&net, c->theta + m * PARAMETERS, ROWS, x, a, workspace, bytes) == NST_OK);
             CHECK(nst_f64_loss(&net, c->theta + m * PARAMETERS, ROWS, x, NULL, labels,
-                               c->with_more ? c->weight + m * ROWS : NULL, workspace, bytes, &loss) == NST_OK);
+                               c->with_options ? c->weight + m * ROWS : NULL, workspace, bytes, &loss) == NST_OK);
             for (int i = 0; i < ROWS * OUTPUTS; i++)
                 most = fmax(most, fabs(a[i] - outputs[m * ROWS * OUTPUTS + i]));
             CHECK(most < 1e-14 && fabs(losses[m] - loss) < 1e-14);
         }
-        c->who[0] = NETWORKS - 1; /* bits do not depend on who else is asked */
+        c->index[0] = NETWORKS - 1; /* bits do not depend on the other networks of the call */
         CHECK(evaluate(c, 2, 0, some) == NST_OK);
         CHECK(memcmp(some, outputs + (NETWORKS - 1) * ROWS * OUTPUTS, sizeof some / 2) == 0);
         CHECK(memcmp(some + ROWS * OUTPUTS, outputs + ROWS * OUTPUTS, sizeof some / 2) == 0);
@@ -50,7 +50,7 @@ static void test_outputs_and_losses_are_those_alone(void)
     free(workspace);
 }
 
-/* Expects a status of outputs (unless it is of losses alone) and of losses, and nothing written. */
+/* Expects a status from outputs (unless `losses_alone`) and from losses, and nothing written. */
 static void expect_value(call *c, size_t count, int losses_alone, nst_status status)
 {
     double values[NETWORKS * ROWS * OUTPUTS], before[NETWORKS * ROWS * OUTPUTS];
@@ -65,7 +65,7 @@ static void expect_value(call *c, size_t count, int losses_alone, nst_status sta
 static void test_errors(void)
 {
     call *c = make_call(NST_OPTIMIZER_SGD, 1, 0);
-    c->who[3] = NETWORKS;
+    c->index[3] = NETWORKS;
     expect_value(c, NETWORKS, 0, NST_E_SIZE);
     expect_value(make_call(NST_OPTIMIZER_SGD, 1, 0), 0, 0, NST_E_SIZE);
     c = make_call(NST_OPTIMIZER_SGD, 1, 1);

@@ -1,4 +1,4 @@
-/* The pool: every member runs once, meets the others, and hands over what it wrote; callers never wait for each other;
+/* The pool: every worker runs once, and after a barrier sees what the others wrote; callers never wait for each other;
  * a fork's child runs alone. Meant to be run with -fsanitize=thread, too. */
 #define _DEFAULT_SOURCE
 #include "check.h"
@@ -25,35 +25,35 @@ int main(void)
 enum { MOST = 8, ROUNDS = 500 };
 
 typedef struct ring {
-    int members[MOST];   /* as each member saw it */
-    int values[2][MOST]; /* not atomic: only the meetings order the accesses */
+    int workers[MOST];   /* team->workers as each worker saw it */
+    int values[2][MOST]; /* not atomic: only the barriers order the accesses */
     _Atomic int mistakes;
 } ring;
 
-/* Every round each member adds one to what its neighbour wrote in the last. */
-static void pass_on(void *context, nst_team *team, int member)
+/* In every round each worker adds one to what its neighbour wrote in the last. */
+static void pass_on(void *context, nst_team *team, int worker)
 {
     ring *const r = context;
-    r->members[member] = team->members;
-    r->values[0][member] = 0;
-    nst_team_meet(team, member);
+    r->workers[worker] = team->workers;
+    r->values[0][worker] = 0;
+    nst_team_barrier(team, worker);
     for (int round = 0; round < ROUNDS; round++) {
-        const int seen = r->values[round % 2][(member + 1) % team->members];
+        const int seen = r->values[round % 2][(worker + 1) % team->workers];
         if (seen != round)
             atomic_fetch_add(&r->mistakes, 1);
-        r->values[(round + 1) % 2][member] = seen + 1;
-        nst_team_meet(team, member);
+        r->values[(round + 1) % 2][worker] = seen + 1;
+        nst_team_barrier(team, worker);
     }
 }
 
-static void check_ring(nst_pool *pool, int asked, int expected)
+static void check_ring(nst_pool *pool, int requested, int expected)
 {
     ring r = {0};
-    const int ran = nst_pool_run(pool, asked, pass_on, &r);
+    const int ran = nst_pool_run(pool, requested, pass_on, &r);
     CHECK(ran == expected && atomic_load(&r.mistakes) == 0);
-    for (int member = 0; member < MOST; member++) {
-        CHECK(r.members[member] == (member < ran ? ran : 0));
-        CHECK(r.values[ROUNDS % 2][member] == (member < ran ? ROUNDS : 0));
+    for (int worker = 0; worker < MOST; worker++) {
+        CHECK(r.workers[worker] == (worker < ran ? ran : 0));
+        CHECK(r.values[ROUNDS % 2][worker] == (worker < ran ? ROUNDS : 0));
     }
 }
 
@@ -62,7 +62,7 @@ static nst_pool *start(int threads, void **memory)
     size_t bytes = 0;
     nst_pool *pool = NULL;
     CHECK(nst_pool_size(threads, &bytes) == NST_OK);
-    /* one byte off, as a caller's array may be */
+    /* misaligned by one byte, as a caller's array may be */
     *memory = malloc(bytes + 1);
     CHECK(*memory != NULL);
     CHECK(nst_pool_start(threads, (char *)*memory + 1, bytes, &pool) == NST_OK);
@@ -83,20 +83,20 @@ static void test_arguments(void)
     CHECK(nst_pool_start(2, memory, sizeof memory, NULL) == NST_E_NULL);
     CHECK(nst_pool_start(2, memory, sizeof memory, &pool) == NST_E_WORKSPACE);
     CHECK(nst_pool_stop(NULL) == NST_E_NULL);
-    CHECK(pool == NULL && nst_pool_members(pool) == 1);
+    CHECK(pool == NULL && nst_pool_threads(pool) == 1);
 }
 
-/* More members than processors, too, and teams of changing size one after the other. */
+/* Also more workers than processors, and teams of changing size one after another. */
 static void test_teams(void)
 {
     check_ring(NULL, 4, 1);
     for (int threads = 1; threads <= MOST; threads += threads == 1 ? 1 : 3) {
         void *memory;
         nst_pool *const pool = start(threads, &memory);
-        CHECK(nst_pool_members(pool) == threads);
+        CHECK(nst_pool_threads(pool) == threads);
         for (int repeat = 0; repeat < 20; repeat++)
-            for (int members = 0; members <= MOST; members++)
-                check_ring(pool, members, members < 1 ? 1 : members < threads ? members : threads);
+            for (int workers = 0; workers <= MOST; workers++)
+                check_ring(pool, workers, workers < 1 ? 1 : workers < threads ? workers : threads);
         CHECK(nst_pool_stop(pool) == NST_OK);
         CHECK(nst_pool_stop(pool) == NST_E_THREADS);
         check_ring(pool, threads, 1);
@@ -104,9 +104,9 @@ static void test_teams(void)
     }
 }
 
-static void count(void *context, nst_team *team, int member)
+static void count(void *context, nst_team *team, int worker)
 {
-    (void)team, (void)member;
+    (void)team, (void)worker;
     atomic_fetch_add((_Atomic int *)context, 1);
 }
 
@@ -115,12 +115,12 @@ typedef struct nested {
     _Atomic int jobs;
 } nested;
 
-static void run_within(void *context, nst_team *team, int member)
+static void run_within(void *context, nst_team *team, int worker)
 {
     nested *const n = context;
-    CHECK(team->members == 2 && nst_pool_stop(n->pool) == NST_E_THREADS);
+    CHECK(team->workers == 2 && nst_pool_stop(n->pool) == NST_E_THREADS);
     CHECK(nst_pool_run(n->pool, 2, count, &n->jobs) == 1);
-    nst_team_meet(team, member);
+    nst_team_barrier(team, worker);
 }
 
 static void *call_often(void *argument)
@@ -187,18 +187,18 @@ static void test_idle_workers_sleep(void)
     const int64_t before = microseconds_used();
     usleep(1000000);
     CHECK(microseconds_used() - before < 20000);
-    /* and wake */
+    /* and wake up */
     check_ring(pool, 4, 4);
     CHECK(nst_pool_stop(pool) == NST_OK);
     free(memory);
 }
 
-static void try_signal_mask(void *context, nst_team *team, int member)
+static void try_signal_mask(void *context, nst_team *team, int worker)
 {
     (void)team;
     sigset_t blocked;
     pthread_sigmask(SIG_SETMASK, NULL, &blocked);
-    ((int *)context)[member] = sigismember(&blocked, SIGINT);
+    ((int *)context)[worker] = sigismember(&blocked, SIGINT);
 }
 
 static void test_signals_go_to_the_caller(void)

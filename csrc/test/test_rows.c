@@ -1,4 +1,4 @@
-/* Single samples: rows against runs of one sample, runs of single samples cut anywhere, and what a run would use. */
+/* Single samples: rows against runs of one sample, runs of single samples cut anywhere, and the plans of runs. */
 #include "check.h"
 
 #include <float.h>
@@ -14,7 +14,7 @@ typedef struct example {
 
 static const int32_t activations[] = {NST_ACTIVATION_TANH, NST_ACTIVATION_SIGMOID};
 
-/* One output; `hidden` neurons. */
+/* A network of these sizes with one output, and data for it. */
 static void make_example(example *e, const size_t sizes[3])
 {
     e->net = (nst_architecture){2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR};
@@ -29,17 +29,17 @@ static void make_example(example *e, const size_t sizes[3])
 
 static const nst_optimizer sgd = {.kind = NST_OPTIMIZER_SGD, .lr = 0.3};
 
-/* A run in calls of `steps` steps; returns the loss of the epoch. */
+/* One epoch in calls of `steps` steps; returns its loss. */
 static double train(const example *e, double *theta, size_t n, size_t steps)
 {
-    const nst_plan plan = {.batch = 1, .threads = 1};
+    const nst_run run = {.batch = 1, .threads = 1};
     nst_cursor cursor = {0};
     double losses[3] = {0};
     size_t bytes, ended;
     CHECK(nst_f64_workspace_size(&e->net, 0, &bytes) == NST_OK);
     void *const workspace = malloc(bytes);
     for (size_t made = 0; made < n; made += steps)
-        CHECK(nst_f64_train(&e->net, theta, 0, NULL, n, e->x, e->y, NULL, NULL, &sgd, &plan, &cursor,
+        CHECK(nst_f64_train(&e->net, theta, 0, NULL, n, e->x, e->y, NULL, NULL, &sgd, &run, &cursor,
                             n - made < steps ? n - made : steps, losses, NULL, &ended, workspace, bytes) == NST_OK);
     CHECK(cursor.epoch == 1 && cursor.updates == n && cursor.row == 0);
     free(workspace);
@@ -121,7 +121,7 @@ static void test_row_refuses(void)
     CHECK(nst_f64_step_row(row, e.theta, e.theta + 1, e.y, 0.1, &value) == NST_E_VALUE);
     CHECK(nst_f64_step_row(row, e.theta, e.x, e.theta + e.parameters - 1, 0.1, &value) == NST_E_VALUE);
     CHECK(nst_f64_predict_row(row, e.theta, bad, &value) == NST_E_VALUE);
-    /* a row of the other precision */
+    /* a row opened for the other precision */
     CHECK(nst_f32_predict_row(row, &single, &single, &single) == NST_E_VALUE);
     CHECK(value == 7 && memcmp(before, e.theta, sizeof before) == 0);
     free(memory);
@@ -140,8 +140,8 @@ static void test_cancel(void)
     CHECK(nst_f64_workspace_size(&e.net, 0, &bytes) == NST_OK);
     void *const workspace = malloc(bytes);
     for (size_t batch = 1; batch <= ROWS; batch += ROWS - 1) {
-        const nst_plan plan = {.batch = batch, .threads = 1, .cancel = &stop};
-        CHECK(nst_f64_train(&e.net, e.theta, 0, NULL, ROWS, e.x, e.y, NULL, NULL, &sgd, &plan, &cursor, 1, losses, NULL,
+        const nst_run run = {.batch = batch, .threads = 1, .cancel = &stop};
+        CHECK(nst_f64_train(&e.net, e.theta, 0, NULL, ROWS, e.x, e.y, NULL, NULL, &sgd, &run, &cursor, 1, losses, NULL,
                             &ended, workspace, bytes) == NST_E_CANCELLED);
         CHECK(cursor.updates == 0 && memcmp(before, e.theta, sizeof before) == 0);
     }
@@ -151,14 +151,14 @@ static void test_cancel(void)
 static int32_t regime(const size_t sizes[3], size_t batch, const nst_optimizer *optimizer)
 {
     const nst_architecture net = {2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR};
-    const nst_plan plan = {.batch = batch, .threads = 8};
-    nst_choice choice;
+    const nst_run run = {.batch = batch, .threads = 8};
+    nst_plan plan;
     int32_t wide[2];
-    CHECK(nst_f64_choose(&net, 10000, optimizer, &plan, &choice, wide) == NST_OK);
-    CHECK(choice.threads == 1); /* there is no pool */
-    CHECK(choice.panel % choice.lanes == 0 && choice.lanes * sizeof(double) <= 64);
+    CHECK(nst_f64_choose(&net, 10000, optimizer, &run, &plan, wide) == NST_OK);
+    CHECK(plan.threads == 1); /* there is no pool */
+    CHECK(plan.panel % plan.lanes == 0 && plan.lanes * sizeof(double) <= 64);
     CHECK(wide[0] == (sizes[1] == 500) && wide[1] == 0);
-    return choice.regime;
+    return plan.regime;
 }
 
 static void test_choice(void)
@@ -170,7 +170,7 @@ static void test_choice(void)
     CHECK(regime((const size_t[]){2, 2, 1}, 2, &sgd) == NST_REGIME_TILES);
     CHECK(regime((const size_t[]){20, 20, 1}, 5000, &sgd) == NST_REGIME_BLOCKS);
     CHECK(regime((const size_t[]){500, 500, 1}, 5000, &sgd) == NST_REGIME_TILES);
-    CHECK(nst_f64_choose(NULL, 1, &sgd, &(nst_plan){.batch = 1}, NULL, NULL) == NST_E_NULL);
+    CHECK(nst_f64_choose(NULL, 1, &sgd, &(nst_run){.batch = 1}, NULL, NULL) == NST_E_NULL);
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-/* The worked example of the notes, gradients by finite differences, and runs cut into calls. */
+/* The worked example, gradients by finite differences, and runs cut into calls. */
 #include "check.h"
 
 #include <math.h>
@@ -26,7 +26,7 @@ static void test_worked_example(void)
                             0.299250196225555, 0.343316039788556, 0.342501962255552,
                             0.358916479717885, 0.408666186076233, 0.530750719185722};
     const nst_optimizer sgd = {.kind = NST_OPTIMIZER_SGD, .lr = 0.5};
-    const nst_plan plan = {.batch = 1, .threads = 1};
+    const nst_run run = {.batch = 1, .threads = 1};
     nst_cursor cursor = {.isa = -1};
     double grad[9], loss, epoch_loss[2], output;
     size_t bytes, ended;
@@ -38,7 +38,7 @@ static void test_worked_example(void)
     CHECK(nst_f64_gradient(&net, theta, 1, x, y, NULL, NULL, workspace, bytes, grad, &loss) == NST_OK);
     CHECK(fabs(loss - 0.274811083176155) < 1e-14);
     CHECK(worst(grad, gradient, 9) < 1e-14);
-    CHECK(nst_f64_train(&net, theta, 0, NULL, 1, x, y, NULL, NULL, &sgd, &plan, &cursor, 1, epoch_loss, NULL, &ended,
+    CHECK(nst_f64_train(&net, theta, 0, NULL, 1, x, y, NULL, NULL, &sgd, &run, &cursor, 1, epoch_loss, NULL, &ended,
                         workspace, bytes) == NST_OK);
     CHECK(cursor.isa == (int32_t)isa);
     CHECK(ended == 1 && cursor.epoch == 1 && cursor.updates == 1);
@@ -87,23 +87,23 @@ static void test_finite_differences(void)
     free(workspace);
 }
 
-/* A run in one call and the same run in calls of three steps give the same bits. */
+/* A run in one call and the same run in calls of three steps have the same bits. */
 static void test_cut_run(void)
 {
     double theta[2][PARAMETERS], slots[2][2 * PARAMETERS] = {{0}}, x[ROWS * INPUTS], losses[64];
     int64_t labels[ROWS], order[2][ROWS];
     const nst_optimizer adam = {.kind = NST_OPTIMIZER_ADAM, .lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
-    const nst_plan plan = {.batch = 16, .seed = 5, .shuffle = 1, .threads = 1};
+    const nst_run run = {.batch = 16, .seed = 5, .shuffle = 1, .threads = 1};
     const size_t steps = 30;
     size_t bytes, ended, epochs = 0;
     CHECK(nst_f64_workspace_size(&deep, 2, &bytes) == NST_OK);
     void *const workspace = malloc(bytes);
-    for (int run = 0; run < 2; run++) {
-        nst_cursor cursor = {.order = order[run]};
-        make_data(theta[run], x, labels);
-        for (size_t made = 0; made < steps; made += run ? 3 : steps) {
-            CHECK(nst_f64_train(&deep, theta[run], 2, slots[run], ROWS, x, NULL, labels, NULL, &adam, &plan, &cursor,
-                                run ? 3 : steps, losses, NULL, &ended, workspace, bytes) == NST_OK);
+    for (int part = 0; part < 2; part++) {
+        nst_cursor cursor = {.order = order[part]};
+        make_data(theta[part], x, labels);
+        for (size_t made = 0; made < steps; made += part ? 3 : steps) {
+            CHECK(nst_f64_train(&deep, theta[part], 2, slots[part], ROWS, x, NULL, labels, NULL, &adam, &run, &cursor,
+                                part ? 3 : steps, losses, NULL, &ended, workspace, bytes) == NST_OK);
             epochs += ended;
         }
         CHECK(cursor.updates == steps && cursor.epoch == 3);

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from nanostep import schedules, streams
 from nanostep._version import __version__
+from nanostep.averaging import polyak_update
 from nanostep.backends import available_backends
 from nanostep.errors import BackendUnavailable, FileFormatError, NanostepError, StopTraining
 from nanostep.network import Network
@@ -84,6 +85,7 @@ __all__ = [
     "io",
     "load",
     "plot_decision_boundary",
+    "polyak_update",
     "schedules",
     "streams",
     "sweep",

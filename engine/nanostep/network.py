@@ -102,8 +102,15 @@ class Network(Model):
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimiser whose state the network holds: the last one trained with, at first ``SGD(lr=0.1)``."""
+        """The optimiser whose state the network holds: the last one trained with, at first ``SGD(lr=0.1)``.
+
+        Setting it to another object starts that one's state afresh; setting it to this object changes nothing.
+        """
         return self._state.optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: Optimizer) -> None:
+        self._state = continued(self._state, check_optimizer(value))
 
     @property
     def history(self) -> History | None:
@@ -409,6 +416,18 @@ class Network(Model):
         # hyper-parameters may have changed since the last step: the state that the next one would start from is saved
         state, more = continued(self._state, None), {"metadata": check_metadata(metadata)}
         write_atomically(path, encode(self._architecture, self._theta, state, more))
+
+    def copy(self) -> Self:
+        """Return a network that goes on as this one would: copies of theta and of the optimiser's state.
+
+        Nothing that changes is shared. The optimiser object is the same one, so that it goes on with the copy too.
+        """
+        state = replace(self._state, slots=self._state.slots.copy())
+        net = self._restored(self._architecture, self._dtype, self._requested_backend, self._theta, state)
+        net._history = self._history
+        return net
+
+    __copy__ = copy
 
     def __getstate__(self) -> dict[str, Any]:
         return {

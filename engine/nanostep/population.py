@@ -113,8 +113,15 @@ class Population(PopulationModel):
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimiser whose state the networks hold: the last one trained with, at first ``SGD(lr=0.1)``."""
+        """The optimiser whose state the networks hold: the last one trained with, at first ``SGD(lr=0.1)``.
+
+        Setting it to another object starts that one's state afresh; setting it to this object changes nothing.
+        """
         return self._state.optimizer
+
+    @optimizer.setter
+    def optimizer(self, value: Optimizer) -> None:
+        self._state = continued(self._state, check_optimizer_of_networks(value, len(self)), self)
 
     @property
     def history(self) -> PopulationHistory | None:
@@ -178,13 +185,13 @@ class Population(PopulationModel):
         threads: int | None = None,
         callbacks: PopulationCallback | Sequence[PopulationCallback] = (),
         progress: bool = False,
-        rows: ArrayLike | None = None,
-        validation_rows: ArrayLike | None = None,
-        sample_weight: ArrayLike | None = None,
         schedule: Schedule | None = None,
         dropout: float | ArrayLike = 0.0,
+        sample_weight: ArrayLike | None = None,
         label_smoothing: float = 0.0,
         early_stopping: EarlyStopping | None = None,
+        rows: ArrayLike | None = None,
+        validation_rows: ArrayLike | None = None,
     ) -> PopulationHistory:
         """Train all networks, each as `Network.train` would.
 
@@ -328,6 +335,17 @@ class Population(PopulationModel):
         resolve(backend)  # so that a wrong backend is not taken for a wrong file
         architecture, theta, state = populations.read(path)
         return cls._restored(architecture, backend, theta, state)
+
+    def copy(self) -> Self:
+        """Return a population that goes on as this one would: copies of theta and of the optimisers' state.
+
+        Nothing that changes is shared. The optimiser object is the same one, so that it goes on with the copy too.
+        """
+        population = self._restored(self._architecture, self._requested_backend, self._theta, self._state.copy())
+        population._history = self._history
+        return population
+
+    __copy__ = copy
 
     def __getstate__(self) -> dict[str, Any]:
         return {

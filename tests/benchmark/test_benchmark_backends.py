@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -184,11 +184,9 @@ def test_backends_and_contenders_exclude_each_other():
 
 
 @pytest.fixture
-def page():
-    spec = importlib.util.spec_from_file_location("backends_page", ROOT / "tools" / "backends_page.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def page(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("pages.backends")
 
 
 def code_entry(kernel: float, products: float, fma: int) -> dict:
@@ -222,24 +220,30 @@ def make_results(numba: float = 5.0) -> Results:
 
 
 def test_page_from_figures(page):
-    text = page.fill(page.PAGE.read_text(encoding="utf-8"), make_results())
-    for words in ("| W4 | W4 title | 1 | 4.00 ± 2 % | 5.00 ± 2 % | - | 1.25 | - |", "c is 1.25 times as fast",
-                  "products +0.7,", "8 zmm FMA in 17 instructions", "16 zmm FMA in 33 instructions", "| c | 3,000 |",
-                  "python 75 %, BLAS 25 %", "compiles for 1000 ms more", "no sources here: x"):  # fmt: skip
-        assert words in text
-    assert page.fill(text, make_results()) == text
-    assert "no difference beyond the spread" in page.fill(text, make_results(4.05))
-    faster = page.fill(text, make_results(2.0))
-    assert "numba is 2 times as fast" in faster
+    figures = page.make(make_results())
+    assert figures["steady"]["rows"] == [["W4", "W4 title", "1", "1.25", "-", "2, 2, -"]]
+    why = " ".join(figures["why"])
+    fma = "16 zmm FMA in 33 instructions", "8 zmm FMA in 17 instructions"
+    for words in ("c is 1.25 times as fast", "products +0.7,", *fma, "takes 160 times", "compiles for 1000 ms more"):
+        assert words in why
+    load, warm, cold = figures["start"]["rows"]
+    assert load[1:] == ["5.0", "300.0", "-"]
+    assert (warm[1:], cold[1:]) == (["1.00", "160.00", "-"], ["-", "1160.00", "-"])
+    assert figures["lines"]["rows"][0][:2] == ["c", "3,000"]
+    assert figures["lines"]["rows"][2] == ["numpy", "-", "no sources here: x"]
+    assert figures["places"]["rows"] == [["W4", "python 75 %, BLAS 25 %"]]
+    assert figures["repeats"] == "3 repeats of 0.1 s"
+    assert "no difference beyond the spread" in page.make(make_results(4.05))["why"][0]
+    faster = page.make(make_results(2.0))
+    assert "numba is 2 times as fast" in faster["why"][0]
     # (1160 - 1) ms at 2 us a step
-    assert "paid back after 579,500 steps" in faster
+    assert "paid back after 579,500 steps" in " ".join(faster["advice"])
 
 
 def test_page_without_machine_code(page):
     results = make_results()
     results.backends["code"]["W4"] = {name: {"unavailable": "no objdump"} for name in page.BACKENDS}
-    text = page.fill(page.PAGE.read_text(encoding="utf-8"), results)
-    assert "c is 1.25 times as fast. Machine code not available: no objdump" in text
+    assert "c is 1.25 times as fast. Machine code not available: no objdump" in page.make(results)["why"][0]
 
 
 def test_parts_make_up_the_step():
@@ -252,17 +256,6 @@ def test_parts_make_up_the_step():
     swapped = copy.deepcopy(make_results())
     swapped.backends["code"]["W4"]["numba"] = code_entry(0.2, 0.8, 16)
     assert "most arises in code outside of the kernel" in reasons.explain(swapped, "W4", 1)
-
-
-def test_shipped_page_has_the_marks_and_figures(page):
-    text = page.PAGE.read_text(encoding="utf-8")
-    page.fill(text, make_results())
-    assert all(len(found[0].splitlines()) > 2 for found in page.MARKS.finditer(text))
-    with pytest.raises(ValueError, match="marks"):
-        page.fill(text.replace("<!-- why: begin -->", ""), make_results())
-    by_hand = page.MARKS.sub("", text)
-    for unit in (" us", " ms", " ns", " MiB", " %"):
-        assert unit not in by_hand
 
 
 def test_loading_a_backend_is_measured_or_explained():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import sys
 from html.parser import HTMLParser
@@ -177,25 +178,15 @@ def test_page_stands_by_itself(monkeypatch):
 # -- README -----------------------------------------------------------------------------------------------------------
 
 
-def test_readme_table():
-    readme_table = load(ROOT / "tools" / "readme_table.py")
-    table = readme_table.make_table(make_results())
-    rows = table.splitlines()[2:5]
-    assert [row.split("|")[3].strip() for row in rows] == ["1", "1", "2"]
-    assert "jax 0.15" in rows[0]
-    assert "3.00" in rows[0]
-    assert "50 %" in rows[0]
-    slower = readme_table.make_table(make_results(factor=6.0))
-    assert "0.50" in slower
-    assert "Abacus & Co" in table
-    assert "- fann not available here (W1, W4): <libfann> not installed." in table
-    text = f"before\n{readme_table.BEGIN}\nold\n{readme_table.END}\nafter\n"
-    assert readme_table.replace(text, "new") == f"before\n{readme_table.BEGIN}\nnew\n{readme_table.END}\nafter\n"
-
-
-def test_readme_has_the_marks():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert text.count("<!-- table: begin -->") == text.count("<!-- table: end -->") == 1
+def test_readme_table(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    readme = importlib.import_module("pages.readme")
+    figures = readme.make(make_results())
+    rows = figures["table"]["rows"]
+    assert [row[2] for row in rows] == ["1", "1", "2"]
+    assert rows[0][5:] == ["jax 0.15", "3.00", "50 %"]
+    assert readme.make(make_results(factor=6.0))["table"]["rows"][0][6] == "0.50"
+    assert "fann not available here (W1, W4): <libfann> not installed." in figures["notes"]
 
 
 # -- instruction counts -----------------------------------------------------------------------------------------------

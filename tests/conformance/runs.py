@@ -273,7 +273,7 @@ def check_cuts(engine_type: EngineType, case: RunCase, schedule: Schedule, dtype
         np.testing.assert_array_equal(parts.cursor.order, whole.cursor.order, what)
 
 
-def check_own_order(engine_type: EngineType, case: RunCase, batch: int, dtype: str) -> None:
+def check_custom_order(engine_type: EngineType, case: RunCase, batch: int, dtype: str) -> None:
     """Check that a run with the caller's orders gives the same bits as one that draws the same orders itself."""
     schedule = Schedule("sgd", batch, True, 2 * -(-case.n // batch))
     drawn = train(engine_type, case, schedule, np.dtype(dtype))

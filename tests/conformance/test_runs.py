@@ -12,12 +12,12 @@ from conformance.runs import (
     EXTRAS,
     RunCase,
     Schedule,
+    check_custom_order,
     check_cuts,
     check_forward,
     check_gradient,
     check_jacobian,
     check_labels,
-    check_own_order,
     check_training,
     check_training_effects,
     check_weights,
@@ -152,7 +152,7 @@ def test_extras_in_batches_larger_than_a_tile(backend: ModuleType, dtype: str) -
 def test_order_of_the_caller(backend: ModuleType, batch: int, dtype: str) -> None:
     """A run with an order in the cursor is the same as one that draws this order."""
     for case in EXTRA_CASES:
-        check_own_order(backend.networks.Engine, case, min(batch, case.n), dtype)
+        check_custom_order(backend.networks.Engine, case, min(batch, case.n), dtype)
 
 
 @EVERY_DTYPE

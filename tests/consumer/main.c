@@ -1,4 +1,4 @@
-/* A program that uses nanostep: trains XOR and returns 0 if it was learned. Valid C and C++ alike. */
+/* A program that uses nanostep: trains XOR and returns 0 if the network has learned it. Valid in C and in C++. */
 #include <nanostep.h>
 
 #include <stdio.h>
@@ -25,17 +25,17 @@ int main(void)
     double losses[EPOCHS], output[ROWS];
     int64_t order[ROWS];
     nst_optimizer sgd;
-    nst_plan plan;
+    nst_run run;
     nst_cursor cursor;
     size_t count, bytes, ended;
 
     memset(&sgd, 0, sizeof sgd);
     sgd.kind = NST_OPTIMIZER_SGD;
     sgd.lr = 0.2;
-    memset(&plan, 0, sizeof plan);
-    plan.batch = 1;
-    plan.shuffle = 1;
-    plan.threads = 1;
+    memset(&run, 0, sizeof run);
+    run.batch = 1;
+    run.shuffle = 1;
+    run.threads = 1;
     memset(&cursor, 0, sizeof cursor);
     cursor.order = order;
 
@@ -50,7 +50,7 @@ int main(void)
     void *const workspace = malloc(bytes);
     if (workspace == NULL)
         return 5;
-    check(nst_f64_train(&net, theta, 0, NULL, ROWS, x, y, NULL, NULL, &sgd, &plan, &cursor, (size_t)EPOCHS * ROWS, losses, NULL,
+    check(nst_f64_train(&net, theta, 0, NULL, ROWS, x, y, NULL, NULL, &sgd, &run, &cursor, (size_t)EPOCHS * ROWS, losses, NULL,
                         &ended, workspace, bytes));
     check(nst_f64_predict(&net, theta, ROWS, x, output, workspace, bytes));
     free(workspace);

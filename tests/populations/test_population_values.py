@@ -47,14 +47,14 @@ def test_bits_depend_on_neither_company_nor_threads(each_backend: str, dtype: st
     ours = ns.Population(sizes, 300, activation="tanh", dtype=dtype, backend=each_backend)
     x, y = data(sizes, "half_squared_error", 19)
     values = check_samples_of_networks(ours, x, y)
-    everybody, losses = ours.predict(x), ours.loss(x, y)
-    for who in (np.array([299, 3, 150]), np.arange(1, 290)):
+    outputs, losses = ours.predict(x), ours.loss(x, y)
+    for indices in (np.array([299, 3, 150]), np.arange(1, 290)):
         for threads in (1, 2):
-            some, some_losses = np.empty((len(who), 19, 2), dtype), np.empty(len(who))
-            ours._engine.predict(ours._theta, values.samples.x, some, who, threads=threads)
-            ours._engine.loss(ours._theta, values, some_losses, who, threads)
-            np.testing.assert_array_equal(some, everybody[who])
-            np.testing.assert_array_equal(some_losses, losses[who])
+            some, some_losses = np.empty((len(indices), 19, 2), dtype), np.empty(len(indices))
+            ours._engine.predict(ours._theta, values.samples.x, some, indices, threads=threads)
+            ours._engine.loss(ours._theta, values, some_losses, indices, threads)
+            np.testing.assert_array_equal(some, outputs[indices])
+            np.testing.assert_array_equal(some_losses, losses[indices])
 
 
 @pytest.mark.parametrize("backend", QUICK)

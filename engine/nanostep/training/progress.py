@@ -15,7 +15,7 @@ SHARE = 0.01
 """Most of a run's time that drawing may take."""
 
 INTERVAL = 0.1
-"""Least seconds between two pictures: more often than ten times a second nobody sees."""
+"""Least seconds between two pictures: more often than ten times a second an eye cannot follow."""
 
 FIRST_DRAWING_SECONDS = 0.004
 """Guess for the first picture, whose time is not known; 1 to 2 ms are usual on a terminal."""

@@ -71,7 +71,7 @@ class Recorder:
         self.sync()
 
     def sync(self) -> None:
-        """Bring the run_state up to date with the time and the rate."""
+        """Bring the state of the run up to date with the time and the rate."""
         self.history.seconds = time.perf_counter() - self._started
         self._run_state.chosen_lr = self.rate.chosen
 

@@ -47,7 +47,7 @@ class Run(ABC):
     """A run by an optimiser: moves theta, the optimiser's state and `run_state` on."""
 
     _cursor: Cursor
-    _caller: EngineCall
+    _engine_call: EngineCall
 
     def __init__(
         self, model: Model, state: OptimizerState, data: Data, config: TrainConfig, run_state: RunState
@@ -78,7 +78,7 @@ class Run(ABC):
 
     @abstractmethod
     def _sync(self) -> None:
-        """Bring the run_state, the state of the optimiser and the history up to date."""
+        """Bring the state of the run, that of the optimiser and the history up to date."""
 
     @abstractmethod
     def _periods(self) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""From a kernel written for a machine (see `_machine`) to a function that jitted code can call."""
+"""Compiles a kernel, a Python function of a `Builder`, to a function that jitted code can call."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from numba.core.imputils import lower_constant
 from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
 
 from nanostep.backends.jit import _interpreter
-from nanostep.backends.jit._machine import Machine
-from nanostep.backends.jit._values import Place, Value
+from nanostep.backends.jit._builder import Builder
+from nanostep.backends.jit._memory import Pointer
+from nanostep.backends.jit._values import Value
 
 RESULTS = {None: types.void, "double": types.float64, "index": types.int64}
 
 
 class Static:
-    """Something known when code is compiled, such as an architecture: as an argument of jitted code its type says all.
+    """A compile-time constant, such as an architecture: as an argument of jitted code its value is part of its type.
 
-    Subclasses are frozen dataclasses with `dtype` and `lanes`; `label` tells one from another, in every process.
+    Subclasses are frozen dataclasses with `dtype` and `lanes`; `label` identifies a value, in every process.
     """
 
     dtype: np.dtype
@@ -49,9 +50,9 @@ class StaticType(types.Type):  # type: ignore[misc]
 
 
 def restore_type(data: bytes) -> types.Type:
-    """Return the type in an index of Numba's cache, where code of users is kept by the types of its arguments.
+    """Return a type from an index of Numba's cache, where users' code is listed by the types of its arguments.
 
-    One that another version of nanostep has written may not be readable: its code is then that of an unknown type.
+    A type that another version of nanostep has written may not be readable; it is then an unknown type.
     """
     try:
         return typeof(pickle.loads(data))
@@ -61,7 +62,7 @@ def restore_type(data: bytes) -> types.Type:
 
 @dataclass(frozen=True)
 class Choice(Static):
-    """Names that choose what an operation does, in one dtype."""
+    """Names that select the code of an operation, in one dtype."""
 
     names: tuple[str, ...]
     dtype: np.dtype
@@ -78,7 +79,7 @@ def choice(dtype: np.dtype, *names: str) -> Choice:
 
 
 def register_static(static: type[Static], kind: type[StaticType]) -> None:
-    """Let Numba take values of a class for a type that says all about them and has no data."""
+    """Register a class: each of its values has its own Numba type, and no data at run time."""
     typeof_impl.register(static)(lambda value, context: kind(value))
     register_model(kind)(models.OpaqueModel)
     unbox(kind)(lambda typ, value, c: NativeValue(c.context.get_dummy_value()))
@@ -90,12 +91,12 @@ register_static(Static, StaticType)
 
 @cache
 def _host_features() -> Any:
-    """What the processor has; asking takes a third of a millisecond."""
+    """Features of the processor; the query takes a third of a millisecond."""
     return binding.get_host_cpu_features()
 
 
 def vector_bytes() -> int:
-    """Width of the vectors of the processor that code is compiled for."""
+    """Width of the vectors of the processor for which code is compiled."""
     features = config.CPU_FEATURES or _host_features()
     if isinstance(features, str):
         enabled = {name[1:] for name in features.split(",") if name.startswith("+")}
@@ -105,7 +106,7 @@ def vector_bytes() -> int:
 
 
 def kernel(*, fastmath: set[str], returns: str | None = None) -> Callable[[Callable[..., Any]], Any]:
-    """Make a function of (m, static, ...) callable from jitted code as (static, ...)."""
+    """Make a kernel, a function of (m, static, ...), callable from jitted code as (static, ...)."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         if config.DISABLE_JIT:
@@ -116,9 +117,9 @@ def kernel(*, fastmath: set[str], returns: str | None = None) -> Callable[[Calla
 
             def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
                 width = vector_bytes()
-                machine = Machine(builder, static.dtype, static.lanes, sorted(fastmath), width == 64, width >= 32)
-                given = [_argument(machine, context, *pair) for pair in zip(signature.args, values, strict=True)]
-                result = function(machine, *given)
+                m = Builder(builder, static.dtype, static.lanes, sorted(fastmath), width == 64, width >= 32)
+                given = [_argument(m, context, *pair) for pair in zip(signature.args, values, strict=True)]
+                result = function(m, *given)
                 if returns is None:
                     return context.get_dummy_value()
                 return result.ir
@@ -147,10 +148,10 @@ def _interpreted(function: Callable[..., Any]) -> Callable[..., Any]:
 def _interpreted_argument(a: Any) -> Any:
     if isinstance(a, tuple) and hasattr(a, "_make"):
         return a._make(_interpreted_argument(field) for field in a)
-    return _interpreter.Place(a.reshape(-1)) if isinstance(a, np.ndarray) else a
+    return _interpreter.Pointer(a.reshape(-1)) if isinstance(a, np.ndarray) else a
 
 
-def _argument(machine: Machine, context: Any, kind: Any, value: Any) -> Any:
+def _argument(m: Builder, context: Any, kind: Any, value: Any) -> Any:
     """An argument as the kernel sees it."""
     if isinstance(kind, StaticType):
         return kind.static
@@ -159,13 +160,13 @@ def _argument(machine: Machine, context: Any, kind: Any, value: Any) -> Any:
     if isinstance(kind, types.NoneType):
         return None
     if isinstance(kind, (types.NamedTuple, types.NamedUniTuple)):
-        fields = (machine.builder.extract_value(value, i) for i in range(len(kind)))
-        return kind.instance_class._make(_argument(machine, context, *pair) for pair in zip(kind, fields, strict=True))
+        fields = (m.llvm.extract_value(value, i) for i in range(len(kind)))
+        return kind.instance_class._make(_argument(m, context, *pair) for pair in zip(kind, fields, strict=True))
     if isinstance(kind, types.Array):
         element = context.get_data_type(kind.dtype)
-        return Place(machine, context.make_array(kind)(context, machine.builder, value).data, element)
+        return Pointer(m, context.make_array(kind)(context, m.llvm, value).data, element)
     if isinstance(kind, types.Boolean):
-        return Value(machine, machine.builder.icmp_unsigned("!=", value, ir.Constant(value.type, 0)))
+        return Value(m, m.llvm.icmp_unsigned("!=", value, ir.Constant(value.type, 0)))
     if isinstance(kind, types.Integer) and kind.bitwidth < 64:
         raise TypeError(f"kernels take 64-bit integers; got {kind}")
-    return Value(machine, value)
+    return Value(m, value)

@@ -1,4 +1,4 @@
-"""The C library as Python sees it: the extension module, its errors, and the one gate to its pointers."""
+"""The C library as seen from Python: the extension module, its errors, and the only place where pointers are made."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ C_ARRAYS = {
         ("bool", "uint8_t"),
     )
 }
-"""C's type of the memory of an array."""
+"""C type of an array's memory, by dtype."""
 
 PREFIXES = {np.dtype(np.float32): "nst_f32_", np.dtype(np.float64): "nst_f64_"}
 
@@ -57,11 +57,11 @@ EXCEPTIONS: dict[int, type[Exception]] = {
     lib.NST_E_WORKSPACE: RuntimeError,
     lib.NST_E_THREADS: RuntimeError,
 }
-"""Exception of each status; all others are ValueError."""
+"""Exception by status; all others give ValueError."""
 
 
 def check_status(status: int) -> None:
-    """Raise the exception that belongs to a status other than NST_OK."""
+    """Raise the exception for a status other than NST_OK."""
     if status != lib.NST_OK:
         message = ffi.string(lib.nst_status_message(status)).decode()
         raise EXCEPTIONS.get(status, ValueError)(f"C library: {message}")
@@ -74,7 +74,7 @@ def identifier(group: str, name: str) -> int:
 
 
 def function(dtype: np.dtype, name: str) -> Callable[..., int]:
-    """Return the C function `name` of a precision, as cffi gives it."""
+    """Return the C function `name` for a dtype, as a cffi callable."""
     try:
         return getattr(lib, PREFIXES[dtype] + name)
     except KeyError:
@@ -82,7 +82,7 @@ def function(dtype: np.dtype, name: str) -> Callable[..., int]:
 
 
 def open_row(net: Any, theta__p: np.ndarray, inputs: int, outputs: int) -> Row:
-    """Return the short cut of calls on one row: `predict(x)` and `step(x, y, lr)`, None for any but plain input."""
+    """Return the fast path for one row: `predict(x)` and `step(x, y, lr)`, which return None unless input is plain."""
     size, row = ffi.new("size_t *"), ffi.new("nst_row **")
     check_status(function(theta__p.dtype, "row_size")(net, size))
     memory = ffi.new("char[]", size[0])
@@ -93,9 +93,9 @@ def open_row(net: Any, theta__p: np.ndarray, inputs: int, outputs: int) -> Row:
 
 
 def pointer(array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, *, writable: bool = False) -> Any:
-    """Return a C pointer to `array`, which it keeps alive, once its dtype, shape, order and writability are checked.
+    """Return a C pointer that keeps `array` alive, after checking its dtype, shape, order and writability.
 
-    ``ffi.from_buffer`` by itself would take an array of any dtype and length.
+    ``ffi.from_buffer`` alone would accept an array of any dtype and length.
     """
     flags = array.flags
     if array.dtype != dtype or array.shape != shape or not flags.c_contiguous or not flags.aligned:
@@ -107,7 +107,7 @@ def pointer(array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, *, writa
 
 
 def isa_in_use() -> str:
-    """Return the name of the instruction set that the next call will run with."""
+    """Return the name of the instruction set that the next call will use."""
     isa = ffi.new("nst_isa *")
     check_status(lib.nst_isa_current(isa))
     return isa_name(isa[0])
@@ -120,7 +120,7 @@ def isa_name(isa: int) -> str:
 
 
 def available_isas() -> tuple[str, ...]:
-    """Return the instruction sets that are compiled in and that this machine has, narrowest first."""
+    """Return the instruction sets that are compiled in and that this machine supports, narrowest first."""
     return tuple(isa_name(isa) for isa in range(lib.NST_ISA_COUNT) if lib.nst_isa_available(isa))
 
 
@@ -133,7 +133,7 @@ def select_isa(name: str) -> None:
 
 
 def build_info() -> dict[str, str]:
-    """Return what the C library is: version, compiler, instruction set in use and those available."""
+    """Return the C library's version and compiler, the instruction set in use and those available."""
     return {
         "version": ffi.string(lib.nst_version()).decode(),
         "compiler": ffi.string(lib.nst_compiler()).decode(),

@@ -1,4 +1,4 @@
-"""The worker threads of this process: started when first needed, shared by all networks, left behind by a fork."""
+"""The worker threads of this process: started when first needed, shared by all networks, abandoned after a fork."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["most_threads", "pool_for", "usable_processors"]
 ENVIRONMENT = "NANOSTEP_THREADS"
 MOST = 2**16
 QUOTA = "/sys/fs/cgroup/cpu.max"
-"""Processor time granted to a container (Linux, cgroup v2): microseconds, or "max", and the period they are for."""
+"""Processor time granted to a container (Linux, cgroup v2): microseconds per period, or "max", and the period."""
 
 
 def usable_processors(quota: str | os.PathLike[str] = QUOTA) -> int:
-    """Return how many processors this process may keep busy, by its affinity and the quota of its container."""
+    """Return how many processors this process may keep busy, given its affinity and the quota of its container."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         with open(quota, encoding="ascii") as file:
@@ -34,14 +34,14 @@ def _cap() -> int:
     text = os.environ.get(ENVIRONMENT, "").strip()
     if not text:
         return MOST
-    # isdecimal alone would take digits of any script
+    # isdecimal alone would accept digits of any script
     if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= MOST):
         raise ValueError(f"{ENVIRONMENT}={text!r} is not a number of threads; accepted are 1 to {MOST}")
     return int(text)
 
 
 class _Pool:
-    """An nst_pool, stopped when nobody refers to `handle` any more, and so never while a call uses it."""
+    """An nst_pool. It is stopped when `handle` is garbage-collected, and so never while a call uses it."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -54,7 +54,7 @@ class _Pool:
         started = ffi.new("nst_pool **")
         check_status(lib.nst_pool_start(threads, memory, size[0], started))
 
-        # the defaults keep what is needed alive when the interpreter takes the modules down
+        # the defaults keep function and memory alive until after the interpreter has cleared the modules
         def stop(pool: Any, stop: Any = lib.nst_pool_stop, memory: Any = memory) -> None:
             stop(pool)
 
@@ -62,7 +62,7 @@ class _Pool:
 
 
 class _Pools:
-    """A pool as large as the machine, and a larger one once somebody asks for more threads than that."""
+    """A pool as large as the machine, and a larger one once a call requests more threads than that."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -92,7 +92,7 @@ class _Pools:
         try:
             self.regular = _Pool(min(self.cap, usable_processors()))
         except RuntimeError:
-            # no thread to be had: whoever asks for a number of them is told so, the others go on without
+            # no thread can be started: calls that request several raise an error, all others run on one
             self.regular = _Pool(1)
         return self.regular
 
@@ -106,25 +106,25 @@ def _forget() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    # a child has neither the workers nor, perhaps, the one who held the lock
+    # a child process lacks the workers, and perhaps the thread that held the lock
     os.register_at_fork(after_in_child=_forget)
 
 
 def most_threads() -> int:
-    """Return how many threads a call can have without asking for more than there are processors."""
+    """Return how many threads a call can use without exceeding the number of processors."""
     return _pools.regular_size()
 
 
 def pool_for(threads: int | None) -> Any:
-    """Return the nst_pool for a call on at most `threads` threads (None: as many as are useful), or NULL for one.
+    """Return the nst_pool for a call on at most `threads` threads (None: as many as are useful); NULL for one thread.
 
-    The caller keeps what it gets for as long as the C library uses it. The pool may have more threads than asked for.
+    The caller must keep a reference while the C library uses the pool, which may have more threads than requested.
 
     Raises
     ------
     ValueError
         NANOSTEP_THREADS is not a number of threads.
     RuntimeError
-        More threads than processors were asked for, and the system refuses to start them.
+        More threads than processors were requested, and the system refuses to start them.
     """
     return ffi.NULL if threads == 1 else _pools.for_threads(threads)

@@ -35,7 +35,7 @@ REGIMES = ("tiny", "samples", "tiles", "blocks")
 
 
 class Engine:
-    """See `nanostep.backends.contract.Engine`. Each call has a workspace of its own, so calls may overlap in time."""
+    """See `nanostep.backends.contract.Engine`. Each call has its own workspace, so calls may overlap in time."""
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self.architecture = architecture
@@ -55,7 +55,7 @@ class Engine:
         )
         self._workspace_sizes: dict[int, int] = {}  # by number of slots
 
-        # a row and the theta that it is for, exchanged together: threads may call at the same time
+        # the theta that a row was opened for, and the row; replaced together, because threads may call at the same time
         self._row: tuple[Array | None, Any] = (None, None)
 
     def predict_row(self, theta__p: Array, x: object) -> Array | None:
@@ -71,19 +71,19 @@ class Engine:
         self._row = theta__p, row
         return row
 
-    def useful_threads(self, optimizer: Optimizer, plan: RunConfig, n: int) -> int:
-        return self.choose(optimizer, replace(plan, threads=most_threads()), n)["threads"]
+    def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
+        return self.choose(optimizer, replace(config, threads=most_threads()), n)["threads"]
 
-    def choose(self, optimizer: Optimizer, plan: RunConfig, n: int) -> dict[str, Any]:
-        """Return which kernels a run would use: the fields of nst_choice by names, and whether each layer is wide."""
-        choice = ffi.new("nst_choice *")
+    def choose(self, optimizer: Optimizer, config: RunConfig, n: int) -> dict[str, Any]:
+        """Return which kernels a run would use: the fields of nst_plan by name, and whether each layer is wide."""
+        choice = ffi.new("nst_plan *")
         wide = ffi.new("int32_t[]", len(self.architecture.activations))
-        pool = pool_for(plan.threads)
-        c_plan, dropout = self._plan(plan, pool), ffi.new("double[]", plan.dropout)
-        if any(plan.dropout):
-            c_plan.dropout = dropout
-        check_status(function(self.dtype, "choose")(self._net, n, c_optimizer(optimizer), c_plan, choice, wide))
-        fields = {name: getattr(choice[0], name) for name, _ in ffi.typeof("nst_choice").fields}
+        pool = pool_for(config.threads)
+        c_run, dropout = self._c_run(config, pool), ffi.new("double[]", config.dropout)
+        if any(config.dropout):
+            c_run.dropout = dropout
+        check_status(function(self.dtype, "choose")(self._net, n, c_optimizer(optimizer), c_run, choice, wide))
+        fields = {name: getattr(choice[0], name) for name, _ in ffi.typeof("nst_plan").fields}
         return {**fields, "regime": REGIMES[choice.regime], "isa": isa_name(choice.isa), "wide": list(map(bool, wide))}
 
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
@@ -118,28 +118,28 @@ class Engine:
         slots__sp: Array,
         samples: Samples,
         optimizer: Optimizer,
-        plan: RunConfig,
+        config: RunConfig,
         cursor: Cursor,
         steps: int,
         epoch_loss__e: Array,
         *,
         epoch_penalty__e: Array | None = None,
     ) -> int:
-        ordered = plan.shuffle or plan.custom_order
+        ordered = config.shuffle or config.custom_order
         order = pointer(cursor.order, (len(samples) if ordered else 0,), INT64, writable=True)
         losses = pointer(epoch_loss__e, epoch_loss__e.shape, FLOAT64, writable=True)
         penalties = ffi.NULL
         if epoch_penalty__e is not None:
             penalties = pointer(epoch_penalty__e, epoch_loss__e.shape, FLOAT64, writable=True)
-        steps_per_epoch = -(-len(samples) // plan.batch)
+        steps_per_epoch = -(-len(samples) // config.batch)
         if len(epoch_loss__e) < steps // steps_per_epoch + (steps % steps_per_epoch > 0):
             raise ValueError(f"epoch_loss has room for {len(epoch_loss__e)} epochs; {steps} steps may end more")
-        if plan.rates is not None and len(plan.rates) < steps:
-            raise ValueError(f"there are {len(plan.rates)} rates for {steps} steps")
+        if config.rates is not None and len(config.rates) < steps:
+            raise ValueError(f"there are {len(config.rates)} rates for {steps} steps")
         if cursor.backend_state is None:
             cursor.backend_state = _Run(self, len(optimizer.slots))
         run: _Run = cursor.backend_state
-        run.look_at(theta__p, slots__sp, samples, optimizer, plan)
+        run.bind(theta__p, slots__sp, samples, optimizer, config)
         c_cursor = run.cursor
         c_cursor.order, c_cursor.epoch, c_cursor.row = order, cursor.epoch, cursor.row
         c_cursor.updates = cursor.updates
@@ -147,7 +147,7 @@ class Engine:
         ended = ffi.new("size_t *")
         call = function(self.dtype, "train")
         status = call(
-            self._net, *run.state, *run.samples, run.optimizer, run.plan, c_cursor, steps, losses, penalties, ended,
+            self._net, *run.state, *run.samples, run.optimizer, run.config, c_cursor, steps, losses, penalties, ended,
             *run.memory,
         )  # fmt: skip
         cursor.epoch, cursor.row = c_cursor.epoch, c_cursor.row
@@ -158,18 +158,18 @@ class Engine:
         self.isa, self.threads = isa_name(c_cursor.isa), c_cursor.threads
         return ended[0]
 
-    def _plan(self, plan: RunConfig, pool: Any) -> Any:
-        """Return a new nst_plan, but for dropout; whoever uses it holds the pool and `plan`."""
-        c_plan = ffi.new("nst_plan *")
-        c_plan.batch, c_plan.seed, c_plan.threads, c_plan.pool = plan.batch, plan.seed, plan.threads or 0, pool
-        c_plan.shuffle, c_plan.own_order, c_plan.batch_mean = plan.shuffle, plan.custom_order, plan.batch_mean
-        c_plan.smoothing, c_plan.alpha, c_plan.scale = plan.smoothing, plan.alpha, plan.scale
-        c_plan.lowest_log = plan.log_clip_min if plan.log_clip_min > -math.inf else 0.0
-        if plan.cancel is not None:
-            c_plan.cancel = pointer(plan.cancel, (1,), np.dtype(np.int32))
-        if plan.rates is not None:
-            c_plan.rates = pointer(plan.rates, plan.rates.shape, FLOAT64)
-        return c_plan
+    def _c_run(self, config: RunConfig, pool: Any) -> Any:
+        """Return a new nst_run without dropout; the caller must keep the pool and `config` alive while it is used."""
+        c_run = ffi.new("nst_run *")
+        c_run.batch, c_run.seed, c_run.threads, c_run.pool = config.batch, config.seed, config.threads or 0, pool
+        c_run.shuffle, c_run.custom_order, c_run.batch_mean = config.shuffle, config.custom_order, config.batch_mean
+        c_run.smoothing, c_run.alpha, c_run.scale = config.smoothing, config.alpha, config.scale
+        c_run.log_clip_min = config.log_clip_min if config.log_clip_min > -math.inf else 0.0
+        if config.cancel is not None:
+            c_run.cancel = pointer(config.cancel, (1,), np.dtype(np.int32))
+        if config.rates is not None:
+            c_run.rates = pointer(config.rates, config.rates.shape, FLOAT64)
+        return c_run
 
     def _theta(self, theta__p: Array, *, writable: bool = False) -> Any:
         return pointer(theta__p, (self.architecture.parameter_count,), self.dtype, writable=writable)
@@ -190,7 +190,7 @@ class Engine:
         return n, self._inputs(samples.x), y, labels, weight
 
     def _workspace(self, slot_count: int) -> tuple[Any, int]:
-        """Return new working memory and its size in bytes; nothing is cleared."""
+        """Return a new workspace, uninitialised, and its size in bytes."""
         if slot_count not in self._workspace_sizes:
             bytes_needed = ffi.new("size_t *")
             check_status(function(self.dtype, "workspace_size")(self._net, slot_count, bytes_needed))
@@ -200,11 +200,11 @@ class Engine:
 
 
 class _Run:
-    """What the calls of a run have in common, as the C library takes it; looked at anew where it is another object.
+    """C-side arguments of a run, cached across its calls; rebuilt when the Python object is replaced.
 
     Attributes
     ----------
-    cursor, optimizer, plan : cdata
+    cursor, optimizer, config : cdata
     state : tuple
         theta, the number of slots, and the slots.
     samples : tuple
@@ -218,14 +218,14 @@ class _Run:
         self.cursor = ffi.new("nst_cursor *")
         self.memory = engine._workspace(slot_count)
         self._arrays: tuple[Any, ...] = (None, None, None)
-        self._plan: RunConfig | None = None
+        self._config: RunConfig | None = None
         self._pool: Any = None
         self._optimizer: tuple[Optimizer | None, dict[str, Any]] = (None, {})
 
-    def look_at(
-        self, theta__p: Array, slots__sp: Array, samples: Samples, optimizer: Optimizer, plan: RunConfig
+    def bind(
+        self, theta__p: Array, slots__sp: Array, samples: Samples, optimizer: Optimizer, config: RunConfig
     ) -> None:
-        """Take these for the next call."""
+        """Set the arguments of the next call."""
         engine, arrays = self._engine, (theta__p, slots__sp, samples)
         if not all(map(is_, arrays, self._arrays)):
             count = len(optimizer.slots)
@@ -233,14 +233,14 @@ class _Run:
             self.state = engine._theta(theta__p, writable=True), count, slots
             self.samples = engine._samples(samples)
             self._arrays = arrays
-        pool = pool_for(plan.threads)  # another one after a fork
-        if plan is not self._plan or pool is not self._pool:
-            # held here: the plan does not keep them alive
-            self._pool, self._dropout = pool, ffi.new("double[]", plan.dropout)
-            self.plan = engine._plan(plan, pool)
-            if any(plan.dropout):
-                self.plan.dropout = self._dropout
-            self._plan = plan
+        pool = pool_for(config.threads)  # another pool after a fork
+        if config is not self._config or pool is not self._pool:
+            # kept here, because the nst_run does not keep them alive
+            self._pool, self._dropout = pool, ffi.new("double[]", config.dropout)
+            self.config = engine._c_run(config, pool)
+            if any(config.dropout):
+                self.config.dropout = self._dropout
+            self._config = config
         if optimizer is not self._optimizer[0] or vars(optimizer) != self._optimizer[1]:
             self.optimizer = c_optimizer(optimizer)
             self._optimizer = optimizer, dict(vars(optimizer))

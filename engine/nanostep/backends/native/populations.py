@@ -1,4 +1,4 @@
-"""Populations in C: networks in the lanes of vectors, or one by one where that is faster or the lanes do not do it."""
+"""Populations in C: networks in the lanes of vectors, or one by one where that is faster or lanes do not support it."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ class Engine(InLanes):
         if x.ndim == 3:
             rows__mn = np.arange(networks * x.shape[1]).reshape(x.shape[:2])
             x = x.reshape(-1, x.shape[2])
-        who = np.arange(networks) if index__k is None else index__k
+        indices = np.arange(networks) if index__k is None else index__k
         n = len(x) if rows__mn is None else rows__mn.shape[1]
         rows = ffi.NULL if rows__mn is None else pointer(rows__mn, (networks, n), INT64)
-        a = pointer(a__kno, (len(who), n, self._architecture.outputs), self._dtype, writable=True)
+        a = pointer(a__kno, (len(indices), n, self._architecture.outputs), self._dtype, writable=True)
         task = n, len(x), self._single._inputs(x), rows, a
-        self._evaluate("population_predict", theta__mp, who, task, threads)
+        self._evaluate("population_predict", theta__mp, indices, task, threads)
 
     def loss(
         self,
@@ -73,26 +73,26 @@ class Engine(InLanes):
         if not self._lanes_fit(networks):
             super().loss(theta__mp, data, loss__k, index__k)
             return
-        who = np.arange(networks) if index__k is None else index__k
+        indices = np.arange(networks) if index__k is None else index__k
         samples = self._of_networks(data, networks)
-        value = pointer(loss__k, (len(who),), FLOAT64, writable=True)
-        self._evaluate("population_loss", theta__mp, who, (n, *samples, value), threads)
+        value = pointer(loss__k, (len(indices),), FLOAT64, writable=True)
+        self._evaluate("population_loss", theta__mp, indices, (n, *samples, value), threads)
 
     def _evaluate(
         self, name: str, theta__mp: Array, index__k: Array, task: tuple[Any, ...], threads: int | None
     ) -> None:
         """Call the function `name` of the C library for the networks `index__k`."""
         net, dtype = self._single._net, self._dtype
-        who = pointer(index__k, (len(index__k),), INT64)
+        indices = pointer(index__k, (len(index__k),), INT64)
         theta = pointer(theta__mp, (len(theta__mp), self._architecture.parameter_count), dtype)
         pool, size = pool_for(threads), ffi.new("size_t *")
         check_status(function(dtype, "population_evaluation_size")(net, pool, size))
         workspace = ffi.from_buffer("char[]", np.empty(size[0], np.uint8), require_writable=True)
-        state = net, len(theta__mp), len(index__k), who, theta
+        state = net, len(theta__mp), len(index__k), indices, theta
         check_status(function(dtype, name)(*state, *task, pool, threads or 0, workspace, size[0]))
 
     def _of_networks(self, data: PopulationSamples, networks: int) -> tuple[Any, ...]:
-        """Return the number of all rows, x, y, labels, and each network's rows and weights as C takes them."""
+        """Return the number of rows, x, y, labels, and each network's rows and weights, as C arguments."""
         all_rows, x, y, labels, _ = self._single._samples(data.samples)
         shape = networks, len(data)
         rows = ffi.NULL if data.rows is None else pointer(data.rows, shape, INT64)
@@ -100,34 +100,34 @@ class Engine(InLanes):
         return all_rows, x, y, labels, rows, weight
 
     def _train_in_lanes(self, training: PopulationTraining, call: PopulationTask) -> tuple[str, int]:
-        theta__mp, slots__msp, data, optimizer, plan = training
+        theta__mp, slots__msp, data, optimizer, config = training
         net, dtype, n, (networks, parameters) = self._single._net, self._dtype, len(data), theta__mp.shape
         slots, count = len(optimizer.slots), len(call.indices)
-        one = replace(plan.of(0), alpha=0.0, threads=most_threads() if plan.threads is None else plan.threads)
+        one = replace(config.of(0), alpha=0.0, threads=most_threads() if config.threads is None else config.threads)
         rates = ffi.NULL
         if call.rates is not None:
-            steps = call.epochs * -(-n // plan.batch)
+            steps = call.epochs * -(-n // config.batch)
             rates = pointer(call.rates, (len(call.rates), steps), FLOAT64)
             if len(call.rates) == 1:
                 one, rates = replace(one, rates=call.rates[0]), ffi.NULL
         pool = pool_for(one.threads)
-        c_plan = self._single._plan(one, pool)
+        c_run = self._single._c_run(one, pool)
         size = ffi.new("size_t *")
-        check_status(function(dtype, "population_workspace_size")(net, slots, c_plan, n, call.epochs, size))
+        check_status(function(dtype, "population_workspace_size")(net, slots, c_run, n, call.epochs, size))
         workspace = np.empty(size[0], np.uint8)
         order = ffi.NULL if call.order is None else pointer(call.order, (call.epochs, n), INT64)
         alpha = penalty = ffi.NULL
-        if plan.alpha is not None:
-            alpha = pointer(plan.alpha, (networks,), FLOAT64)
+        if config.alpha is not None:
+            alpha = pointer(config.alpha, (networks,), FLOAT64)
             penalty = pointer(call.penalty, (count, call.epochs), FLOAT64, writable=True)
         hyper = _Hyperparameters(optimizer, networks)
-        plain = isinstance(optimizer, SGD) and optimizer.is_plain and plan.is_simple and data.weight is None
+        plain = isinstance(optimizer, SGD) and optimizer.is_plain and config.is_simple and data.weight is None
         isa, threads = ffi.new("int32_t *"), ffi.new("int32_t *")
         status = function(dtype, "population_train")(
             net, networks, count, pointer(call.indices, (count,), INT64),
             pointer(theta__mp, (networks, parameters), dtype, writable=True), slots,
             pointer(slots__msp, (networks, slots, parameters), dtype, writable=True),
-            n, *self._of_networks(data, networks), order, hyper.c, rates, alpha, plain, c_plan,
+            n, *self._of_networks(data, networks), order, hyper.c, rates, alpha, plain, c_run,
             call.epoch, call.updates, call.epochs,
             pointer(call.loss, (count, call.epochs), FLOAT64, writable=True), penalty,
             pointer(call.done, (count,), BOOL, writable=True), isa, threads,
@@ -139,7 +139,7 @@ class Engine(InLanes):
 
 
 class _Hyperparameters:
-    """The nst_optimizers of an optimiser, and what it refers to."""
+    """The nst_optimizers of an optimiser, and the arrays that it points to."""
 
     def __init__(self, optimizer: Optimizer, networks: int) -> None:
         self.c = ffi.new("nst_optimizers *")

@@ -1,12 +1,12 @@
-/* Compiles every kernel for one instruction set in both precisions. Included by isa_*.c, which define
- *   ISA           name that goes into the tables' names
+/* Compiles every kernel for one instruction set in both precisions. isa_*.c include this file and define
+ *   ISA           the part of the tables' names that names the set
  *   ISA_ID        the nst_isa
- *   ISA_TARGET    features for the compiler, if more than its default
+ *   ISA_TARGET    target features for the compiler, if more than its default
  *   VECTOR_BYTES  width of a vector
  *   X86_INTRINSIC name of an intrinsic of that width, on x86
- *   X86_REGISTER  name of its type, given the suffix of the precision
- *   KERNELS       another text to compile in place of all.inc, for tests of single functions
- * Everything here is static but the two tables at the end. */
+ *   X86_REGISTER  name of its register type, given the suffix of the precision
+ *   KERNELS       a file to compile in place of all.inc, for tests of single functions
+ * Everything is static except the tables, one per precision. */
 #include "../internal.h"
 
 #include <float.h>

@@ -1,84 +1,90 @@
-"""Put the figures of ``nanostep bench --backends --json FILE`` into docs/backends.md.
+"""docs/backends.md: our three backends beside each other, with the machine code that was seen at work.
 
-    python tools/backends_page.py FILE
-
-What stands outside of the marks is written by hand and holds no figures.
+Times of a step are shown in proportion to c's: README.md has them in microseconds.
 """
 
 from __future__ import annotations
 
 import math
-import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nanostep.benchmark.reasons import apart, explain, fma_words, product_loop, show, usable
 from nanostep.benchmark.results import Results, Row, read
+from pages import about, peers, table
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "backends.md"
+COMMAND = "nanostep bench --backends --json {raw}"
 BACKENDS = ("c", "numba", "numpy")
 COMPARED = ("us/step", "us/call")
-MARKS = re.compile(r"(<!-- (\w+): begin -->\n).*?(<!-- \2: end -->)", re.DOTALL)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a table in Markdown; all columns but the first `left` are aligned to the right."""
-    rule = ["---" if i < left else "---:" for i in range(len(head))]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, rule, *rows))
+def build(raw: Path) -> dict[str, Any]:
+    results = read(raw)
+    if not results.backends:
+        raise SystemExit(f"{raw} was written without --backends")
+    return {**about(results.machine, peers(results.contenders)), "figures": make(results)}
 
 
-def figure(row: Row | None) -> str:
-    """Return the median, with the spread where there is more than one repeat."""
-    if row is None or not row.timed:
-        return "-"
-    spread = f" ± {50 * row.spread:.0f} %" if len(row.values) > 1 and math.isfinite(row.spread) else ""
-    return show(row.median) + spread
+def make(results: Results) -> dict[str, Any]:
+    return {section.__name__: section(results) for section in SECTIONS}
+
+
+def repeats(results: Results) -> str:
+    return f"{results.settings['repeats']} repeats of {results.settings['seconds']} s"
 
 
 def compared(results: Results) -> list[str]:
     return [name for name, task in results.tasks.items() if task["unit"] in COMPARED]
 
 
-def machine(results: Results) -> str:
-    library, settings = results.machine["c_library"], results.settings
-    versions = dict(results.machine["versions"])
-    for values in results.contenders.values():
-        versions.update(values.get("versions", {}))
-    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
-    return (
-        f"{results.machine['cpu']}, {library.get('isa', '')}; {library.get('compiler', '')}; {listed}. "
-        f"{settings['repeats']} repeats of {settings['seconds']} s."
-    )
-
-
-def steady(results: Results) -> str:
+def steady(results: Results) -> dict[str, Any]:
     rows = []
     for name in compared(results):
         for cores in results.cores_of(name):
-            found = {backend: results.find(name, backend, cores) for backend in BACKENDS}
-            c, numba, numpy = (found[backend] for backend in BACKENDS)
+            c, numba, numpy = (results.find(name, backend, cores) for backend in BACKENDS)
             title = results.tasks[name]["title"].replace("_", " ")
-            rows.append(
-                [name, title, str(cores), figure(c), figure(numba), figure(numpy), _ratio(numba, c), _ratio(numpy, c)]
-            )
-    head = ["", "what", "cores", "c", "numba", "numpy", "numba / c", "numpy / c"]
-    return table(head, rows, left=2)
+            spreads = ", ".join(_spread(row) for row in (c, numba, numpy))
+            rows.append([name, title, str(cores), _ratio(numba, c), _ratio(numpy, c), spreads])
+    return table(["", "what", "cores", "numba / c", "numpy / c", "± % of c, numba, numpy"], rows, left=2)
 
 
 def _ratio(a: Row | None, b: Row | None) -> str:
     return f"{a.median / b.median:.2f}" if a is not None and b is not None and a.timed and b.timed else "-"
 
 
-def start(results: Results) -> str:
+def _spread(row: Row | None) -> str:
+    """Return half the distance from the fastest repeat to the slowest, in per cent of the median."""
+    known = row is not None and len(row.values) > 1 and math.isfinite(row.spread)
+    return f"{50 * row.spread:.0f}" if row is not None and known else "-"
+
+
+def start(results: Results) -> dict[str, Any]:
     rows = [["load the backend, after `import nanostep` (ms)", *(_load(results, name, "ms") for name in BACKENDS)]]
-    return table(["", *BACKENDS], rows + _task_rows(results, ("ms",)))
+    c = _row(results, "T2", "c")
+    rows += [
+        [f"{name}: {results.tasks[name]['title'].replace('_', ' ')} (over T2 of c)",
+         *(_ratio(_row(results, name, backend), c) for backend in BACKENDS)]
+        for name in ("T2", "T2-cold") if name in results.tasks
+    ]  # fmt: skip
+    return table(["", *BACKENDS], rows)
 
 
-def memory(results: Results) -> str:
+def memory(results: Results) -> dict[str, Any]:
     rows = [["loading the backend (MiB)", *(_load(results, name, "MiB") for name in BACKENDS)]]
-    return table(["", *BACKENDS], rows + _task_rows(results, ("KiB", "byte/network")))
+    rows += [
+        [f"{name}: {task['title'].replace('_', ' ')} ({task['unit']})",
+         *(_figure(_row(results, name, backend)) for backend in BACKENDS)]
+        for name, task in results.tasks.items() if task["unit"] in ("KiB", "byte/network")
+    ]  # fmt: skip
+    return table(["", *BACKENDS], rows)
+
+
+def _figure(row: Row | None) -> str:
+    """Return the median, with the spread where there is more than one repeat."""
+    if row is None or not row.timed:
+        return "-"
+    return show(row.median) + ("" if _spread(row) == "-" else f" ± {_spread(row)} %")
 
 
 def _load(results: Results, backend: str, unit: str) -> str:
@@ -86,15 +92,17 @@ def _load(results: Results, backend: str, unit: str) -> str:
     return f"{values[unit]:.1f}" if isinstance(values, dict) else "-"
 
 
-def _task_rows(results: Results, units: Sequence[str]) -> list[list[str]]:
-    return [
-        [f"{name}: {task['title'].replace('_', ' ')} ({task['unit']})",
-         *(figure(results.find(name, backend, min(results.cores_of(name)))) for backend in BACKENDS)]
-        for name, task in results.tasks.items() if task["unit"] in units
-    ]  # fmt: skip
+def _row(results: Results, task: str, backend: str) -> Row | None:
+    """Return the row on the smallest number of cores."""
+    return results.find(task, backend, min(results.cores_of(task), default=1))
 
 
-def lines(results: Results) -> str:
+def _median(results: Results, task: str, backend: str) -> float:
+    row = _row(results, task, backend)
+    return row.median if row is not None else math.nan
+
+
+def lines(results: Results) -> dict[str, Any]:
     rows = []
     for backend in BACKENDS:
         counted = results.backends["lines"][backend]
@@ -106,7 +114,7 @@ def lines(results: Results) -> str:
     return table(["", "lines", "where"], rows, left=3)
 
 
-def code(results: Results) -> str:
+def code(results: Results) -> dict[str, Any]:
     rows = []
     for task, entries in results.backends["code"].items():
         for backend in ("c", "numba"):
@@ -136,7 +144,7 @@ def _code_cells(found: dict[str, Any]) -> list[str]:
     ]
 
 
-def places(results: Results) -> str:
+def places(results: Results) -> dict[str, Any]:
     rows = []
     for task, entries in results.backends["code"].items():
         found = entries.get("numpy", {})
@@ -145,18 +153,17 @@ def places(results: Results) -> str:
     return table(["", "where numpy's time goes"], rows, left=2)
 
 
-def why(results: Results) -> str:
-    said = [f"- **{name}**: {explain(results, name, min(results.cores_of(name)))}" for name in compared(results)]
-    return "\n".join(said + _start_lines(results))
+def why(results: Results) -> list[str]:
+    said = [f"**{name}**: {explain(results, name, min(results.cores_of(name)))}" for name in compared(results)]
+    return said + _start_lines(results)
 
 
 def _start_lines(results: Results) -> list[str]:
-    """What the tasks T2 and M1-run differ by; nothing is sampled there, the figures are enough."""
-    warm, cold = _median(results, "T2", "numba"), _median(results, "T2-cold", "numba")
+    """Return how the tasks T2 and M1-run differ; nothing is sampled there, the figures are enough."""
+    c, warm, cold = _median(results, "T2", "c"), _median(results, "T2", "numba"), _median(results, "T2-cold", "numba")
     said = []
-    if math.isfinite(warm):
-        c = _median(results, "T2", "c")
-        text = f"- **T2**: c {show(c)} ms, numba {show(warm)} ms: c has nothing to load, numba reads code from disk"
+    if math.isfinite(warm / c):
+        text = f"**T2**: numba takes {show(warm / c)} times as long: c has nothing to load, numba reads code from disk"
         if math.isfinite(cold):
             text += f"; with nothing on disk it compiles for {show(cold - warm)} ms more"
         said.append(f"{text}.")
@@ -164,18 +171,13 @@ def _start_lines(results: Results) -> list[str]:
     if math.isfinite(c) and math.isfinite(numba):
         mebibytes = _load(results, "numba", "MiB")
         said.append(
-            f"- **M1-run**: c {c:.0f} KiB, numba {numba:.0f} KiB for a run; what counts is Numba itself with its "
+            f"**M1-run**: c {c:.0f} KiB, numba {numba:.0f} KiB for a run; what counts is Numba itself with its "
             f"compiler, {mebibytes} MiB once in a process (c: {_load(results, 'c', 'MiB')} MiB)."
         )
     return said
 
 
-def _median(results: Results, task: str, backend: str) -> float:
-    row = results.find(task, backend, min(results.cores_of(task), default=1))
-    return row.median if row is not None else math.nan
-
-
-def advice(results: Results) -> str:
+def advice(results: Results) -> list[str]:
     faster: dict[str, list[str]] = {"c": [], "numba": [], "": []}
     for name in compared(results):
         c, numba = (results.find(name, backend, min(results.cores_of(name))) for backend in ("c", "numba"))
@@ -183,11 +185,11 @@ def advice(results: Results) -> str:
             winner = "" if not apart(c, numba) else "c" if c.median < numba.median else "numba"
             faster[winner].append(f"{name} ({numba.median / c.median:.2f})")
     said = {"c": "c is faster on", "numba": "numba is faster on", "": "no difference beyond the spread on"}
-    result = [f"- On one core {text} {', '.join(faster[key])}." for key, text in said.items() if faster[key]]
+    result = [f"On one core {text} {', '.join(faster[key])}." for key, text in said.items() if faster[key]]
     gain, cold = _break_even(results)
     if cold:
-        result.append(f"- A first run that has to compile costs {show(cold)} ms; {gain}.")
-    return "\n".join([*result, "- The numbers in brackets are numba / c."])
+        result.append(f"A first run that has to compile costs {show(cold)} ms more than in c; {gain}.")
+    return [*result, "The numbers in brackets are numba / c."]
 
 
 def _break_even(results: Results) -> tuple[str, float]:
@@ -207,33 +209,5 @@ def _break_even(results: Results) -> tuple[str, float]:
     return f"on {best}, where numba gains most time a step, that is paid back after {steps:,.0f} steps", cold - warm
 
 
-SECTIONS: dict[str, Callable[[Results], str]] = {
-    make.__name__: make for make in (machine, advice, steady, why, start, memory, lines, code, places)
-}
-
-
-def fill(text: str, results: Results) -> str:
-    """Return the page with new figures between its marks.
-
-    Raises
-    ------
-    ValueError
-        The marks are not those of the sections, each once.
-    """
-    names = [found[2] for found in MARKS.finditer(text)]
-    if sorted(names) != sorted(SECTIONS):
-        raise ValueError(f"the page has marks for {sorted(names)}; expected are {sorted(SECTIONS)}")
-    return MARKS.sub(lambda found: f"{found[1]}{SECTIONS[found[2]](results)}\n{found[3]}", text)
-
-
-def main() -> None:
-    if len(sys.argv) != 2:
-        raise SystemExit(__doc__)
-    results = read(Path(sys.argv[1]))
-    if not results.backends:
-        raise SystemExit(f"{sys.argv[1]} was written without --backends")
-    PAGE.write_text(fill(PAGE.read_text(encoding="utf-8"), results), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+SECTIONS: tuple[Callable[[Results], Any], ...] = (repeats, advice, steady, why, start, memory, lines, code, places)
+"""Each makes the figure of its name."""
