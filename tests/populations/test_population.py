@@ -95,7 +95,7 @@ def agree(population: ns.Population, nets: list[ns.Network], ulps: float) -> boo
 
 def compare(
     backend: str, sizes: list[int], activation: str | list[str], head: tuple[str, str], name: str, dtype: str,
-    batch: int, against: str = "", ulps: float = ULPS,
+    batch: int, *, against: str = "", ulps: float = ULPS,
 ) -> None:  # fmt: skip
     """Compare a population with its networks trained alone, on backend `against` if that is given."""
     output, loss = head
@@ -154,7 +154,7 @@ def test_few_networks_of_all_kinds(backend: str, case: tuple) -> None:
     sizes, hidden, head, name, batch, dtype = case
     # RMSprop, which divides by roots of small sums, reaches 612 on AVX-512, the others at most 11
     ulps = 10_000 if name == "rmsprop" else ULPS
-    compare(backend, sizes, hidden, head, name, dtype, batch, "numpy", ulps)
+    compare(backend, sizes, hidden, head, name, dtype, batch, against="numpy", ulps=ulps)
 
 
 def test_data_of_their_own_and_rows(each_backend: str) -> None:
