@@ -32,7 +32,7 @@ Memory, errors and numbers of steps in a sentence are not looked for.
 
 NOT_MEASURED = {
     "scaling": ["need 10 to 100 times fewer averages"],  # of the paper that is cited there
-    "training": ["stays below 1 % of the run", "only every 30 ms"],  # limits in the code
+    "training": ["stays below 1 % of the run", "to Python only every 30 ms"],  # limits in the code
 }
 """Phrases that only look like measured figures, for each page."""
 
