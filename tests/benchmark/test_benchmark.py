@@ -97,18 +97,9 @@ def test_timed_runs_agree(task, name):
 class WrongRate(networks.Engine):
     """Takes steps that are a thousandth too long."""
 
-    def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
+    def train(self, theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty):
         longer = type(optimizer)(lr=1.001 * optimizer.lr)
-        return super().train(
-            theta__p,
-            slots__sp,
-            epochs=samples,
-            batch_size=longer,
-            optimizer=plan,
-            shuffle=cursor,
-            seed=steps,
-            validation=epoch_loss__e,
-        )
+        return super().train(theta__p, slots__sp, samples, longer, config, cursor, steps, epoch_loss__e, **penalty)
 
 
 class WrongSign(networks.Engine):
@@ -143,17 +134,8 @@ class NewWeights(networks.Engine):
 class WrongLoss(networks.Engine):
     """Trains rightly and reports another loss."""
 
-    def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
-        ended = super().train(
-            theta__p,
-            slots__sp,
-            epochs=samples,
-            batch_size=optimizer,
-            optimizer=plan,
-            shuffle=cursor,
-            seed=steps,
-            validation=epoch_loss__e,
-        )
+    def train(self, theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty):
+        ended = super().train(theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty)
         epoch_loss__e[:ended] *= 1.001
         return ended
 
@@ -161,18 +143,9 @@ class WrongLoss(networks.Engine):
 class StepTooMany(networks.Engine):
     """Applies the last gradient of a call twice."""
 
-    def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
+    def train(self, theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty):
         before = theta__p.copy()
-        ended = super().train(
-            theta__p,
-            slots__sp,
-            epochs=samples,
-            batch_size=optimizer,
-            optimizer=plan,
-            shuffle=cursor,
-            seed=steps,
-            validation=epoch_loss__e,
-        )
+        ended = super().train(theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty)
         optimizers.update(optimizer, 1, theta__p, (before - theta__p) / steps, np.zeros_like(slots__sp))
         return ended
 
@@ -180,17 +153,8 @@ class StepTooMany(networks.Engine):
 class NotANumber(networks.Engine):
     """Reports NaN, which is not larger than any tolerance."""
 
-    def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
-        ended = super().train(
-            theta__p,
-            slots__sp,
-            epochs=samples,
-            batch_size=optimizer,
-            optimizer=plan,
-            shuffle=cursor,
-            seed=steps,
-            validation=epoch_loss__e,
-        )
+    def train(self, theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty):
+        ended = super().train(theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty)
         epoch_loss__e[:ended] = np.nan
         return ended
 
