@@ -329,16 +329,17 @@ def test_picture() -> None:
     np.testing.assert_array_equal(best.get_ydata(), want)
     assert [label.get_text() for label in panels[1].get_xticklabels()] == ["(3,)", "(2, 2)"]
     ax = Figure().add_subplot()
-    assert plot_sweep(table, "batch_size", ax) is ax
-    assert plot_sweep(table, "lr").get_xlabel() == "lr"
+    assert table.plot("batch_size", ax) is ax
+    assert table.plot("lr").get_xlabel() == "lr"
+    drawn = plot_sweep(dict(table), table.varied, metric="loss", mode="min", x="lr")
+    np.testing.assert_array_equal(drawn.lines[2].get_ydata(), want)
     most = ns.sweep(X, LABELS, {"lr": [0.001, 0.1]}, cv=2, epochs=2, metric="accuracy")
     assert most.plot().lines[2].get_ydata().tolist() == most["mean_score"].tolist()
     for arguments, kind, message in (
-        ((dict(table),), TypeError, "table must be what ns.sweep returns"),
-        ((table, "epochs"), ValueError, "'epochs' was not varied; the settings are lr, hidden"),
-        ((table, None, ax), ValueError, "say by x which of lr"),
-        ((table, "lr", "here"), TypeError, "ax must be a matplotlib Axes"),
+        (("epochs",), ValueError, "'epochs' was not varied; the settings are lr, hidden"),
+        ((None, ax), ValueError, "say by x which of lr"),
+        (("lr", "here"), TypeError, "ax must be a matplotlib Axes"),
     ):
         with pytest.raises(kind, match=message):
-            plot_sweep(*arguments)
+            table.plot(*arguments)
     pyplot.close("all")
