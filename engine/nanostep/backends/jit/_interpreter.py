@@ -1,4 +1,4 @@
-"""The machine of `_machine`, as NumPy: runs the text of the kernels where Numba is switched off (NUMBA_DISABLE_JIT).
+"""The machine of `_arithmetic`, as NumPy: runs the text of the kernels where Numba is switched off (NUMBA_DISABLE_JIT).
 
 Slow, and without fused sums; for stepping through a kernel, and for counting which of its lines are reached.
 """
@@ -24,7 +24,7 @@ class Place:
 
 
 class Interpreter:
-    """See `nanostep.backends.jit._machine.Machine`; vectors are arrays of `lanes` entries, indices are int."""
+    """See `nanostep.backends.jit._arithmetic.Machine`; vectors are arrays of `lanes` entries, indices are int."""
 
     scales = fuses = False
     estimates = True

@@ -1,4 +1,4 @@
-"""From a kernel written for a machine (see `_machine`) to a function that jitted code can call."""
+"""From a kernel written for a machine (see `_arithmetic`) to a function that jitted code can call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from numba.core.imputils import lower_constant
 from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
 
 from nanostep.backends.jit import _interpreter
-from nanostep.backends.jit._machine import Machine
+from nanostep.backends.jit._arithmetic import Machine
 from nanostep.backends.jit._values import Place, Value
 
 RESULTS = {None: types.void, "double": types.float64, "index": types.int64}

@@ -1,4 +1,4 @@
-"""What a machine loads and stores; see `_machine`."""
+"""What a machine loads and stores; see `_arithmetic`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nanostep.backends.jit._values import Place, Value
 
 
 class Memory:
-    """Part of `nanostep.backends.jit._machine.Machine`."""
+    """Part of `nanostep.backends.jit._arithmetic.Machine`."""
 
     builder: Any
     dtype: np.dtype

@@ -1,4 +1,4 @@
-"""The values that a kernel computes with, and the places where they stand; see `_machine`."""
+"""The values that a kernel computes with, and the places where they stand; see `_arithmetic`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from llvmlite import ir
 
 if TYPE_CHECKING:
-    from nanostep.backends.jit._machine import Machine
+    from nanostep.backends.jit._arithmetic import Machine
 
 INDEX = ir.IntType(64)
 

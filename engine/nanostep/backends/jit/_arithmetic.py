@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 
-from nanostep.backends.jit._control import Control
+from nanostep.backends.jit._builder import Control
 from nanostep.backends.jit._memory import Memory, suffix
 from nanostep.backends.jit._values import INDEX, Value
 

@@ -20,7 +20,7 @@ Body = Callable[..., Sequence[Value] | None]
 
 
 class Control:
-    """Part of `nanostep.backends.jit._machine.Machine`."""
+    """Part of `nanostep.backends.jit._arithmetic.Machine`."""
 
     builder: Any
 
