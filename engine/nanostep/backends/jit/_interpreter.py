@@ -1,6 +1,7 @@
-"""The machine of `_arithmetic`, as NumPy: runs the text of the kernels where Numba is switched off (NUMBA_DISABLE_JIT).
+"""The interface of `Builder` on NumPy arrays: runs the kernels as Python where Numba is switched off
+(NUMBA_DISABLE_JIT).
 
-Slow, and without fused sums; for stepping through a kernel, and for counting which of its lines are reached.
+Slow, and without fused sums; for stepping through a kernel with a debugger, and for line coverage.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ import numpy as np
 INTEGERS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 
 
-class Place:
-    """A place in a flat array."""
+class Pointer:
+    """Position in a flat array."""
 
     def __init__(self, array: np.ndarray, at: int = 0) -> None:
         self.array, self.at = array, at
 
-    def __add__(self, count: int) -> Place:
-        return Place(self.array, self.at + int(count))
+    def __add__(self, count: int) -> Pointer:
+        return Pointer(self.array, self.at + int(count))
 
 
 class Interpreter:
-    """See `nanostep.backends.jit._arithmetic.Machine`; vectors are arrays of `lanes` entries, indices are int."""
+    """See `nanostep.backends.jit._builder.Builder`; vectors are arrays of `lanes` entries, indices are int."""
 
     scales = fuses = False
     estimates = True
@@ -139,20 +140,20 @@ class Interpreter:
 
     # -- Memory ----------------------------------------------------------------------------------------------------
 
-    def load(self, place: Place) -> Any:
-        return place.array[place.at : place.at + self.lanes].copy()
+    def load(self, pointer: Pointer) -> Any:
+        return pointer.array[pointer.at : pointer.at + self.lanes].copy()
 
-    def store(self, place: Place, v: Any) -> None:
-        place.array[place.at : place.at + self.lanes] = v
+    def store(self, pointer: Pointer, v: Any) -> None:
+        pointer.array[pointer.at : pointer.at + self.lanes] = v
 
-    def load_part(self, place: Place, count: int | None) -> Any:
+    def load_part(self, pointer: Pointer, count: int | None) -> Any:
         result, count = self.zero(), self._whole(count)
-        result[:count] = place.array[place.at : place.at + count]
+        result[:count] = pointer.array[pointer.at : pointer.at + count]
         return result
 
-    def store_part(self, place: Place, count: int | None, v: Any) -> None:
+    def store_part(self, pointer: Pointer, count: int | None, v: Any) -> None:
         count = self._whole(count)
-        place.array[place.at : place.at + count] = v[:count]
+        pointer.array[pointer.at : pointer.at + count] = v[:count]
 
     def keep_part(self, v: Any, count: int | None) -> Any:
         return self.where(self.first_lanes(self._whole(count)), v)
@@ -160,28 +161,28 @@ class Interpreter:
     def _whole(self, count: int | None) -> int:
         return self.lanes if count is None else min(count, self.lanes)
 
-    def load_number(self, place: Place) -> Any:
-        value = place.array[place.at]
-        return int(value) if place.array.dtype.kind == "i" else value
+    def load_number(self, pointer: Pointer) -> Any:
+        value = pointer.array[pointer.at]
+        return int(value) if pointer.array.dtype.kind == "i" else value
 
-    def store_number(self, place: Place, x: Any) -> None:
-        place.array[place.at] = x
+    def store_number(self, pointer: Pointer, x: Any) -> None:
+        pointer.array[pointer.at] = x
 
-    def add_doubles(self, place: Place, v: Any) -> None:
-        place.array[place.at : place.at + self.lanes] += v
+    def add_doubles(self, pointer: Pointer, v: Any) -> None:
+        pointer.array[pointer.at : pointer.at + self.lanes] += v
 
-    def take(self, place: Place, count: int) -> int:
-        before = int(place.array[place.at])
-        place.array[place.at] += count
+    def fetch_add(self, pointer: Pointer, count: int) -> int:
+        before = int(pointer.array[pointer.at])
+        pointer.array[pointer.at] += count
         return before
 
-    def shared_flag(self, place: Place) -> int:
-        return int(place.array[place.at])
+    def shared_flag(self, pointer: Pointer) -> int:
+        return int(pointer.array[pointer.at])
 
-    def choose(self, flag: Any, a: Place, b: Place) -> Place:
+    def choose(self, flag: Any, a: Pointer, b: Pointer) -> Pointer:
         return a if flag else b
 
-    def prefetch(self, place: Place) -> None:
+    def prefetch(self, pointer: Pointer) -> None:
         """Nothing to do."""
 
     def flush_subnormals(self) -> int:

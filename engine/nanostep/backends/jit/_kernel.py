@@ -1,4 +1,4 @@
-"""From a kernel written for a machine (see `_arithmetic`) to a function that jitted code can call."""
+"""Turns a kernel, a Python function of a `Builder`, into a function that jitted code can call."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from numba.core.imputils import lower_constant
 from numba.extending import NativeValue, intrinsic, models, register_model, typeof_impl, unbox
 
 from nanostep.backends.jit import _interpreter
-from nanostep.backends.jit._arithmetic import Machine
-from nanostep.backends.jit._values import Place, Value
+from nanostep.backends.jit._builder import Builder
+from nanostep.backends.jit._memory import Pointer
+from nanostep.backends.jit._values import Value
 
 RESULTS = {None: types.void, "double": types.float64, "index": types.int64}
 
@@ -116,9 +117,9 @@ def kernel(*, fastmath: set[str], returns: str | None = None) -> Callable[[Calla
 
             def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
                 width = vector_bytes()
-                machine = Machine(builder, static.dtype, static.lanes, sorted(fastmath), width == 64, width >= 32)
-                given = [_argument(machine, context, *pair) for pair in zip(signature.args, values, strict=True)]
-                result = function(machine, *given)
+                m = Builder(builder, static.dtype, static.lanes, sorted(fastmath), width == 64, width >= 32)
+                given = [_argument(m, context, *pair) for pair in zip(signature.args, values, strict=True)]
+                result = function(m, *given)
                 if returns is None:
                     return context.get_dummy_value()
                 return result.ir
@@ -147,10 +148,10 @@ def _interpreted(function: Callable[..., Any]) -> Callable[..., Any]:
 def _interpreted_argument(a: Any) -> Any:
     if isinstance(a, tuple) and hasattr(a, "_make"):
         return a._make(_interpreted_argument(field) for field in a)
-    return _interpreter.Place(a.reshape(-1)) if isinstance(a, np.ndarray) else a
+    return _interpreter.Pointer(a.reshape(-1)) if isinstance(a, np.ndarray) else a
 
 
-def _argument(machine: Machine, context: Any, kind: Any, value: Any) -> Any:
+def _argument(m: Builder, context: Any, kind: Any, value: Any) -> Any:
     """An argument as the kernel sees it."""
     if isinstance(kind, StaticType):
         return kind.static
@@ -159,13 +160,13 @@ def _argument(machine: Machine, context: Any, kind: Any, value: Any) -> Any:
     if isinstance(kind, types.NoneType):
         return None
     if isinstance(kind, (types.NamedTuple, types.NamedUniTuple)):
-        fields = (machine.builder.extract_value(value, i) for i in range(len(kind)))
-        return kind.instance_class._make(_argument(machine, context, *pair) for pair in zip(kind, fields, strict=True))
+        fields = (m.llvm.extract_value(value, i) for i in range(len(kind)))
+        return kind.instance_class._make(_argument(m, context, *pair) for pair in zip(kind, fields, strict=True))
     if isinstance(kind, types.Array):
         element = context.get_data_type(kind.dtype)
-        return Place(machine, context.make_array(kind)(context, machine.builder, value).data, element)
+        return Pointer(m, context.make_array(kind)(context, m.llvm, value).data, element)
     if isinstance(kind, types.Boolean):
-        return Value(machine, machine.builder.icmp_unsigned("!=", value, ir.Constant(value.type, 0)))
+        return Value(m, m.llvm.icmp_unsigned("!=", value, ir.Constant(value.type, 0)))
     if isinstance(kind, types.Integer) and kind.bitwidth < 64:
         raise TypeError(f"kernels take 64-bit integers; got {kind}")
-    return Value(machine, value)
+    return Value(m, value)

@@ -90,7 +90,7 @@ def width_of(m: Any, net: Lanes) -> Any:
 @kernel(fastmath=FASTMATH, returns="index")
 def take_tile(m: Any, net: Lanes, next_: Any) -> Any:
     """The first network of a tile that no other member has taken."""
-    return m.take(next_, net.width)
+    return m.fetch_add(next_, net.width)
 
 
 @kernel(fastmath=FASTMATH, returns="index")

@@ -49,7 +49,7 @@ def part(m: Any, me: Member | None, count: Any, piece: int = GROUP) -> tuple[Any
 def meet(m: Any, me: Member | None) -> None:
     """Wait until all members are here: what each wrote before is there for all after."""
     if me is not None:
-        m.meet(me.team, me.members)
+        m.barrier(me.team, me.members)
 
 
 def shared_loss(m: Any, me: Member | None, rows: Any, own: Any) -> Any:
