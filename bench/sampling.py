@@ -92,7 +92,7 @@ def _numba_objects(directory: Path) -> list[dict[str, Any]]:
     from nanostep.backends.jit import _compile
 
     found: list[dict[str, Any]] = []
-    for dispatcher in _compile._made.values():
+    for dispatcher in _compile._dispatchers.values():
         for result in dispatcher.overloads.values():
             path = directory / f"{len(found)}.o"
             path.write_bytes(result.library._get_compiled_object())

@@ -112,7 +112,7 @@ def test_the_stamp_depends_on_every_source(tmp_path: Path) -> None:
     assert _cache.fingerprint(paths) != before
 
 
-def test_old_versions_are_forgotten(tmp_path: Path) -> None:
+def test_old_versions_are_deleted(tmp_path: Path) -> None:
     for i in range(_cache.KEPT + 3):
         path = tmp_path / f"nanostep-{i}"
         path.mkdir()

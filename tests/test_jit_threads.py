@@ -90,7 +90,7 @@ def test_a_thread_that_cannot_start_calls_the_others_off(monkeypatch: pytest.Mon
     assert ran == []
 
 
-def test_results_of_a_team_are_those_of_its_first_member() -> None:
+def test_results_of_a_team_are_those_of_its_first_worker() -> None:
     assert _threads.run_team(lambda number: 10 + number, 5) == 10
 
 

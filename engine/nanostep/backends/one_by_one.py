@@ -174,9 +174,9 @@ class InLanes(OneByOne, ABC):
         return self._ran[1] if self._ran is not None else super().threads
 
     def side_by_side(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
-        return self.lanes_pay(networks, optimizer, plan) or super().side_by_side(networks, optimizer, plan)
+        return self.use_lanes(networks, optimizer, plan) or super().side_by_side(networks, optimizer, plan)
 
-    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+    def use_lanes(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
         """Return True if a population of so many networks is trained in lanes: small ones that agree in what lanes
         share, the order of samples, and ask for nothing that lanes do not do, dropout.
 
@@ -205,7 +205,7 @@ class InLanes(OneByOne, ABC):
         call: PopulationCall,
     ) -> None:
         arguments = (theta__mp, slots__msp, data, optimizer, plan, call)
-        if self.lanes_pay(len(theta__mp), optimizer, plan) and self._lanes_do(data, call):
+        if self.use_lanes(len(theta__mp), optimizer, plan) and self._lanes_do(data, call):
             self._ran = self._train_in_lanes(*arguments)
         else:
             self._ran = None

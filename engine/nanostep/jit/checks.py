@@ -1,4 +1,4 @@
-"""What the methods of `JittedNetwork` check when Python calls them: the compiled code trusts the sizes it is given."""
+"""Checks of the methods of `JittedNetwork` where Python calls them: the compiled code does not check sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nanostep.architecture import Architecture
 def check_call(architecture: Architecture, work_size: int, slot_count: int, name: str, arguments: tuple) -> None:
     """Raise TypeError or ValueError unless the arguments of method `name` are arrays of the sizes that its code uses.
 
-    dtypes, contiguity and writability are in the arrays' types, which Numba checks when it compiles.
+    dtypes, contiguity and writability are part of the arrays' types, which are checked when the code is compiled.
     """
     parameters, inputs, outputs = architecture.parameter_count, architecture.inputs, architecture.outputs
     if name == "update":

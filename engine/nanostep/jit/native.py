@@ -30,9 +30,9 @@ for _prefix in PREFIXES.values():
 class CFunctions(Static):
     """`forward` and `step` of the C library for one row, for jitted code; made by `c_functions`.
 
-    They take the arguments of `JittedNetwork.forward` and `JittedNetwork.step` (one row, y an array), and check what
-    they are given as `Network.step` does: where that would raise an error, `step` changes nothing and returns NaN, and
-    `forward` leaves out as it was. The architecture is known to the workspace only: there is nothing to compile for it.
+    They take the arguments of `JittedNetwork.forward` and `JittedNetwork.step` (one row, y an array), and check them as
+    `Network.step` does: where that would raise an error, `step` changes nothing and returns NaN, and `forward` does not
+    write out. The architecture is known to the workspace only, so none is compiled for.
     """
 
     dtype: np.dtype
@@ -47,7 +47,7 @@ class CFunctions(Static):
         return CFunctions, (self.dtype, None)
 
     def workspace(self) -> Array:
-        """Return memory for calls, one at a time. It holds the architecture, and may not be copied or resized."""
+        """Return memory for one call at a time. It holds the architecture, and may not be copied or resized."""
         size, row = ffi.new("size_t *"), ffi.new("nst_row **")
         check_status(function(self.dtype, "row_size")(self.engine._net, size))
         work = np.zeros(1 + -(-size[0] // 8), np.int64)
@@ -63,7 +63,7 @@ def c_functions(network: Network) -> CFunctions:
     Raises
     ------
     BackendUnavailable
-        The C library cannot run here: raised by the import of this module.
+        The C library cannot run here; the import of this module raises it.
     """
     return CFunctions(network.dtype, Engine(network.architecture, network.dtype))
 

@@ -42,11 +42,11 @@ Array = np.ndarray
 class JittedNetwork(Static):
     """The functions of one architecture, dtype and optimiser, for Python and for jitted code; made by `Network.jit`.
 
-    In jitted code it may be an argument or a global. What it stands for is part of its Numba type, so code of yours
-    that takes it as an argument may be cached (``cache=True``); as a global it may not, because Numba does not notice
-    when a global changes.
+    In jitted code it may be an argument or a global. Its value is part of its Numba type, so code that takes it as an
+    argument may be cached (``cache=True``); code that uses it as a global may not, because Numba does not notice when a
+    global changes.
 
-    Arrays must be C-contiguous, of the network's dtype and of the right size: nothing is checked but their types.
+    Arrays must be C-contiguous, of the network's dtype and of the right size; jitted code checks their types only.
 
     Attributes
     ----------
@@ -87,11 +87,11 @@ class JittedNetwork(Static):
 
     @property
     def work_size(self) -> int:
-        """Length of the memory that a call works in."""
+        """Length of the memory of a call."""
         return max(row_size(self.net), self.net.memory_size(0) + self.parameter_count)
 
     def workspace(self) -> Array:
-        """Return memory for calls, one at a time; each thread needs its own. May be called in jitted code."""
+        """Return memory for one call at a time; each thread needs its own. May be called in jitted code."""
         return np.empty(self.work_size, self.dtype)
 
     def slots(self) -> Array:
@@ -134,8 +134,8 @@ class JittedNetwork(Static):
 
 
 def _row_vector_bytes(architecture: Architecture, dtype: np.dtype) -> int:
-    """Width of vectors that fill the rows of W, if there is one: part of a vector that was just stored cannot be loaded
-    before it has left the store queue (4-16-3: 240 ns a step with 64 bytes, 91 with 32)."""
+    """Largest width of vectors that fill the rows of W, if there is one: a load of part of a vector that was just
+    stored waits until the store has left the store queue (4-16-3: 240 ns a step with 64 bytes, 91 with 32)."""
     widest = vector_bytes()
     for width in (64, 32, 16):
         if width <= widest and all(layer.inputs * dtype.itemsize % width == 0 for layer in architecture.layers):
@@ -144,7 +144,7 @@ def _row_vector_bytes(architecture: Architecture, dtype: np.dtype) -> int:
 
 
 def make_jitted(architecture: Architecture, dtype: np.dtype, optimizer: Optimizer) -> JittedNetwork:
-    """Return the functions of an architecture."""
+    """Return the functions of one architecture, dtype and optimiser."""
     net = make_net(architecture, dtype, _row_vector_bytes(architecture, dtype))
     return JittedNetwork(net, optimizer.kind, tuple(hyperparameter_array(optimizer).tolist()), len(optimizer.slots))
 
@@ -162,7 +162,7 @@ register_static(JittedNetwork, JittedType)
 
 
 WRITTEN = frozenset({"grad", "out", "slots", "theta", "work"})
-"""Arrays that some method writes; forward and loss read theta only, but a read-only theta is a mistake there too."""
+"""Arrays that some method writes; `forward` and `loss` only read theta, but a read-only one is a mistake there too."""
 
 
 def _check(fns: JittedType, **arrays: Any) -> None:

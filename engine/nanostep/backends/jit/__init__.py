@@ -1,4 +1,4 @@
-"""The Numba backend: `@njit` loops, compiled once for each dtype and cached on disk."""
+"""The Numba backend: kernels compiled once for each architecture and dtype, and cached on disk. See README.md here."""
 
 from nanostep.errors import BackendUnavailable
 

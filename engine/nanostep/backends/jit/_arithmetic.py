@@ -26,20 +26,20 @@ class ArithmeticBuilder(ValueBuilder):
         return self.value(ir.Constant(ir.VectorType(BOOL, self.lanes), [int(i < count) for i in range(self.lanes)]))
 
     def lanes_where(self, bit: int) -> Value:
-        """Flags of the lanes whose number has `bit`."""
+        """Flags of the lanes whose index has this bit set."""
         return self.value(ir.Constant(ir.VectorType(BOOL, self.lanes), [int(i & bit != 0) for i in range(self.lanes)]))
 
     def lane_is(self, label: Value, first: int) -> Value:
-        """Flags of the lane that stands for `label` where lane 0 stands for `first`."""
+        """Flags of the lane of `label`, where lane 0 is that of `first`."""
         narrow = label.ir if self.integer == INDEX else self.llvm.trunc(label.ir, self.integer)
         return self.lane_numbers() + first == self.splat(self.value(narrow))
 
     def where(self, flags: Value, a: Value) -> Value:
-        """The lanes of a that are flagged, 0 in the others."""
+        """a in the flagged lanes, 0 in the others."""
         return self.select(flags, a, 0.0)
 
     def integer_where(self, flags: Value, number: int) -> Value:
-        """An integer in the lanes that are flagged, 0 in the others."""
+        """An integer in the flagged lanes, 0 in the others."""
         kind = ir.VectorType(self.integer, self.lanes)
         yes, no = (ir.Constant(kind, [n] * self.lanes) for n in (number, 0))
         return self.value(self.llvm.select(flags.ir, yes, no))
@@ -98,7 +98,7 @@ class ArithmeticBuilder(ValueBuilder):
         return self._avx512("rcp14", x, *self._all_lanes(x))
 
     def _all_lanes(self, x: Value) -> tuple[Any, Any]:
-        """What lanes that are masked hold, and the mask of none of them."""
+        """The value of masked lanes, and a mask that masks none."""
         return ir.Constant(x.ir.type, None), ir.Constant(ir.IntType(self.lanes), -1)
 
     def _avx512(self, name: str, x: Value, *arguments: Any) -> Value:
@@ -121,7 +121,7 @@ class ArithmeticBuilder(ValueBuilder):
         return self.splat(half) + self.value(ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), steps))
 
     def is_below(self, a: Value, b: Value) -> Value:
-        """Flags of the lanes where a < b, both without sign."""
+        """Flags of the lanes where a < b, both unsigned."""
         return self.value(self.llvm.icmp_unsigned("<", a.ir, b.ir))
 
     # -- Lanes -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What kernels are written with: vectors, pointers and loops, as values that stand for LLVM code.
+"""What kernels are written with: vectors, pointers and loops that become LLVM code.
 
 A kernel is a Python function of a builder ``m`` and of values made by it. Run once with a `Builder`, while Numba
 compiles, each operation adds an instruction; sizes and names are plain Python, so everything that depends on them is

@@ -1,9 +1,9 @@
-"""Compiled code kept on disk: one file for each function, architecture and kind of arguments.
+"""Compiled code on disk: one file for each function, architecture and combination of argument types.
 
-Numba's own cache keeps an index for each function, which two processes that compile different architectures at the same
-time can spoil, and it compares the source of that function only. Here the name of a file is a hash of everything that
-the code depends on, so a file is right or absent: it appears whole, by renaming, and is never changed. Whatever goes
-wrong with the disk costs a compilation, and nothing else.
+Numba's own cache has an index for each function, which two processes that compile different architectures at the same
+time can corrupt, and it compares the source of that function only. Here the name of a file is a hash of everything that
+the code depends on, so a file is either valid or absent: it appears complete, by renaming, and is never changed. Any
+failure of the disk costs a compilation and nothing else.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from nanostep import _names, architecture, optimizers
 from nanostep._version import __version__
 
 KEPT = 4
-"""Versions of the kernels whose code is kept in one directory."""
+"""Number of versions of the kernels whose code is kept in one directory."""
 
 
 def fingerprint(sources: Iterable[Path]) -> str:
@@ -42,9 +42,9 @@ def fingerprint(sources: Iterable[Path]) -> str:
 
 @cache
 def stamp() -> str:
-    """Return a hash of all that every kernel depends on: sources, versions, Python."""
+    """Return a hash of what all kernels depend on: sources, versions, Python."""
     here = Path(__file__).parent
-    own = [*here.glob("*.py"), *(here.parent / "reference").glob("*.py")]  # some constants stand in the reference
+    own = [*here.glob("*.py"), *(here.parent / "reference").glob("*.py")]  # for its constants
     parts = [
         fingerprint([*own, *(Path(str(module.__file__)) for module in (_names, architecture, optimizers))]),
         __version__, numba.__version__, llvmlite.__version__, sys.version, str(config.OPT),
@@ -53,18 +53,18 @@ def stamp() -> str:
 
 
 def directories() -> Iterator[Path]:
-    """Return where compiled code may be, best first: as Numba does, beside the sources or with the user's caches."""
+    """Return the directories for compiled code, best first, as in Numba: beside the sources, the user's caches."""
     if config.CACHE_DIR:
         yield Path(config.CACHE_DIR)
         return
     yield Path(__file__).parent / "__pycache__"
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    if os.path.isabs(home):  # without HOME there may be nothing to expand to
+    if os.path.isabs(home):  # without HOME, ~ may stay as it is
         yield Path(home)
 
 
 class DiskCache:
-    """Keeps the code of one dispatcher; takes the place of Numba's cache object."""
+    """The cache of one dispatcher, with the interface of Numba's cache object."""
 
     def __init__(self, name: str, options: dict[str, Any]) -> None:
         self.name = name
@@ -83,7 +83,7 @@ class DiskCache:
         """Nothing is held in memory."""
 
     def file_name(self, signature: Any, codegen: Any) -> str:
-        """Return the name of the file for code of a signature, for the processor it was made for."""
+        """Return the name of the file with the code for a signature on the processor of `codegen`."""
         parts = (stamp(), self.name, self.options, str(signature), repr(codegen.magic_tuple()))
         return f"{self.name}-{hashlib.sha256('/'.join(parts).encode()).hexdigest()[:40]}.code"
 
@@ -94,13 +94,13 @@ class DiskCache:
             return None
         name = self.file_name(signature, target_context.codegen())
         for directory in directories():
-            with contextlib.suppress(Exception):  # damaged, or of no use for a reason unknown: compile again
+            with contextlib.suppress(Exception):  # damaged, or unusable for any other reason: compile again
                 payload = pickle.loads((directory / folder() / name).read_bytes())
                 return CompileResult._rebuild(target_context, *payload)
         return None
 
     def save_overload(self, signature: Any, result: Any) -> None:
-        """Write the code for a signature where the first directory takes it."""
+        """Write the code for a signature to the first directory that can be written."""
         if not self.enabled or result.lifted or result.library.has_dynamic_globals:
             return
         name, data = self.file_name(signature, result.codegen), serialize.dumps(result._reduce())
@@ -120,7 +120,7 @@ def folder() -> str:
 def _write(directory: Path, name: str, data: bytes) -> None:
     if not directory.is_dir():
         directory.mkdir(parents=True, exist_ok=True)
-        _forget_old_versions(directory)
+        _delete_old_versions(directory)
     temporary = directory / f".{uuid.uuid4().hex}"
     try:
         temporary.write_bytes(data)
@@ -131,8 +131,8 @@ def _write(directory: Path, name: str, data: bytes) -> None:
         raise
 
 
-def _forget_old_versions(newest: Path) -> None:
-    """Keep what was made for the last few versions of the kernels."""
+def _delete_old_versions(newest: Path) -> None:
+    """Delete all but the code of the last few versions of the kernels."""
     with contextlib.suppress(OSError):
         versions = sorted(newest.parent.glob("nanostep-*/"), key=lambda path: path.stat().st_mtime)
         for path in versions[:-KEPT]:

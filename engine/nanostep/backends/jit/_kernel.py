@@ -1,4 +1,4 @@
-"""Turns a kernel, a Python function of a `Builder`, into a function that jitted code can call."""
+"""Compiles a kernel, a Python function of a `Builder`, to a function that jitted code can call."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ RESULTS = {None: types.void, "double": types.float64, "index": types.int64}
 
 
 class Static:
-    """Something known when code is compiled, such as an architecture: as an argument of jitted code its type says all.
+    """A compile-time constant, such as an architecture: as an argument of jitted code its value is part of its type.
 
-    Subclasses are frozen dataclasses with `dtype` and `lanes`; `label` tells one from another, in every process.
+    Subclasses are frozen dataclasses with `dtype` and `lanes`; `label` identifies a value, in every process.
     """
 
     dtype: np.dtype
@@ -50,9 +50,9 @@ class StaticType(types.Type):  # type: ignore[misc]
 
 
 def restore_type(data: bytes) -> types.Type:
-    """Return the type in an index of Numba's cache, where code of users is kept by the types of its arguments.
+    """Return a type from an index of Numba's cache, where users' code is listed by the types of its arguments.
 
-    One that another version of nanostep has written may not be readable: its code is then that of an unknown type.
+    A type that another version of nanostep has written may not be readable; it is then an unknown type.
     """
     try:
         return typeof(pickle.loads(data))
@@ -62,7 +62,7 @@ def restore_type(data: bytes) -> types.Type:
 
 @dataclass(frozen=True)
 class Choice(Static):
-    """Names that choose what an operation does, in one dtype."""
+    """Names that select the code of an operation, in one dtype."""
 
     names: tuple[str, ...]
     dtype: np.dtype
@@ -79,7 +79,7 @@ def choice(dtype: np.dtype, *names: str) -> Choice:
 
 
 def register_static(static: type[Static], kind: type[StaticType]) -> None:
-    """Let Numba take values of a class for a type that says all about them and has no data."""
+    """Register a class: each of its values has its own Numba type, and no data at run time."""
     typeof_impl.register(static)(lambda value, context: kind(value))
     register_model(kind)(models.OpaqueModel)
     unbox(kind)(lambda typ, value, c: NativeValue(c.context.get_dummy_value()))
@@ -91,12 +91,12 @@ register_static(Static, StaticType)
 
 @cache
 def _host_features() -> Any:
-    """What the processor has; asking takes a third of a millisecond."""
+    """Features of the processor; the query takes a third of a millisecond."""
     return binding.get_host_cpu_features()
 
 
 def vector_bytes() -> int:
-    """Width of the vectors of the processor that code is compiled for."""
+    """Width of the vectors of the processor for which code is compiled."""
     features = config.CPU_FEATURES or _host_features()
     if isinstance(features, str):
         enabled = {name[1:] for name in features.split(",") if name.startswith("+")}
@@ -106,7 +106,7 @@ def vector_bytes() -> int:
 
 
 def kernel(*, fastmath: set[str], returns: str | None = None) -> Callable[[Callable[..., Any]], Any]:
-    """Make a function of (m, static, ...) callable from jitted code as (static, ...)."""
+    """Make a kernel, a function of (m, static, ...), callable from jitted code as (static, ...)."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         if config.DISABLE_JIT:

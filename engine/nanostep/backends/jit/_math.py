@@ -1,6 +1,6 @@
-"""exp and its relatives on vectors, as ``csrc/src/kernels/math.inc`` has them: same methods, same coefficients.
+"""exp and its relatives on vectors, by the same methods and coefficients as ``csrc/src/kernels/math.inc``.
 
-Coefficients: ``tools/fit_polynomials.py``. NaN gives NaN; infinities and results below the normal range are right.
+Coefficients: ``tools/fit_polynomials.py``. NaN gives NaN; infinities and subnormal results are right.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class Precision:
     mantissa, bias : int
         Bits of the mantissa, and the bias of the exponent.
     rounder : float
-        Adding it rounds to an integer, which stands in the low bits of the sum.
+        Adding it rounds to an integer, which is in the low bits of the sum.
     ln2_high, ln2_low : float
         log 2 in two parts; the first has so few bits that its multiples by an exponent are exact.
     exp_low, exp_high : float
         x e^x is 0 below the first, e^x is infinite above the second.
     smallest_normal : float
     ln2, ln2_rest : float
-        log 2, and what the first lacks.
+        log 2 rounded, and the rest of log 2.
     limit : float
         Sigmoid is 0 or 1 beyond.
     big : int
@@ -146,7 +146,7 @@ def with_sign(m: Any, size: Any, x: Any) -> Any:
 
 
 def minus_abs(m: Any, x: Any) -> Any:
-    """-|x|, or the least argument of exp where that is more: the argument of what decays"""
+    """-|x|, but not below the least argument of exp"""
     return m.at_least(m.reals(m.bits(x) | m.bits(m.splat(-0.0))), PRECISIONS[m.dtype].exp_low)
 
 
@@ -210,11 +210,11 @@ def sigmoid(m: Any, x: Any) -> Any:
 
 
 def short_sigmoid(m: Any, x: Any) -> Any:
-    """As short a chain of operations as there is: two of them and little else are a step of a tiny network.
+    """The sigmoid with the lowest latency: a step of a tiny network is little more than two of them in a row.
 
-    n log 2 is one product, exact within the FMA, and what log 2 lacks is added late. The exponent goes into numerator
-    and denominator so that small results are rounded once, also below the normal range. Beyond +-limit, where r is no
-    longer right, the result is 0 or 1.
+    n log 2 is one product, exact within the FMA, and the rest of log 2 is added late. The exponent is split between
+    numerator and denominator, so that small results are rounded once, also below the normal range. Beyond +-limit,
+    where r is not accurate, the result is 0 or 1.
     """
     p = PRECISIONS[m.dtype]
     shifted = p.rounder - x * LOG2_E
@@ -233,10 +233,10 @@ def short_sigmoid(m: Any, x: Any) -> Any:
     return m.select(is_far, m.select(x > 0.0, 1.0, 0.0), share / ((one + scale) + e * scale))
 
 
-def quick_sigmoid(m: Any, x: Any) -> Any:
-    """The same in few operations, for loops that hide how long each takes: a division alone would be a third of a step
-    of 2-2-1. The reciprocal is an estimate of 14 bits that Newton's method refines; within three ulps. Where the result
-    is no normal number, or hardly, it is 0."""
+def fast_sigmoid(m: Any, x: Any) -> Any:
+    """The sigmoid with the fewest operations, for loops that hide its latency: a division alone would be a third of a
+    step of 2-2-1. The reciprocal is an estimate of 14 bits that Newton's method refines; the error is below three ulp.
+    Results below the normal range, or only just within it, are 0."""
     if not m.estimates:
         return sigmoid(m, x)
     lowest = -87.0 if m.dtype == np.float32 else -708.0

@@ -256,7 +256,7 @@ class ValueBuilder:
         return self._call("fmuladd", a.ir.type, a, b, c)
 
     def select(self, flags: Value | bool, a: Any, b: Any) -> Value:
-        """For each lane, a if it is flagged, else b."""
+        """a in the flagged lanes, b in the others."""
         if isinstance(flags, bool):
             return a if flags else b
         if not isinstance(a, Value) and not isinstance(b, Value):

@@ -59,8 +59,8 @@ def derivative_vector(m: Any, f: str, z: Any, a: Any) -> Any:
 
 
 def over_vectors(m: Any, count: Any, body: Any, carried: Any = ()) -> Any:
-    """carried = body(i, part, *carried) for every vector of `count` entries; part is None, or how many of them are left
-    for the last vector."""
+    """carried = body(i, part, *carried) for every vector of `count` entries; part is None, or the number of entries in
+    an incomplete last vector."""
     whole = count // m.lanes * m.lanes
     carried = m.loop(0, whole, m.lanes, lambda i, *c: body(i, None, *c), carried)
     rest = count - whole
@@ -90,7 +90,7 @@ def times_derivative(m: Any, f: str, count: Any, z: Any, a: Any, d: Any) -> None
 
 
 def row_maximum(m: Any, width: Any, z: Any) -> Any:
-    """The largest of `width` numbers, in every lane of a vector; beyond it nothing is read."""
+    """The largest of `width` numbers, in every lane of a vector; nothing beyond them is read."""
     lowest = m.splat(-np.inf)
 
     def body(o: Any, part: Any, top: Any) -> list[Any]:

@@ -1,8 +1,7 @@
 """Dropout: which units of a hidden layer are dropped, as ``order.dropped`` of the reference defines it.
 
-Nothing is kept from the forward to the backward pass but the activations, as they are after dropping: the factor of a
-unit is made anew, by ten operations on a vector of 32 bits a lane, and what an activation was before is known where it
-was kept.
+No masks are stored between the forward and the backward pass: the factor of a unit is computed again, by ten operations
+on a vector of 32 bits a lane. Where a unit was not dropped, a * (1 - p) is its activation before dropping.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 
 from nanostep.backends.jit.activations import derivative_vector
 from nanostep.backends.jit.arguments import Extras
-from nanostep.backends.jit.layout import LayerPlan
+from nanostep.backends.jit.layout import LayerLayout
 from nanostep.backends.jit.order import GAMMA, scramble
 
 WORD = 2**64
@@ -28,7 +27,7 @@ class Dropout:
     ----------
     key : word
         Hash of seed and update.
-    p, thresholds : Place
+    p, thresholds : Pointer
         By layer; see `nanostep.backends.jit.arguments.Extras`.
     row : index
         Row of the batch at which a tile begins.
@@ -40,27 +39,38 @@ class Dropout:
     row: Any = 0
 
     def at(self, row: Any) -> Dropout:
-        """For the tile that begins at a row of the batch."""
+        """For the tile that begins at this row of the batch."""
         return replace(self, row=row)
 
 
 def make_dropout(m: Any, extras: Extras, seed: Any, t: Any) -> Dropout | None:
-    """Return what is dropped in update t (from 1), None if nothing ever is."""
+    """Return what is dropped in update t (from 1); None for a run without dropout."""
     if extras.p is None:
         return None
     key = scramble(scramble(seed + GAMMA) + m.word(t) * GAMMA)
     return Dropout(key, extras.p, extras.thresholds)
 
 
-def over_units(m: Any, dropout: Dropout, l: int, s: LayerPlan, rows: Any, first: Any, body: Any) -> None:
-    """Call body(at, factors) for every vector of units in `rows` rows from row `first` of the tile on: each factor is
-    0 or 1 / (1 - p)."""
+@dataclass(frozen=True)
+class LayerMask:
+    """What is dropped of layer `l`, whose layout is `s`, in `rows` rows from row `first` of the tile on."""
+
+    dropout: Dropout
+    l: int
+    s: LayerLayout
+    rows: Any
+    first: Any
+
+
+def over_units(m: Any, mask: LayerMask, body: Any) -> None:
+    """Call body(at, factors) for every vector of units: each factor is 0 or 1 / (1 - p)."""
+    dropout, l, s = mask.dropout, mask.l, mask.s
     layer = scramble(dropout.key + (l + 1) * int(GAMMA) % WORD)
     factor = m.splat(m.rounded(1.0 / (1.0 - m.load_number(dropout.p + l))))
     threshold = m.ramp(m.low_half(m.load_number(dropout.thresholds + l)), 0)
 
     def row(b: Any) -> None:
-        key = scramble(layer + m.word(dropout.row + first + b + 1) * GAMMA)
+        key = scramble(layer + m.word(dropout.row + mask.first + b + 1) * GAMMA)
         high = m.ramp(m.low_half(key >> 32), 0)
 
         def unit(o: Any) -> None:
@@ -71,26 +81,24 @@ def over_units(m: Any, dropout: Dropout, l: int, s: LayerPlan, rows: Any, first:
 
         m.loop(0, s.out_pad, m.lanes, unit)
 
-    m.loop(0, rows, 1, row)
+    m.loop(0, mask.rows, 1, row)
 
 
-def drop(m: Any, dropout: Dropout, l: int, s: LayerPlan, rows: Any, first: Any, a: Any) -> None:
+def drop(m: Any, mask: LayerMask, a: Any) -> None:
     """a *= factors"""
 
     def unit(at: Any, factors: Any) -> None:
         m.store(a + at, factors * m.load(a + at))
 
-    over_units(m, dropout, l, s, rows, first, unit)
+    over_units(m, mask, unit)
 
 
-def times_derivative_of_kept(
-    m: Any, dropout: Dropout, l: int, s: LayerPlan, rows: Any, first: Any, z: Any, a: Any, d: Any
-) -> None:  # fmt: skip
-    """d *= f'(z) * factors; a is what `drop` has left"""
-    kept = m.splat(m.rounded(1.0 - m.load_number(dropout.p + l)))
+def times_derivative_of_dropped(m: Any, mask: LayerMask, z: Any, a: Any, d: Any) -> None:
+    """d *= f'(z) * factors; a is the result of `drop`"""
+    kept = m.splat(m.rounded(1.0 - m.load_number(mask.dropout.p + mask.l)))
 
     def unit(at: Any, factors: Any) -> None:
-        df = derivative_vector(m, s.f, m.load(z + at), kept * m.load(a + at))
+        df = derivative_vector(m, mask.s.f, m.load(z + at), kept * m.load(a + at))
         m.store(d + at, (m.load(d + at) * factors) * df)
 
-    over_units(m, dropout, l, s, rows, first, unit)
+    over_units(m, mask, unit)

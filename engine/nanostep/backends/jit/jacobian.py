@@ -1,4 +1,4 @@
-"""The derivative of each output by each parameter, for every row: one backward pass of a tile for each output."""
+"""The derivative of each output with respect to each parameter, for every row: a backward pass for each output."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from numba import njit
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS
 from nanostep.backends.jit._kernel import kernel
 from nanostep.backends.jit.activations import derivative_vector, over_vectors, times_derivative
-from nanostep.backends.jit.batch import activate_output, forward
-from nanostep.backends.jit.layout import LayerPlan, Net
-from nanostep.backends.jit.passes import enter, over_tiles
+from nanostep.backends.jit.arguments import Data
+from nanostep.backends.jit.batch import Batch, activate_output, forward
+from nanostep.backends.jit.layout import LayerLayout, Net
+from nanostep.backends.jit.passes import load_parameters, over_tiles
 from nanostep.backends.jit.product import Product, multiply
 
 
@@ -27,7 +28,7 @@ def output_slopes(m: Any, net: Net, memory: Any, rows: Any) -> None:
 
 
 def deltas_of_output(m: Any, net: Net, memory: Any, rows: Any, o: Any) -> None:
-    """d of all layers but the last = the derivative of output o by z."""
+    """d of all layers but the last = the derivative of output o with respect to z."""
     for l in range(len(net.layers) - 1, 0, -1):
         s, below = net.layers[l], net.layers[l - 1]
         d, w, steps = memory + s.d, memory + s.w, s.outputs
@@ -38,9 +39,9 @@ def deltas_of_output(m: Any, net: Net, memory: Any, rows: Any, o: Any) -> None:
         times_derivative(m, below.f, rows * below.row, memory + below.z, memory + below.a, to)
 
 
-def store_products(m: Any, s: LayerPlan, d: Any, source: Any, only: Any, result: Any) -> None:
-    """The outer product of d and the input of a layer, and d, into their places in `result`; `only` is None, or the one
-    entry of d that is not 0."""
+def store_products(m: Any, s: LayerLayout, d: Any, source: Any, only: Any, result: Any) -> None:
+    """Write the outer product of d and the input of a layer, and d, to `result`, laid out as theta; `only` is None, or
+    the index of the only entry of d that is not 0."""
 
     def neuron(o: Any) -> None:
         delta = m.load_number(d + o)
@@ -58,11 +59,11 @@ def store_products(m: Any, s: LayerPlan, d: Any, source: Any, only: Any, result:
 @kernel(fastmath=FASTMATH)
 def jacobian_kernel(m: Any, net: Net, theta: Any, n: Any, x: Any, a: Any, result: Any, memory: Any) -> None:
     """See `jacobian_rows`"""
-    enter(m, net, theta, memory)
+    load_parameters(m, net, theta, memory)
     last = len(net.layers) - 1
 
     def tile(done: Any, rows: Any) -> None:
-        forward(m, net, memory, rows, x, done, False)
+        forward(m, Batch(net, memory, Data(n, x), done, rows))
         activate_output(m, net, memory, rows, a + done * net.outputs)
         output_slopes(m, net, memory, rows)
 
@@ -85,5 +86,6 @@ def jacobian_kernel(m: Any, net: Net, theta: Any, n: Any, x: Any, a: Any, result
 
 @njit(fastmath=FASTMATH, **OPTIONS)
 def jacobian_rows(net, theta, n, x__ni, a__no, jac__nop, memory):
-    """a__no = output of the network for every row, jac__nop its derivative by each parameter, laid out as theta"""
+    """a__no = output of the network for every row, jac__nop its derivative with respect to each
+    parameter, laid out as theta"""
     jacobian_kernel(net, theta, n, x__ni, a__no, jac__nop, memory)

@@ -1,9 +1,9 @@
-"""Many networks of one architecture at once: a lane is a network. What is a number in one network is a vector here, so
-nothing is summed across lanes, and every network gets the sums it would get alone.
+"""Many networks of one architecture at once, one in each lane. Each number of a network is a vector here, so nothing is
+summed across lanes, and every network gets the sums that it would get alone.
 
-Networks are taken a tile at a time, as in ``csrc/src/kernels/lanes.inc``: their parameters are transposed into memory
-that stays in cache, trained through all epochs of the call, and put back. Tiles need nothing of each other, and one
-that is cut short by a cancelled call is not put back.
+Networks are trained a tile at a time, as in ``csrc/src/kernels/lanes.inc``: their parameters are transposed into memory
+that stays in cache, trained through all epochs of the call, and transposed back. Tiles are independent. The parameters
+of one that a cancelled call interrupts are not copied back.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from nanostep.architecture import Architecture
 from nanostep.backends.jit._kernel import Choice, Static
 from nanostep.backends.jit.layout import described
 
-WRITTEN_OUT = 64
-"""Vectors of parameters of a tile up to which a step on a single sample is written out (float32: 3-5-2, 32 parameters,
+UNROLLED = 64
+"""Vectors of parameters of a tile up to which a step on a single sample is unrolled (float32: 3-5-2, 32 parameters,
 3.3 ns instead of 5.0; 4-16-3, 131 parameters, 12.7 instead of 10.1)."""
 
-MOST_GROUPS = 4
-"""Vectors of networks of such a tile, as far as their parameters fit: each step waits for the one before, but not for
+MAX_GROUPS = 4
+"""Most vectors of networks of such a tile, as far as their parameters fit: a step depends on the one before, but not on
 those of other networks (2-2-1, float: 1 vector 2.7 ns, 2 1.6, 4 1.1, 8 1.3)."""
 
 ROWS = 8
@@ -31,7 +31,7 @@ ROWS = 8
 
 
 class LaneLayer(NamedTuple):
-    """One layer: widths, activation, and where it stands in the memory of a tile: its parameters, and z, a and d of all
+    """One layer: widths, activation, and offsets in the memory of a tile: of its parameters, and of z, a and d of all
     rows; z is a unless z is needed after a is known."""
 
     inputs: int
@@ -54,9 +54,9 @@ class Lanes(Static):
     dtype : numpy.dtype
     lanes : int
     slots : int
-        Arrays that the optimiser keeps for each parameter.
+        Slots of the optimiser for each parameter.
     rows : int
-        Rows that go through the layers together; 0: a step on a single sample is written out.
+        Rows that go through the layers together; 0: a step on a single sample is unrolled.
     """
 
     architecture: Architecture
@@ -79,7 +79,7 @@ class Lanes(Static):
     @property
     def groups(self) -> int:
         """Vectors of networks of a tile."""
-        return 1 if self.rows > 0 else min(MOST_GROUPS, WRITTEN_OUT // self.parameters)
+        return 1 if self.rows > 0 else min(MAX_GROUPS, UNROLLED // self.parameters)
 
     @property
     def width(self) -> int:
@@ -88,7 +88,7 @@ class Lanes(Static):
 
     @property
     def slot(self) -> int:
-        """Where slots begin in the memory of a tile, after the parameters; both are (group, parameter, lane)."""
+        """Offset of the slots in the memory of a tile, after the parameters; both are (group, parameter, lane)."""
         return self.parameters * self.width
 
     @cached_property
@@ -101,12 +101,12 @@ class Lanes(Static):
 
     @property
     def rates(self) -> int:
-        """Where three vectors begin that an update makes for itself."""
+        """Offset of three vectors that an update computes for itself."""
         return self._lay_out[2]
 
     @property
     def x(self) -> int:
-        """Where samples begin: numbers that all lanes share, or (row, input, group, lane)."""
+        """Offset of the samples: numbers that all lanes share, or (row, input, group, lane)."""
         return self._lay_out[3]
 
     @property
@@ -121,20 +121,20 @@ class Lanes(Static):
     def _lay_out(self) -> tuple[tuple[LaneLayer, ...], int, int, int, int, int]:
         used = self.slot * (1 + self.slots)
 
-        def take(vectors: int) -> int:
+        def alloc(vectors: int) -> int:
             nonlocal used
-            place, used = used, used + vectors * self.lanes
-            return place
+            start, used = used, used + vectors * self.lanes
+            return start
 
-        grad = take(self.parameters if self.rows > 0 else 0)
-        rates = take(3)
+        grad = alloc(self.parameters if self.rows > 0 else 0)
+        rates = alloc(3)
         layers, last = [], self.architecture.layers[-1]
         for s in self.architecture.layers:
             w, b = s.weights.start * self.lanes, s.biases.start * self.lanes
-            a = take(self.rows * s.outputs)
-            z = take(self.rows * s.outputs) if s.activation == "silu" and s is not last else a
-            layers.append(LaneLayer(s.inputs, s.outputs, s.activation, w, b, z, a, take(self.rows * s.outputs)))
-        x, y = (take(max(self.rows, 1) * count * self.groups) for count in
+            a = alloc(self.rows * s.outputs)
+            z = alloc(self.rows * s.outputs) if s.activation == "silu" and s is not last else a
+            layers.append(LaneLayer(s.inputs, s.outputs, s.activation, w, b, z, a, alloc(self.rows * s.outputs)))
+        x, y = (alloc(max(self.rows, 1) * count * self.groups) for count in
                 (self.architecture.inputs, self.architecture.outputs))  # fmt: skip
         return tuple(layers), grad, rates, x, y, used
 
@@ -144,8 +144,8 @@ def make_lanes(
 ) -> Lanes:
     """Return the form of tiles of networks for a processor with vectors of that width; single: updates are plain and
     from one sample each."""
-    is_written_out = single and architecture.parameter_count <= WRITTEN_OUT
-    return Lanes(architecture, dtype, vector_bytes // dtype.itemsize, slots, 0 if is_written_out else min(batch, ROWS))
+    is_unrolled = single and architecture.parameter_count <= UNROLLED
+    return Lanes(architecture, dtype, vector_bytes // dtype.itemsize, slots, 0 if is_unrolled else min(batch, ROWS))
 
 
 class LaneData(NamedTuple):
@@ -158,11 +158,11 @@ class LaneData(NamedTuple):
     x : flat array
     y : flat array, or None
     labels : flat array of int64, or None
-        They stand for y.
+        In place of y.
     on, off : float
-        What the row of a label holds in its place, and elsewhere.
+        Entry of a label's row at the label, and elsewhere.
     orders__en : array of int64, (epochs, n), or None
-        Samples of every epoch in order; None: as they stand.
+        Samples of every epoch in order; None: as they are stored.
     rows : flat array of int64, (m * n,), or None
         Rows of x that each network uses; None: all of them.
     """
@@ -179,25 +179,25 @@ class LaneData(NamedTuple):
 
 @dataclass(frozen=True)
 class Tile:
-    """The networks that a member has taken, in one epoch.
+    """The networks that a thread is training, in one epoch.
 
     Attributes
     ----------
     net : Lanes
     rule : Choice
-    who : Place
-        Their numbers.
-    h, corrected : Place
+    indices : Pointer
+        Indices of the networks.
+    h, corrected : Pointer
         Their hyper-parameters; see `lanes_update.rule_tables`. The second is None but for Adam.
     data : LaneData
-    order : Place, or None
+    order : Pointer, or None
         Samples of the epoch in order.
-    memory : Place
+    memory : Pointer
     """
 
     net: Lanes
     rule: Choice
-    who: Any
+    indices: Any
     h: Any
     corrected: Any
     data: LaneData
@@ -210,9 +210,9 @@ class Tile:
         return self.data.rows is None
 
 
-def sample_at(m: Any, t: Tile, place: Any) -> Any:
-    """Which sample of a network stands at a place of the order."""
-    return place if t.order is None else m.load_number(t.order + place)
+def sample_at(m: Any, t: Tile, position: Any) -> Any:
+    """Index of the sample at a position of the order."""
+    return position if t.order is None else m.load_number(t.order + position)
 
 
 def target_of(m: Any, t: Tile, index: Any, o: Any) -> Any:
@@ -224,7 +224,7 @@ def target_of(m: Any, t: Tile, index: Any, o: Any) -> Any:
 
 
 def gather(m: Any, t: Tile, at: Any, row: Any) -> None:
-    """Row `row` of the samples in memory: sample `at`, of all networks or of each."""
+    """Copy sample `at`, of all networks or of each, to row `row` of the samples in memory."""
     net, data, inputs, outputs = t.net, t.data, t.net.architecture.inputs, t.net.architecture.outputs
     entries = 1 if t.shared else net.width
     x, y = t.memory + (row * (inputs * entries) + net.x), t.memory + (row * (outputs * entries) + net.y)
@@ -240,7 +240,7 @@ def gather(m: Any, t: Tile, at: Any, row: Any) -> None:
         m.loop(0, outputs, 1, target)
 
     def lane(k: Any) -> None:
-        copy(m.load_number(data.rows + (m.load_number(t.who + k) * data.n + at)), k)
+        copy(m.load_number(data.rows + (m.load_number(t.indices + k) * data.n + at)), k)
 
     if t.shared:
         copy(at, m.index(0))

@@ -37,7 +37,7 @@ def output(m: Any, t: Tile, rows: int) -> Any:
     loss, width = net.architecture.loss, s.outputs
 
     def row(b: Any, total: Any) -> list[Any]:
-        z, d = (Row(m, memory + (b * (width * lanes) + place)) for place in (s.z, s.d))
+        z, d = (Row(m, memory + (b * (width * lanes) + at)) for at in (s.z, s.d))
         y = Numbers(m, memory + (b * width + net.y)) if t.shared else Row(m, memory + (b * (width * lanes) + net.y))
         return [total + output_row(m, loss, s.f, width, z, y, d)]
 
@@ -46,7 +46,7 @@ def output(m: Any, t: Tile, rows: int) -> Any:
 
 
 def backward(m: Any, t: Tile, rows: int, adds: Any) -> None:
-    """The gradient of the rows is added to that of the batch, or begins it."""
+    """Compute the gradient of the rows; add it to that of the batch if `adds`, otherwise start the batch with it."""
     net, memory, lanes = t.net, t.memory, t.net.lanes
     for l in range(len(net.layers) - 1, -1, -1):
         s, below = net.layers[l], net.layers[l - 1]
@@ -75,11 +75,11 @@ def backward(m: Any, t: Tile, rows: int, adds: Any) -> None:
             times_derivative(m, below.f, rows * into, memory + below.z, memory + below.a, memory + below.d)
 
 
-def lanes_batch(m: Any, t: Tile, update: Any, place: Any, rows: Any, losses: Any) -> None:
+def lanes_batch(m: Any, t: Tile, update: Any, position: Any, rows: Any, losses: Any) -> None:
     """An update from `rows` samples; see `population.advance`."""
 
     def part(done: Any, count: int) -> None:
-        m.loop(0, count, 1, lambda r: gather(m, t, sample_at(m, t, place + done + r), r))
+        m.loop(0, count, 1, lambda r: gather(m, t, sample_at(m, t, position + done + r), r))
         forward(m, t, count)
         m.add_doubles(losses, output(m, t, count))
         backward(m, t, count, done > 0)

@@ -1,6 +1,6 @@
 """Layers of networks in lanes: products, and the output from z and y to delta and loss.
 
-Rows of a layer are lists of vectors where a step is written out, and `Row` where they stand in memory.
+Rows of a layer are lists of vectors where a step is unrolled, and `Row` where they are in memory.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from nanostep.backends.jit._math import quick_sigmoid, vexp, vlog
+from nanostep.backends.jit._math import fast_sigmoid, vexp, vlog
 from nanostep.backends.jit.activations import activate_vector
 from nanostep.backends.jit.losses import delta_vector, loss_vector, share_of, slope_vector
-from nanostep.backends.jit.row import each
+from nanostep.backends.jit.row import unroll
 
 
 @dataclass
 class LanesProduct:
-    """c[m][n] = start + sum over k of a[m][k] b[k][n], whose entries are vectors; those of a are numbers that all
-    lanes share if `shared`.
+    """c[m][n] = start + sum over k of a[m][k] b[k][n]. Entries are vectors; those of a are numbers that all lanes share
+    if `shared`.
 
-    Distances are in numbers. start is None for 0, and counts only if start_if.
+    Distances are in numbers. start is None for 0, and is used only if start_if.
     """
 
     m: int
@@ -56,16 +56,16 @@ def tile(m: Any, p: LanesProduct, row: Any, column: Any, rows: int, columns: int
         left, right = a + k * p.a_k, b + k * p.b_k
         rights = [m.load(right + c * p.b_n) for c in range(columns)]
         at = [left + r * p.a_m for r in range(rows)]
-        lefts = [m.splat(m.load_number(place)) if p.shared else m.load(place) for place in at]
+        lefts = [m.splat(m.load_number(q)) if p.shared else m.load(q) for q in at]
         return [lefts[r] * rights[c] + total for (r, c), total in zip(cells, sums, strict=True)]
 
     to = p.c + row * p.c_m + column * p.c_n
-    for (r, c), total in zip(cells, each(m, 0, p.k, 1, step, sums), strict=True):
+    for (r, c), total in zip(cells, unroll(m, 0, p.k, 1, step, sums), strict=True):
         m.store(to + (r * p.c_m + c * p.c_n), total)
 
 
 def over_parts(m: Any, count: int, most: int, body: Callable[[Any, int], None]) -> None:
-    """Call body(first, length) for parts of `count` things, `most` in each but the last."""
+    """Call body(first, length) for parts of `count` things, each of `most` except the last."""
     whole = count // most * most
     if whole == most:
         body(0, most)
@@ -86,27 +86,27 @@ def multiply(m: Any, p: LanesProduct) -> None:
 
 
 class Row:
-    """Vectors in memory; what is written is seen by who reads after."""
+    """Vectors in memory, with the interface of a list of vectors."""
 
-    def __init__(self, m: Any, place: Any) -> None:
-        self.m, self.place = m, place
+    def __init__(self, m: Any, pointer: Any) -> None:
+        self.m, self.pointer = m, pointer
 
     def __getitem__(self, o: Any) -> Any:
-        return self.m.load(self.place + o * self.m.lanes)
+        return self.m.load(self.pointer + o * self.m.lanes)
 
     def __setitem__(self, o: Any, v: Any) -> None:
-        self.m.store(self.place + o * self.m.lanes, v)
+        self.m.store(self.pointer + o * self.m.lanes, v)
 
 
 class Numbers(Row):
     """Numbers in memory that all lanes share."""
 
     def __getitem__(self, o: Any) -> Any:
-        return self.m.splat(self.m.load_number(self.place + o))
+        return self.m.splat(self.m.load_number(self.pointer + o))
 
 
 def over(m: Any, row: Any, width: int, body: Callable[..., Any], carried: Any = ()) -> Any:
-    """carried = body(o, *carried) for every vector of a row; written out for a list."""
+    """carried = body(o, *carried) for every vector of a row; unrolled for a list."""
     if not isinstance(row, list):
         return m.loop(0, width, 1, body, carried)
     for o in range(width):
@@ -115,8 +115,8 @@ def over(m: Any, row: Any, width: int, body: Callable[..., Any], carried: Any = 
 
 
 def activate_lanes(m: Any, f: str, z: Any) -> Any:
-    """a = f(z) where many networks hide how long it takes."""
-    return quick_sigmoid(m, z) if f == "sigmoid" else activate_vector(m, f, z)
+    """a = f(z) where the latency is hidden by other networks."""
+    return fast_sigmoid(m, z) if f == "sigmoid" else activate_vector(m, f, z)
 
 
 def softmax_row(m: Any, width: int, z: Any, e: Any) -> tuple[Any, Any]:
@@ -133,7 +133,7 @@ def softmax_row(m: Any, width: int, z: Any, e: Any) -> tuple[Any, Any]:
 
 
 def output_row(m: Any, loss: str, f: str, width: int, z: Any, y: Any, d: Any) -> Any:
-    """Write d of one row of the last layer, and return L of each network. Softmax uses z as memory."""
+    """Write d of one row of the last layer, and return L of each network. Softmax overwrites z."""
     share = share_of(loss, width)
     if f != "softmax":
 
@@ -172,9 +172,9 @@ def cross_entropy_row(m: Any, width: int, z: Any, y: Any, d: Any) -> Any:
 
     def term(o: Any, total: Any) -> list[Any]:
         target = y[o]
-        surprise = (top - z[o]) + logarithm
+        surprisal = (top - z[o]) + logarithm
         d[o] = d[o] * inverse - target
-        return [total + m.where(target != 0.0, target * surprise)]  # 0 * infinity is not meant
+        return [total + m.where(target != 0.0, target * surprisal)]  # not 0 * infinity
 
     (total,) = over(m, z, width, term, [m.zero()])
     return total

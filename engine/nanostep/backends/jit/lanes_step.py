@@ -1,8 +1,8 @@
 """Plain SGD steps on one sample after another, of networks in lanes.
 
-Small networks: written out, with the weights of several vectors of networks as values that the loop over samples
-carries; one vector waits for itself, and the others fill the gaps. Others: every weight is read twice a step, forward,
-and on the way back, when it is updated too.
+Small networks: the step is unrolled, with the weights of several vectors of networks as values that the loop over
+samples carries; the steps of one vector depend on each other, and those of the others fill the gaps. Larger networks:
+every weight is read twice a step, in the forward pass, and in the backward pass, which also updates it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nanostep.backends.jit.lanes_update import rule_row
 Vectors = list[Any]
 
 
-def written_step(m: Any, net: Lanes, theta: Vectors, x: Vectors, y: Vectors, lr: Any) -> tuple[Vectors, Any]:
+def unrolled_step(m: Any, net: Lanes, theta: Vectors, x: Vectors, y: Vectors, lr: Any) -> tuple[Vectors, Any]:
     """Return theta after one step, and L before it."""
     layers, theta = net.architecture.layers, list(theta)
     activations, zs = [x], []
@@ -49,7 +49,7 @@ def written_step(m: Any, net: Lanes, theta: Vectors, x: Vectors, y: Vectors, lr:
     return theta, loss
 
 
-def written_samples(m: Any, t: Tile, start: Any, end: Any) -> list[Any]:
+def unrolled_samples(m: Any, t: Tile, start: Any, end: Any) -> list[Any]:
     """Steps on the samples [start, end) of the order; return the sum of L for each vector of networks."""
     net, data, memory, groups, count = t.net, t.data, t.memory, t.net.groups, t.net.parameters
     inputs, outputs = net.architecture.inputs, net.architecture.outputs
@@ -68,7 +68,7 @@ def written_samples(m: Any, t: Tile, start: Any, end: Any) -> list[Any]:
             gather(m, t, at, 0)
         after, totals = [], []
         for g in range(groups):
-            theta, loss = written_step(m, net, list(state[g * count : (g + 1) * count]), *sample(at, g), rates[g])
+            theta, loss = unrolled_step(m, net, list(state[g * count : (g + 1) * count]), *sample(at, g), rates[g])
             after += theta
             totals.append(state[groups * count + g] + loss)
         return after + totals
@@ -80,49 +80,50 @@ def written_samples(m: Any, t: Tile, start: Any, end: Any) -> list[Any]:
     return list(state[groups * count :])
 
 
-def descend(m: Any, t: Tile, lr: Any) -> None:
-    """theta -= lr * gradient of the sample in memory, whose outputs' d is known"""
+def backward_update(m: Any, t: Tile, lr: Any) -> None:
+    """theta -= lr * gradient of the sample in memory, from d of the outputs"""
+    for l in range(len(t.net.layers) - 1, -1, -1):
+        _update_layer(m, t, l, lr)
+
+
+def _update_layer(m: Any, t: Tile, l: int, lr: Any) -> None:
+    """Update a layer, and write d of the layer below, from the old weights."""
     net, memory, lanes = t.net, t.memory, t.net.lanes
     most = 8 if net.lanes * net.dtype.itemsize == 64 else 4
-    for l in range(len(net.layers) - 1, -1, -1):
-        s, below = net.layers[l], net.layers[l - 1]
-        x = memory + (below.a if l > 0 else net.x)
-        w, b, d = memory + s.w, memory + s.b, memory + s.d
-        splat = l == 0 and t.shared
+    s, below = net.layers[l], net.layers[l - 1]
+    x = memory + (below.a if l > 0 else net.x)
+    w, b, d = memory + s.w, memory + s.b, memory + s.d
 
-        def strip(
-            i: Any, count: int, l: int = l, s: Any = s, below: Any = below, x: Any = x, w: Any = w, d: Any = d,
-            splat: bool = splat,
-        ) -> None:  # fmt: skip
-            """Of `count` inputs from i on: weights, and d of the layer below, which takes the old ones."""
-            places = range(count)
-            a = [m.splat(m.load_number(x + (i + k))) if splat else m.load(x + (i + k) * lanes) for k in places]
+    def strip(i: Any, count: int) -> None:
+        """`count` inputs from i on."""
+        columns = range(count)
+        if l == 0 and t.shared:
+            a = [m.splat(m.load_number(x + (i + k))) for k in columns]
+        else:
+            a = [m.load(x + (i + k) * lanes) for k in columns]
 
-            def unit(o: Any, *sums: Any) -> list[Any]:
-                delta, line = m.load(d + o * lanes), w + (o * s.inputs + i) * lanes
-                move, after = lr * delta, []
-                for k in places:
-                    old = m.load(line + k * lanes)
-                    m.store(line + k * lanes, old - move * a[k])
-                    after += [old * delta + sums[k]] if l > 0 else []
-                return after
+        def unit(o: Any, *sums: Any) -> list[Any]:
+            delta, line = m.load(d + o * lanes), w + (o * s.inputs + i) * lanes
+            move, after = lr * delta, []
+            for k in columns:
+                old = m.load(line + k * lanes)
+                m.store(line + k * lanes, old - move * a[k])
+                after += [old * delta + sums[k]] if l > 0 else []
+            return after
 
-            sums = m.loop(0, s.outputs, 1, unit, [m.zero()] * count if l > 0 else [])
-            for k, total in enumerate(sums):
-                z = m.load(memory + below.z + (i + k) * lanes)
-                m.store(memory + below.d + (i + k) * lanes, total * derivative_vector(m, below.f, z, a[k]))
+        sums = m.loop(0, s.outputs, 1, unit, [m.zero()] * count if l > 0 else [])
+        for k, total in enumerate(sums):
+            z = m.load(memory + below.z + (i + k) * lanes)
+            m.store(memory + below.d + (i + k) * lanes, total * derivative_vector(m, below.f, z, a[k]))
 
-        def bias(o: Any, b: Any = b, d: Any = d) -> None:
-            m.store(b + o, m.load(b + o) - lr * m.load(d + o))
-
-        over_parts(m, s.inputs, most, strip)
-        m.loop(0, s.outputs * lanes, lanes, bias)
+    over_parts(m, s.inputs, most, strip)
+    m.loop(0, s.outputs * lanes, lanes, lambda o: m.store(b + o, m.load(b + o) - lr * m.load(d + o)))
 
 
-def lanes_samples(m: Any, t: Tile, place: Any, rows: Any, losses: Any) -> None:
+def lanes_samples(m: Any, t: Tile, position: Any, rows: Any, losses: Any) -> None:
     """A step on each of `rows` samples; see `population.advance`."""
     if t.net.rows == 0:
-        totals = written_samples(m, t, place, place + rows)
+        totals = unrolled_samples(m, t, position, position + rows)
     else:
         lr = rule_row(m, t, "lr")
 
@@ -130,9 +131,9 @@ def lanes_samples(m: Any, t: Tile, place: Any, rows: Any, losses: Any) -> None:
             gather(m, t, sample_at(m, t, i), 0)
             forward(m, t, 1)
             loss = output(m, t, 1)
-            descend(m, t, lr)
+            backward_update(m, t, lr)
             return [total + loss]
 
-        totals = m.loop(place, place + rows, 1, step, [m.zero()])
+        totals = m.loop(position, position + rows, 1, step, [m.zero()])
     for g, value in enumerate(totals):
         m.add_doubles(losses + g * t.net.lanes, value)

@@ -1,4 +1,4 @@
-"""Updates of networks in lanes, each with hyper-parameters of its own: lane by lane what `optimizers` does."""
+"""Updates of networks in lanes, each with its own hyper-parameters: the formulas of `optimizers`, lane by lane."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import numpy as np
 from nanostep.backends.jit._kernel import Choice, choice
 from nanostep.backends.jit.lanes import Tile
 from nanostep.backends.jit.optimizers import (
-    MARKED,
+    STATIC_FLAGS,
+    AdamScalars,
+    MomentumScalars,
+    RMSpropScalars,
     adam_vector,
     first_correction,
-    moving_vector,
+    momentum_vector,
     rmsprop_vector,
     second_correction,
     times_sign,
@@ -25,34 +28,35 @@ Array = np.ndarray
 SINGLE = "single"
 """The rule of plain SGD on single samples."""
 
-FLAGS = ("nesterov", "velocity_with_rate", "centered", "amsgrad", "epsilon_hat")
+LANE_FLAGS = ("nesterov", "velocity_with_rate", "centered", "amsgrad", "epsilon_hat")
+"""Static flags of populations beyond `STATIC_FLAGS`, and "momentum"."""
 
 ROWS = {
     SINGLE: ("lr",),
     "sgd": ("lr", "decay"),
     "rmsprop": ("lr", "decay", "momentum", "alpha", "rest", "eps"),
-    "adam": ("shrink", "decay", "beta1", "rest1", "beta2", "rest2"),
+    "adam": ("shrink", "penalty", "beta1", "rest1", "beta2", "rest2"),
     "momentum": ("momentum", "keep"),
     "velocity_with_rate": ("gain",),
     "l1": ("l1", "shift"),
     "clip_norm": ("clip_norm",),
     "clip_value": ("clip_value",),
 }
-"""What is kept of the hyper-parameters in lanes, by the names of a rule."""
+"""Rows of the table of hyper-parameters in lanes, by the names of a rule."""
 
 CORRECTED = ("lr", "beta1", "beta2", "eps")
-"""Hyper-parameters in float64 from which Adam's corrections are made."""
+"""Hyper-parameters in float64 from which Adam's corrections are computed."""
 
 
 def lane_rule_of(optimizer: Optimizer, dtype: np.dtype, single: bool) -> Choice:
-    """Return the Static of the code for an optimiser: its kind, and what any network of the population has."""
+    """Return the Static of the code for an optimiser: its kind, and the flags of any network of the population."""
     if single:
         return choice(dtype, SINGLE)
     kind = {"adamw": "adam"}.get(optimizer.kind, optimizer.kind)
     given = vars(optimizer)
-    marks = [name for name in FLAGS if given.get(name)]
-    marks += ["momentum"] if "momentum_buffer" in optimizer.slots else []
-    return choice(dtype, kind, *marks, *(name for name in MARKED if np.any(given[name])))
+    flags = [name for name in LANE_FLAGS if given.get(name)]
+    flags += ["momentum"] if "momentum_buffer" in optimizer.slots else []
+    return choice(dtype, kind, *flags, *(name for name in STATIC_FLAGS if np.any(given[name])))
 
 
 def row_names(rule: Choice) -> tuple[str, ...]:
@@ -60,12 +64,15 @@ def row_names(rule: Choice) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row for name in rule.names for row in ROWS.get(name, ())))
 
 
-def rule_tables(optimizer: Optimizer, rule: Choice, who: Array) -> tuple[Array, Array | None]:
-    """Return what stays the same through a call, for whole vectors of networks: the rows of the rule, and of Adam what
-    its corrections are made from, both (vector of networks, row, lane)."""
-    arrays = {name: values[who] for name, values in optimizer.arrays().items()}
-    h = {name: arrays.get(name, np.full(len(who), value)) for name, value in optimizer.of(0).hyperparameters().items()}
-    one, none = np.ones(len(who)), np.zeros(len(who))
+def rule_tables(optimizer: Optimizer, rule: Choice, indices: Array) -> tuple[Array, Array | None]:
+    """Return the constants of a call for whole vectors of networks: the rows of the rule, and for Adam those of
+    `CORRECTED`, both (vector of networks, row, lane)."""
+    arrays = {name: values[indices] for name, values in optimizer.arrays().items()}
+    h = {
+        name: arrays.get(name, np.full(len(indices), value))
+        for name, value in optimizer.of(0).hyperparameters().items()
+    }
+    one, none = np.ones(len(indices)), np.zeros(len(indices))
     lr, decay, l1 = h["lr"], h.get("weight_decay", none), h["l1"]
     decoupled, with_rate = optimizer.kind == "adamw", "velocity_with_rate" in rule.names
     gain = lr if with_rate else one
@@ -74,6 +81,7 @@ def rule_tables(optimizer: Optimizer, rule: Choice, who: Array) -> tuple[Array, 
         "lr": one if with_rate else lr,
         "gain": gain,
         "decay": none if decoupled else decay * gain,
+        "penalty": none if decoupled else decay,
         "shrink": 1 - lr * decay if decoupled else one,
         "l1": none if decoupled else l1 * gain,
         "shift": lr * l1 if decoupled else none,
@@ -98,8 +106,8 @@ def rule_row(m: Any, t: Tile, name: str, g: int = 0) -> Any:
 
 
 def correct_bias(m: Any, t: Tile, update: Any) -> list[Any]:
-    """Of Adam, what changes with the number of the update: rate, correction, eps. Neighbours with the same betas share
-    a power."""
+    """Return what changes with the number of the update in Adam: rate, correction, eps. Neighbours with the same betas
+    share a power."""
     lanes, rates = t.net.lanes, t.memory + t.net.rates
 
     def lane(k: Any, beta1: Any, one: Any, beta2: Any, two: Any) -> list[Any]:
@@ -115,7 +123,7 @@ def correct_bias(m: Any, t: Tile, update: Any) -> list[Any]:
 
 
 def norm_factor(m: Any, t: Tile, share: Any, most: Any) -> Any:
-    """What gradients are multiplied by, so that the norm of each network's is clipped; NaN stays NaN."""
+    """The factor that clips the norm of each network's gradient; NaN stays NaN."""
     grad = t.memory + t.net.grad
 
     def square(p: Any, total: Any) -> list[Any]:
@@ -126,37 +134,32 @@ def norm_factor(m: Any, t: Tile, share: Any, most: Any) -> Any:
     return m.at_most(most / (m.sqrt(squares) + CLIP_EPS), 1.0)
 
 
-def moved(
-    m: Any, kind: str, marks: list[str], row: dict[str, Any], fresh: Any, w: Any, g: Any, slots: list[Any]
-) -> list[Any]:
+def moved(m: Any, rule: Choice, row: dict[str, Any], is_first: Any, w: Any, g: Any, slots: list[Any]) -> list[Any]:
     """Theta and slots after an update with gradient g."""
-    held = iter(slots)
-    lr, decay = row.get("lr"), row["decay"]
+    (kind, *flags), held = rule.names, iter(slots)
     if kind == "sgd":
         if not slots:
-            return [w - lr * (decay * w + g)]
-        rates = (row[name] for name in ("momentum", "keep"))
-        return list(moving_vector(m, w, g, slots[0], fresh, "nesterov" in marks, lr, decay, *rates))
+            return [w - row["lr"] * (row["decay"] * w + g)]
+        momentum = MomentumScalars(*(row[name] for name in MomentumScalars._fields))
+        return list(momentum_vector(m, w, g, slots[0], is_first, "nesterov" in flags, momentum))
     if kind == "rmsprop":
-        s = next(held), next(held) if "momentum" in marks else None, next(held) if "centered" in marks else None
-        rates = (row[name] for name in ("momentum", "alpha", "rest", "eps"))
-        result = rmsprop_vector(m, w, g, *s, lr, decay, *rates)
+        s = next(held), next(held) if "momentum" in flags else None, next(held) if "centered" in flags else None
+        result = rmsprop_vector(m, w, g, *s, RMSpropScalars(*(row[name] for name in RMSpropScalars._fields)))
     else:
-        s = next(held), next(held), next(held) if "amsgrad" in marks else None
-        rates = (row[name] for name in ("beta1", "rest1", "beta2", "rest2", "rate", "correction", "eps"))
-        result = adam_vector(m, w, g, *s, row["shrink"], decay, *rates)
+        s = next(held), next(held), next(held) if "amsgrad" in flags else None
+        result = adam_vector(m, w, g, *s, AdamScalars(*(row[name] for name in AdamScalars._fields)))
     return [value for value in result if value is not None]
 
 
 def lanes_update(m: Any, t: Tile, update: Any, share: Any) -> None:
     """Update number `update` from the sum of the gradients, times `share`."""
-    net, (kind, *marks) = t.net, t.rule.names
+    net, kind = t.net, t.rule.names[0]
     row = {name: rule_row(m, t, name) for name in row_names(t.rule)}
     theta, grad, slots, next_slot = t.memory, t.memory + net.grad, t.memory + net.slot, net.parameters * net.lanes
     share = m.splat(m.rounded(share))
-    if "clip_norm" in marks:
+    if "clip_norm" in t.rule.names:
         share = share * norm_factor(m, t, share, row["clip_norm"])
-    if "velocity_with_rate" in marks:
+    if "velocity_with_rate" in t.rule.names:
         share = share * row["gain"]
     if kind == "adam":
         row |= zip(("rate", "correction", "eps"), correct_bias(m, t, update), strict=True)
@@ -164,12 +167,12 @@ def lanes_update(m: Any, t: Tile, update: Any, share: Any) -> None:
     def parameter(p: Any) -> None:
         at = p * net.lanes
         w, g = m.load(theta + at), share * m.load(grad + at)
-        if "clip_value" in marks:
+        if "clip_value" in t.rule.names:
             g = m.at_most(m.at_least(g, -row["clip_value"]), row["clip_value"])
-        if "l1" in marks:
+        if "l1" in t.rule.names:
             g, w = g + times_sign(m, row["l1"], w), w - times_sign(m, row["shift"], w)
         old = [m.load(slots + (at + s * next_slot)) for s in range(net.slots)]
-        w, *new = moved(m, kind, marks, row, update == 1, w, g, old)
+        w, *new = moved(m, t.rule, row, update == 1, w, g, old)
         m.store(theta + at, w)
         for s, value in enumerate(new):
             m.store(slots + (at + s * next_slot), value)

@@ -3,7 +3,7 @@ packed layout."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -15,29 +15,41 @@ from nanostep.backends.jit.activations import over_vectors
 Array = np.ndarray
 
 
+class Matrices(NamedTuple):
+    """a (rows, steps), b (steps, n) and c (rows, n); a is read through two strides, so it may be transposed."""
+
+    rows: Any
+    steps: Any
+    n: Any
+    a: Any
+    a_row: Any
+    a_column: Any
+    b: Any
+    c: Any
+
+
 @kernel(fastmath=FASTMATH)
-def add_product(m: Any, static: Choice, rows: Any, n: Any, steps: Any, a: Any, a_row: Any, a_column: Any, b: Any,
-                c: Any) -> None:  # fmt: skip
-    """c (rows x n) += a (rows x steps) b (steps x n); a is read through two strides, so it may stand transposed."""
+def add_product(m: Any, static: Choice, p: Matrices) -> None:
+    """c += a b"""
 
     def row(i: Any) -> None:
         def columns(j: Any, part: Any) -> None:
             def step(k: Any, total: Any) -> list[Any]:
-                factor = m.splat(m.load_number(a + i * a_row + k * a_column))
-                return [factor * m.load_part(b + k * n + j, part) + total]
+                factor = m.splat(m.load_number(p.a + i * p.a_row + k * p.a_column))
+                return [factor * m.load_part(p.b + k * p.n + j, part) + total]
 
-            (total,) = m.loop(0, steps, 1, step, [m.load_part(c + i * n + j, part)])
-            m.store_part(c + i * n + j, part, total)
+            (total,) = m.loop(0, p.steps, 1, step, [m.load_part(p.c + i * p.n + j, part)])
+            m.store_part(p.c + i * p.n + j, part, total)
 
-        over_vectors(m, n, columns)
+        over_vectors(m, p.n, columns)
 
-    m.loop(0, rows, 1, row)
+    m.loop(0, p.rows, 1, row)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def run_product(static, rows, n, steps, a, a_row, a_column, b, c):
+def run_product(static, matrices):
     """See `add_product`"""
-    add_product(static, rows, n, steps, a, a_row, a_column, b, c)
+    add_product(static, matrices)
 
 
 def _product(a: Array, b: Array, c: Array) -> None:
@@ -46,7 +58,8 @@ def _product(a: Array, b: Array, c: Array) -> None:
     row, column = (stride // a.itemsize for stride in a.strides)
     base = a.reshape(-1) if a.flags.c_contiguous else a.T.reshape(-1)
     static = choice(c.dtype, "product")
-    specialised(run_product, static)(static, rows, n, steps, base, row, column, b.reshape(-1), c.reshape(-1))
+    matrices = Matrices(rows, steps, n, base, row, column, b.reshape(-1), c.reshape(-1))
+    specialised(run_product, static)(static, matrices)
 
 
 def dense_forward(x__bi: Array, w__oi: Array, b__o: Array, z__bo: Array) -> None:

@@ -1,10 +1,10 @@
-"""The private form of a network for the length of a call: where everything stands in one array of memory.
+"""The private form of a network for the length of a call: where each part is in one array of memory.
 
 Packed parameters: for each layer wt (in x out, so that one vector holds the weights from one input to several neurons),
 then b, rows padded with zeros to whole vectors. Gradients and slots have the same form. Layers but the first also keep
 w (out x in), which the backward pass reads. Activations and deltas are those of one tile of rows.
 
-All places are plain integers, known when a kernel is compiled.
+All offsets are plain integers, known when a kernel is compiled.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nanostep.architecture import Architecture
 from nanostep.backends.jit._kernel import Static
 
 ALIGN = 64
-"""Bytes: rows of packed matrices begin at multiples of this where they are long."""
+"""Bytes: long rows of packed matrices begin at multiples of this."""
 
 GROUP = 16
 """Rows of a batch, or inputs of a layer, that are worked on together."""
@@ -30,19 +30,19 @@ COLUMNS = 4
 
 MAX_TILE = 128
 SMALL = 16384
-"""Most parameters of a small network, whose activations of a tile should stay in L1 or L2; see C's nst_tile_rows."""
+"""Most parameters of a small network, whose activations of a tile should stay in L1 or L2; see nst_tile_rows in C."""
 
 
 def described(architecture: Architecture) -> str:
-    """Return what tells an architecture from others, not long."""
+    """Return a short text that is different for every architecture."""
     a = architecture
     shown = f"{a} {'/'.join(a.activations)} {a.loss}"
     return shown if len(shown) <= 80 else f"{len(a.sizes)} sizes {hashlib.sha256(shown.encode()).hexdigest()}"
 
 
 @dataclass(frozen=True)
-class LayerPlan:
-    """One layer: widths, padded widths and distances of rows, and the places of its parts.
+class LayerLayout:
+    """One layer: widths, padded widths, distances of rows, and offsets of its parts.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class LayerPlan:
     f : str
         Activation.
     theta : int
-        Where W stands in theta.
+        Where W begins in theta.
     wt, b : int
         In packed parameters.
     w, z, a, d : int
@@ -106,8 +106,8 @@ class Net(Static):
         return -(-count // self.lanes) * self.lanes
 
     def row_distance(self, columns: int) -> int:
-        """Rows of 1 KiB and more are an odd number of cache lines apart: at a power of two, the rows of a column would
-        all fall into the same few sets of the cache."""
+        """Distance of rows of so many columns. From 1 KiB it is an odd number of cache lines: at a power of two, the
+        entries of a column would all fall into the same few sets of the cache."""
         lines = self.padded(columns) * self.dtype.itemsize // ALIGN
         return self.padded(columns) + (ALIGN // self.dtype.itemsize if lines >= 16 and lines % 2 == 0 else 0)
 
@@ -139,7 +139,7 @@ class Net(Static):
         return sum((fan_in + 1) * self.row_distance(out) for fan_in, out in pairwise(sizes))
 
     @cached_property
-    def layers(self) -> tuple[LayerPlan, ...]:
+    def layers(self) -> tuple[LayerLayout, ...]:
         return self._lay_out[0]
 
     @cached_property
@@ -182,30 +182,30 @@ class Net(Static):
         return self.slots + slot_count * self.packed + self.lanes
 
     @cached_property
-    def _lay_out(self) -> tuple[tuple[LayerPlan, ...], int, int, int, int]:
+    def _lay_out(self) -> tuple[tuple[LayerLayout, ...], int, int, int, int]:
         used, whole = 0, ALIGN // self.dtype.itemsize
 
-        def take(count: int) -> int:
+        def alloc(count: int) -> int:
             nonlocal used
-            place, used = used, used + -(-count // whole) * whole
-            return place
+            start, used = used, used + -(-count // whole) * whole
+            return start
 
         layers, packed = [], 0
-        x = take(self.tile * self.inputs + self.lanes)
-        y = take(self.tile * self.outputs + self.lanes)
-        weight = take(self.tile)
+        x = alloc(self.tile * self.inputs + self.lanes)
+        y = alloc(self.tile * self.outputs + self.lanes)
+        weight = alloc(self.tile)
         last = len(self.architecture.layers) - 1
         for l, layer in enumerate(self.architecture.layers):
             in_pad, out_pad = self.padded(layer.inputs), self.padded(layer.outputs)
             w_row, row = self.row_distance(layer.inputs), self.row_distance(layer.outputs)
-            w = take(out_pad * w_row) if l > 0 else -1
-            a = take(self.tile * row)
-            z = take(self.tile * row) if l == last or layer.activation == "silu" else a
-            d = take(self.tile * row)
+            w = alloc(out_pad * w_row) if l > 0 else -1
+            a = alloc(self.tile * row)
+            z = alloc(self.tile * row) if l == last or layer.activation == "silu" else a
+            d = alloc(self.tile * row)
             wt, b = packed, packed + layer.inputs * row
             packed = b + row
             layers.append(
-                LayerPlan(layer.inputs, layer.outputs, in_pad, out_pad, w_row, row, layer.activation,
+                LayerLayout(layer.inputs, layer.outputs, in_pad, out_pad, w_row, row, layer.activation,
                           layer.weights.start, wt, b, w, z, a, d)
             )  # fmt: skip
         return tuple(layers), x, y, weight, used

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -19,35 +19,80 @@ Array = np.ndarray
 
 
 @dataclass(frozen=True)
-class Counting:
-    """How the rows of a batch count.
+class Weighting:
+    """Weights of the rows of a batch, and the bound on logarithms in their losses.
 
     Attributes
     ----------
-    weight : Place, or None
-        What loss and delta of each row are multiplied by; None for 1.
-    most : vector, or None
-        What -log of a probability counts at most in the loss of a joined pair.
+    weight : Pointer, or None
+        Loss and delta of each row are multiplied by it; None for 1.
+    bound : vector, or None
+        Largest value that -log of a probability can add to the loss of a joined pair.
     """
 
     weight: Any = None
-    most: Any = None
+    bound: Any = None
 
-    def from_row(self, b: Any) -> Counting:
+    def from_row(self, b: Any) -> Weighting:
         """For the rows from b on."""
         return self if self.weight is None else replace(self, weight=self.weight + b)
 
-    def weighed(self, m: Any, b: Any, x: Any) -> Any:
+    def weighted(self, m: Any, b: Any, x: Any) -> Any:
         """x times the weight of row b, in every lane"""
         return x if self.weight is None else m.splat(m.load_number(self.weight + b)) * x
 
-    def bounded(self, m: Any, surprise: Any) -> Any:
-        """What -log of a probability counts."""
-        return surprise if self.most is None else m.at_most(surprise, self.most)
+    def bounded(self, m: Any, surprisal: Any) -> Any:
+        """-log of a probability, at most the bound"""
+        return surprisal if self.bound is None else m.at_most(surprisal, self.bound)
 
 
-ALIKE = Counting()
-"""All rows count the same."""
+UNWEIGHTED = Weighting()
+
+
+@dataclass(frozen=True)
+class OutputRows:
+    """Rows of the output layer: what losses and deltas are computed from, and d, where deltas go.
+
+    Attributes
+    ----------
+    loss, output : str
+        Names of the loss and of the output's activation.
+    width : int
+        Outputs; rows of y are so far apart.
+    stride : int
+        Distance of the rows of z, a and d.
+    z, a, y, d : Pointer
+        None where a function does not need it.
+    weighting : Weighting
+    """
+
+    loss: str
+    output: str
+    width: Any
+    stride: Any
+    z: Any = None
+    a: Any = None
+    y: Any = None
+    d: Any = None
+    weighting: Weighting = UNWEIGHTED
+
+    @property
+    def share(self) -> float:
+        return share_of(self.loss, self.width)
+
+    def from_row(self, b: Any) -> OutputRows:
+        """The rows from b on."""
+        z, a, d = (None if p is None else p + b * self.stride for p in (self.z, self.a, self.d))
+        return replace(self, z=z, a=a, y=self.y + b * self.width, d=d, weighting=self.weighting.from_row(b))
+
+
+class OutputArrays(NamedTuple):
+    """Arrays of an operation on the output layer: (rows, outputs), flat; None where it has no such array."""
+
+    z: Any
+    a: Any
+    y: Any
+    result: Any = None
 
 
 def share_of(loss: str, width: int) -> float:
@@ -55,8 +100,8 @@ def share_of(loss: str, width: int) -> float:
     return 1.0 if loss in ("half_squared_error", "cross_entropy") else 1.0 / width
 
 
-def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, counting: Counting = ALIKE) -> Any:
-    """What each output adds to L, before the share; not for softmax with cross-entropy."""
+def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, weighting: Weighting = UNWEIGHTED) -> Any:
+    """The term of each output in L, before the share; not for softmax with cross-entropy."""
     e = a - y
     if loss == "half_squared_error":
         return 0.5 * e * e
@@ -71,7 +116,7 @@ def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, counting
     if loss == "poisson":
         return vexp(m, a) - y * a
     if output == "sigmoid":  # joined: two terms that are >= 0, so that nothing cancels
-        return y * counting.bounded(m, softplus(m, -z)) + (1.0 - y) * counting.bounded(m, softplus(m, z))
+        return y * weighting.bounded(m, softplus(m, -z)) + (1.0 - y) * weighting.bounded(m, softplus(m, z))
     return -(y * m.at_least(vlog(m, a), LOG_FLOOR) + (1.0 - y) * m.at_least(vlog(m, 1.0 - a), LOG_FLOOR))
 
 
@@ -94,15 +139,18 @@ def slope_vector(m: Any, loss: str, a: Any, y: Any) -> Any:
 
 
 def delta_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, scale: Any) -> Any:
-    """Scale * dL/dz of some outputs of a row, elementwise output, without the share. dL/da is scaled while f' is
-    computed."""
+    """scale * dL/dz of some outputs of a row, before the share; elementwise activations only. dL/da is scaled while f'
+    is computed."""
     if (loss, output) in JOINED:
         return scale * (a - y)
     return (scale * slope_vector(m, loss, a, y)) * derivative_vector(m, output, z, a)
 
 
 def cross_entropy_row(m: Any, width: Any, z: Any, y: Any) -> Any:
-    """L of one row of softmax, in lanes that are to be added up: -log a_o = (max z - z_o) + log(sum e^(z - max z))."""
+    """L of one row of softmax, as a vector whose lanes are to be summed.
+
+    -log a_o = (max z - z_o) + log(sum e^(z - max z))
+    """
     top = row_maximum(m, width, z)
 
     def exponential(o: Any, part: Any, total: Any) -> list[Any]:
@@ -113,81 +161,74 @@ def cross_entropy_row(m: Any, width: Any, z: Any, y: Any) -> Any:
 
     def term(o: Any, part: Any, total: Any) -> list[Any]:
         target = m.load_part(y + o, part)
-        surprise = (top - m.load_part(z + o, part)) + logarithm
-        return [total + m.where(target != 0.0, target * surprise)]  # 0 * infinity is not meant
+        surprisal = (top - m.load_part(z + o, part)) + logarithm
+        return [total + m.where(target != 0.0, target * surprisal)]  # not 0 * infinity
 
     (loss,) = over_vectors(m, width, term, [m.zero()])
     return loss
 
 
-def sum_losses(
-    m: Any, loss: str, output: str, rows: Any, width: Any, stride: Any, z: Any, a: Any, y: Any,
-    counting: Counting = ALIKE,
-) -> Any:  # fmt: skip
-    """The sum over the rows of weight * L before the share, in float64; rows of z and a are `stride` apart, those of y
-    `width`."""
-    joined = loss == "cross_entropy" and output == "softmax"
+def sum_losses(m: Any, rows: Any, r: OutputRows) -> Any:
+    """The sum over `rows` rows of weight * L before the share, in float64."""
+    joined = r.loss == "cross_entropy" and r.output == "softmax"
 
     def row(b: Any, total: Any) -> list[Any]:
-        zb, ab, yb = z + b * stride, a + b * stride, y + b * width
+        zb, ab, yb = r.z + b * r.stride, r.a + b * r.stride, r.y + b * r.width
+
+        def term(o: Any, part: Any, sums: Any) -> list[Any]:
+            zo, ao, yo = (m.load_part(pointer + o, part) for pointer in (zb, ab, yb))
+            return [sums + m.keep_part(loss_vector(m, r.loss, r.output, zo, ao, yo, r.weighting), part)]
+
         if joined:
-            terms = cross_entropy_row(m, width, zb, yb)
+            terms = cross_entropy_row(m, r.width, zb, yb)
         else:
-
-            def term(o: Any, part: Any, sum_: Any) -> list[Any]:
-                loads = (m.load_part(place + o, part) for place in (zb, ab, yb))
-                return [sum_ + m.keep_part(loss_vector(m, loss, output, *loads), part)]
-
-            (terms,) = over_vectors(m, width, term, [m.zero()])
-        return [total + m.double(m.lane(counting.weighed(m, b, sum_lanes(m, terms)), 0))]
+            (terms,) = over_vectors(m, r.width, term, [m.zero()])
+        return [total + m.double(m.lane(r.weighting.weighted(m, b, sum_lanes(m, terms)), 0))]
 
     (total,) = m.loop(0, rows, 1, row, [m.double(0.0)])
     return total
 
 
-def derive_rows(m: Any, loss: str, rows: Any, width: Any, stride: Any, share: Any, a: Any, y: Any, d: Any) -> None:
+def derive_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
     """d = share * dL/da"""
 
     def row(b: Any) -> None:
-        ab, yb, db = a + b * stride, y + b * width, d + b * stride
+        ab, yb, db = r.a + b * r.stride, r.y + b * r.width, r.d + b * r.stride
         over_vectors(
-            m, width,
+            m, r.width,
             lambda o, part: m.store_part(
-                db + o, part, share * slope_vector(m, loss, m.load_part(ab + o, part), m.load_part(yb + o, part))
+                db + o, part, share * slope_vector(m, r.loss, m.load_part(ab + o, part), m.load_part(yb + o, part))
             ),
         )  # fmt: skip
 
     m.loop(0, rows, 1, row)
 
 
-def delta_rows(
-    m: Any, loss: str, output: str, rows: Any, width: Any, stride: Any, share: Any, z: Any, a: Any, y: Any, d: Any,
-    counting: Counting = ALIKE,
-) -> None:  # fmt: skip
-    """d = weight * dL/dz; the space between rows of d is left as it is."""
+def delta_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
+    """d = weight * dL/dz; the space between rows of d is not written."""
 
     def row(b: Any) -> None:
-        scale = counting.weighed(m, b, share)
-        zb, ab, yb, db = z + b * stride, a + b * stride, y + b * width, d + b * stride
+        scale = r.weighting.weighted(m, b, share)
+        zb, ab, yb, db = r.z + b * r.stride, r.a + b * r.stride, r.y + b * r.width, r.d + b * r.stride
 
         def direct(o: Any, part: Any) -> None:
-            zo, ao, yo = (m.load_part(place + o, part) for place in (zb, ab, yb))
-            m.store_part(db + o, part, delta_vector(m, loss, output, zo, ao, yo, scale))
+            zo, ao, yo = (m.load_part(pointer + o, part) for pointer in (zb, ab, yb))
+            m.store_part(db + o, part, delta_vector(m, r.loss, r.output, zo, ao, yo, scale))
 
         def slope(o: Any, part: Any, total: Any) -> list[Any]:
             ao = m.load_part(ab + o, part)
-            da = m.keep_part(scale * slope_vector(m, loss, ao, m.load_part(yb + o, part)), part)
+            da = m.keep_part(scale * slope_vector(m, r.loss, ao, m.load_part(yb + o, part)), part)
             m.store_part(db + o, part, da)
             return [da * ao + total]
 
-        if output != "softmax" or (loss, output) in JOINED:
-            over_vectors(m, width, direct)
+        if r.output != "softmax" or (r.loss, r.output) in JOINED:
+            over_vectors(m, r.width, direct)
             return
         # the Jacobian of softmax is diag(a) - a a^T
-        (total,) = over_vectors(m, width, slope, [m.zero()])
+        (total,) = over_vectors(m, r.width, slope, [m.zero()])
         mean = sum_lanes(m, total)
         over_vectors(
-            m, width,
+            m, r.width,
             lambda o, part: m.store_part(
                 db + o, part, m.load_part(ab + o, part) * (m.load_part(db + o, part) - mean)
             ),
@@ -196,61 +237,68 @@ def delta_rows(
     m.loop(0, rows, 1, row)
 
 
+def _rows_of(loss: str, output: str, width: Any, arrays: OutputArrays) -> OutputRows:
+    return OutputRows(loss, output, width, width, arrays.z, arrays.a, arrays.y, arrays.result)
+
+
 @kernel(fastmath=FASTMATH, returns="double")
-def loss_kernel(m: Any, static: Choice, rows: Any, width: Any, z: Any, a: Any, y: Any) -> Any:
+def loss_kernel(m: Any, static: Choice, rows: Any, width: Any, arrays: OutputArrays) -> Any:
     """See `loss_value`"""
     loss, output = static.names
-    return sum_losses(m, loss, output, rows, width, width, z, a, y)
+    return sum_losses(m, rows, _rows_of(loss, output, width, arrays))
 
 
 @kernel(fastmath=FASTMATH)
-def slope_kernel(m: Any, static: Choice, rows: Any, width: Any, share: Any, a: Any, y: Any, da: Any) -> None:
+def slope_kernel(m: Any, static: Choice, rows: Any, width: Any, share: Any, arrays: OutputArrays) -> None:
     """See `loss_derivative`"""
-    derive_rows(m, static.names[0], rows, width, width, m.rounded(share), a, y, da)
+    derive_rows(m, rows, m.rounded(share), _rows_of(static.names[0], "", width, arrays))
 
 
 @kernel(fastmath=FASTMATH)
-def delta_kernel(m: Any, static: Choice, rows: Any, width: Any, share: Any, z: Any, a: Any, y: Any, d: Any) -> None:
+def delta_kernel(m: Any, static: Choice, rows: Any, width: Any, share: Any, arrays: OutputArrays) -> None:
     """See `output_delta`"""
     loss, output = static.names
-    delta_rows(m, loss, output, rows, width, width, m.rounded(share), z, a, y, d)
+    delta_rows(m, rows, m.rounded(share), _rows_of(loss, output, width, arrays))
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def run_loss(static, rows, width, z, a, y):
+def run_loss(static, rows, width, arrays):
     """See `loss_value`"""
-    return loss_kernel(static, rows, width, z, a, y)
+    return loss_kernel(static, rows, width, arrays)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def run_slope(static, rows, width, share, a, y, da):
+def run_slope(static, rows, width, share, arrays):
     """See `loss_derivative`"""
-    slope_kernel(static, rows, width, share, a, y, da)
+    slope_kernel(static, rows, width, share, arrays)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def run_delta(static, rows, width, share, z, a, y, d):
+def run_delta(static, rows, width, share, arrays):
     """See `output_delta`"""
-    delta_kernel(static, rows, width, share, z, a, y, d)
+    delta_kernel(static, rows, width, share, arrays)
+
+
+def _arrays(*arrays: Array | None) -> OutputArrays:
+    return OutputArrays(*(None if array is None else array.reshape(-1) for array in arrays))
 
 
 def loss_value(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> float:
     """Mean over the batch of L"""
     static = choice(z__bo.dtype, loss, output)
-    z, a, y = (array.reshape(-1) for array in (z__bo, a__bo, y__bo))
-    total = specialised(run_loss, static)(static, *z__bo.shape, z, a, y)
+    total = specialised(run_loss, static)(static, *z__bo.shape, _arrays(z__bo, a__bo, y__bo))
     return total * share_of(loss, z__bo.shape[1]) / len(z__bo)
 
 
 def loss_derivative(loss: str, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
     """da = dL/da of each sample"""
     static = choice(a__bo.dtype, loss)
-    a, y, da = (array.reshape(-1) for array in (a__bo, y__bo, da__bo))
-    specialised(run_slope, static)(static, *a__bo.shape, share_of(loss, a__bo.shape[1]), a, y, da)
+    arrays = _arrays(None, a__bo, y__bo, da__bo)
+    specialised(run_slope, static)(static, *a__bo.shape, share_of(loss, a__bo.shape[1]), arrays)
 
 
 def output_delta(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> None:
     """d = dL/dz of each sample"""
     static = choice(z__bo.dtype, loss, output)
-    z, a, y, d = (array.reshape(-1) for array in (z__bo, a__bo, y__bo, d__bo))
-    specialised(run_delta, static)(static, *z__bo.shape, share_of(loss, z__bo.shape[1]), z, a, y, d)
+    arrays = _arrays(z__bo, a__bo, y__bo, d__bo)
+    specialised(run_delta, static)(static, *z__bo.shape, share_of(loss, z__bo.shape[1]), arrays)

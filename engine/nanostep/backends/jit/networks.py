@@ -11,14 +11,14 @@ from nanostep.backends.contract import Cursor, Plan
 from nanostep.backends.jit._compile import specialised
 from nanostep.backends.jit._kernel import choice, vector_bytes
 from nanostep.backends.jit._threads import most_threads, run_team
-from nanostep.backends.jit.arguments import Data, Extras, Progress
+from nanostep.backends.jit.arguments import ALONE, Data, Extras, Lookahead, Progress, Run, Worker
 from nanostep.backends.jit.jacobian import jacobian_rows
 from nanostep.backends.jit.layout import GROUP, MAX_TILE, make_net
-from nanostep.backends.jit.optimizers import hyperparameter_array, rule_of
+from nanostep.backends.jit.optimizers import hyperparameters_of, rule_of
 from nanostep.backends.jit.passes import mean_gradient, mean_loss, predict_rows
 from nanostep.backends.jit.sample import is_small, weight_count
 from nanostep.backends.jit.team import TEAM_WORDS
-from nanostep.backends.jit.train import DESCENT, train_batches, train_samples
+from nanostep.backends.jit.train import FUSED_SGD, train_batches, train_samples
 from nanostep.backends.reference.losses import JOINED
 from nanostep.backends.reference.order import drop_threshold
 from nanostep.optimizers import SGD, Optimizer
@@ -26,11 +26,11 @@ from nanostep.optimizers import SGD, Optimizer
 Array = np.ndarray
 
 TEAM_FLOPS = 6e5
-"""Work of an update from which on a second thread may pay."""
+"""Work of an update from which a second thread can be faster."""
 
 
 class Engine:
-    """See `nanostep.backends.contract.Engine`. Each call has memory of its own, so calls may overlap in time."""
+    """See `nanostep.backends.contract.Engine`. Each call has its own memory, so calls may run at the same time."""
 
     threads = 1
 
@@ -52,11 +52,11 @@ class Engine:
         return min(most_threads(), self._parts(plan, n))
 
     def _parts(self, plan: Plan, n: int) -> int:
-        """Parts that a tile can be handed out in."""
+        """Parts into which a tile can be divided."""
         return -(-min(plan.batch, n, self._net.tile) // GROUP)
 
-    def _members(self, plan: Plan, n: int) -> int:
-        """Threads that a call takes: as many as were asked for, if there is work for them."""
+    def _workers(self, plan: Plan, n: int) -> int:
+        """Threads of a call: as many as the run allows, if there is work for them."""
         return 1 if config.DISABLE_JIT else min(plan.threads or 1, self._parts(plan, n))
 
     def predict(self, theta__p: Array, x__ni: Array, a__no: Array) -> None:
@@ -65,11 +65,11 @@ class Engine:
 
     def loss(self, theta__p: Array, samples: Samples) -> float:
         run = specialised(mean_loss, self._net)
-        return run(self._net, theta__p, len(samples), self._data(samples), self._memory(0))
+        return run(self._net, theta__p, self._data(samples), self._memory(0))
 
     def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
         run = specialised(mean_gradient, self._net)
-        return run(self._net, theta__p, len(samples), self._data(samples), grad__p, self._memory(0))
+        return run(self._net, theta__p, self._data(samples), grad__p, self._memory(0))
 
     def jacobian(self, theta__p: Array, x__ni: Array, a__no: Array, jac__nop: Array) -> None:
         run = specialised(jacobian_rows, self._net)
@@ -88,17 +88,24 @@ class Engine:
         epoch_loss__e: Array,
         epoch_penalty__e: Array | None = None,
     ) -> int:
+        net = self._net
         data = self._data(samples, cursor.order if plan.shuffle or plan.own_order else None)
         extras = self._extras(samples, optimizer, plan)
         progress = _progress(cursor, steps, extras, epoch_loss__e, epoch_penalty__e)
         rates = np.array([optimizer.lr] if plan.rates is None else plan.rates[:steps], np.float64)
         self.threads = 1
-        is_alike = extras.is_empty and data.weight is None
-        if plan.batch == 1 and is_alike and is_small(self._net) and is_plain(optimizer):
-            ended = self._train_samples(theta__p, data, plan, rates, progress, cursor, steps)
+        is_unweighted = extras.is_empty and data.weight is None
+        in_registers = plan.batch == 1 and is_unweighted and is_small(net) and is_plain(optimizer)
+        size = weight_count(net) * net.lanes if in_registers else net.memory_size(len(slots__sp))
+        memory, seed = self._aligned(size), np.uint64(plan.seed)
+        run = Run(steps, rates, seed, plan.shuffle, theta__p, data, progress, memory)
+        if in_registers:
+            ended = self._train_samples(run._replace(rates=rates * plan.scale), cursor)
         else:
-            ended = self._train_batches(theta__p, slots__sp, data, optimizer, plan, extras, rates, progress, steps)
-        cursor.epoch, cursor.row, cursor.updates = (int(value) for value in progress.place)
+            h, scale = hyperparameters_of(optimizer), float(plan.scale)
+            run = run._replace(slots=slots__sp, optimizer=h, extras=extras, batch=plan.batch, scale=scale)
+            ended = self._train_batches(run, optimizer, plan)
+        cursor.epoch, cursor.row, cursor.updates = (int(value) for value in progress.counters)
         cursor.loss_sum = float(progress.loss_sum[0])
         if extras.alpha is not None:
             cursor.penalty_sum = float(progress.penalty_sum[0])
@@ -106,46 +113,34 @@ class Engine:
             epoch_penalty__e[:ended] = 0.0
         return ended
 
-    def _train_samples(
-        self, theta: Array, data: Data, plan: Plan, rates: Array, progress: Progress, cursor: Cursor, steps: int
-    ) -> int:
-        net, n = self._net, len(data.x) // self._net.inputs
+    def _train_samples(self, run: Run, cursor: Cursor) -> int:
+        net, data = self._net, run.data
         if cursor.carry is None:
             cursor.carry = np.zeros(net.layers[0].out_pad, self.dtype), np.array([0.0, 0.0, 1.0])
-        data = data._replace(y=None) if data.labelled else data._replace(labels=None)
-        memory = self._aligned(weight_count(net) * net.lanes)
-        run = specialised(train_samples, net)
-        rates, seed = rates * plan.scale, np.uint64(plan.seed)
-        return int(run(net, rates, seed, plan.shuffle, steps, theta, n, data, progress, memory, *cursor.carry))
+        run = run._replace(data=data._replace(y=None) if data.labelled else data._replace(labels=None))
+        return int(specialised(train_samples, net)(net, run, Lookahead(*cursor.carry)))
 
-    def _train_batches(
-        self, theta: Array, slots: Array, data: Data, optimizer: Optimizer, plan: Plan, extras: Extras, rates: Array,
-        progress: Progress, steps: int,
-    ) -> int:  # fmt: skip
-        """Call a run by a team, each member with progress of its own."""
-        net, n = self._net, len(data.x) // self._net.inputs
-        members = self.threads = self._members(plan, n)
+    def _train_batches(self, run: Run, optimizer: Optimizer, plan: Plan) -> int:
+        """Train on a team of threads; each worker advances progress of its own."""
+        net = self._net
+        workers = self.threads = self._workers(plan, run.data.n)
         rule = rule_of(optimizer, self.dtype)
-        if is_plain(optimizer) and extras.squares is None and plan.batch <= net.tile:
-            rule = choice(self.dtype, DESCENT)
-        run = specialised(train_batches, net, rule)
-        given = (
-            net, rule, extras, hyperparameter_array(optimizer), optimizer.kind == "adamw", rates, float(plan.scale),
-            plan.batch, np.uint64(plan.seed), plan.shuffle, steps, theta, slots, n, data,
-        )  # fmt: skip
-        memory, losses = self._memory(len(slots)), np.empty(MAX_TILE // GROUP)
-        if members == 1:
-            return int(run(*given, progress, memory, None, 0, 1, losses))
-        team = aligned(TEAM_WORDS, np.dtype(np.int64))
+        if is_plain(optimizer) and run.extras.squares is None and plan.batch <= net.tile:
+            rule = choice(self.dtype, FUSED_SGD)
+        train = specialised(train_batches, net, rule)
+        if workers == 1:
+            return int(train(net, rule, run._replace(worker=ALONE)))
+        team, losses = aligned(TEAM_WORDS, np.dtype(np.int64)), np.empty(MAX_TILE // GROUP)
         team[:] = 0
 
         def work(number: int) -> int:
-            own = progress
+            own = run._replace(worker=Worker(team, number, workers, losses))
             if number > 0:
-                own = Progress(*(None if array is None else array.copy() for array in progress))
-            return int(run(*given, own, memory, team, number, members, losses))
+                copies = (None if array is None else array.copy() for array in run.progress)
+                own = own._replace(progress=Progress(*copies))
+            return int(train(net, rule, own))
 
-        return run_team(work, members)
+        return run_team(work, workers)
 
     def _extras(self, samples: Samples, optimizer: Optimizer, plan: Plan) -> Extras:
         p, takes_squares = np.array(plan.dropout, np.float64), plan.alpha > 0 or optimizer.clip_norm is not None
@@ -161,13 +156,13 @@ class Engine:
         )
 
     def _data(self, samples: Samples, order: Array | None = None) -> Data:
-        """Return flat arrays of samples; of y and labels the one that is not given is empty."""
+        """Return flat arrays of samples; y or labels is empty where it is not given."""
         none = np.empty(0, np.int64)
         y = np.empty(0, self.dtype) if samples.y is None else flat(samples.y)
         labels = none if samples.labels is None else flat(samples.labels)
         order = none if order is None else order
         weight = None if samples.weight is None else flat(samples.weight)
-        return Data(flat(samples.x), y, labels, order, order.size > 0, labels.size > 0, weight)
+        return Data(len(samples), flat(samples.x), y, labels, order, order.size > 0, labels.size > 0, weight)
 
     def _memory(self, slots: int) -> Array:
         return self._aligned(self._net.memory_size(slots))
@@ -177,7 +172,7 @@ class Engine:
 
 
 def aligned(count: int, dtype: np.dtype) -> Array:
-    """Return new memory, not cleared, that begins at a cache line: vectors that straddle two cost W4 a tenth."""
+    """Return new memory, not cleared, that begins at a cache line; vectors across two lines made W4 a tenth slower."""
     length = count * dtype.itemsize
     memory = np.empty(length + 64, np.uint8)
     start = -memory.ctypes.data % 64
@@ -187,8 +182,8 @@ def aligned(count: int, dtype: np.dtype) -> Array:
 def _progress(
     cursor: Cursor, steps: int, extras: Extras, epoch_loss__e: Array, epoch_penalty__e: Array | None
 ) -> Progress:
-    place = np.array([cursor.epoch, cursor.row, cursor.updates], np.int64)
-    progress = Progress(place, np.array([cursor.loss_sum]), epoch_loss__e)
+    counters = np.array([cursor.epoch, cursor.row, cursor.updates], np.int64)
+    progress = Progress(counters, np.array([cursor.loss_sum]), epoch_loss__e)
     if extras.alpha is None:
         return progress
     by_epoch = np.empty(steps) if epoch_penalty__e is None else epoch_penalty__e
@@ -201,7 +196,7 @@ def is_plain(optimizer: Optimizer) -> bool:
 
 
 class _Memory:
-    """Memory of an array as the array interface shows it; keeps its owner alive."""
+    """Memory of an array, exposed by the array interface as writable; keeps its owner alive."""
 
     def __init__(self, owner: Array) -> None:
         address, _ = owner.__array_interface__["data"]
@@ -212,7 +207,7 @@ class _Memory:
 def flat(array: Array) -> Array:
     """Return a contiguous array as a flat one that Numba takes for writable.
 
-    A read-only array is another type to Numba, and would cost a compilation of its own. Kernels do not write to data;
-    the conformance suite sees to that.
+    A read-only array has another type in Numba, and would need a compilation of its own. Kernels do not write to data,
+    which the conformance suite checks.
     """
     return np.asarray(array if array.flags.writeable else _Memory(array)).reshape(-1)

@@ -1,4 +1,4 @@
-"""The sample order of an epoch; the reference describes the method. All arithmetic is in 64 unsigned bits."""
+"""The sample order of an epoch; the reference describes the method. All arithmetic is on unsigned 64-bit integers."""
 
 from __future__ import annotations
 

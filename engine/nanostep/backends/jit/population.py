@@ -1,4 +1,4 @@
-"""Runs of populations: tiles of networks, and who trains them."""
+"""Runs of populations: tiles of networks, which threads take from a shared counter."""
 
 from __future__ import annotations
 
@@ -17,43 +17,65 @@ from nanostep.backends.jit.order import shuffle_kernel
 from nanostep.backends.jit.train import flush_subnormals, restore_mode
 
 SAMPLES_TOGETHER = 16
-"""Single samples whose losses are added up in the dtype before they are added in float64, and between two looks at the
-flag that ends a call."""
+"""Single samples whose losses are summed in the dtype before they are added in float64; the flag that cancels a call is
+read once for so many."""
 
 
-class Networks(NamedTuple):
-    """Of a call: which networks, with what, and what comes out.
+class PopulationRun(NamedTuple):
+    """A call: the networks, how they are trained, and what comes out.
 
     Attributes
     ----------
-    who : array of int64, (whole tiles,)
+    indices : array of int64, (whole tiles,)
+        Indices of the networks.
     h, corrected : array, and array of float64 or None
         See `lanes_update.rule_tables`.
+    batch, updates : int
+        Samples of an update, and updates made before the call.
+    theta, slots : flat arrays
+        Of all networks of the population.
+    data : LaneData
     next_ : array of int64, (1,)
-        Number of the first network that nobody has taken.
+        First network that no thread has taken yet.
     cancel : array of int32, (1,)
     loss__ke, done__k : arrays
     """
 
-    who: Any
+    indices: Any
     h: Any
     corrected: Any
+    batch: Any
+    updates: Any
+    theta: Any
+    slots: Any
+    data: LaneData
     next_: Any
     cancel: Any
     loss__ke: Any
     done__k: Any
 
 
-def transpose(m: Any, net: Lanes, count: Any, arrays: int, who: Any, outside: Any, inside: Any, enters: bool) -> None:
-    """`arrays` arrays of parameters of `count` networks into lanes, or back."""
+class Step(NamedTuple):
+    """Where a tile is in its run: `rows` samples from `position` of the order on."""
+
+    first: Any
+    update: Any
+    epoch: Any
+    position: Any
+    rows: Any
+
+
+def transpose(m: Any, net: Lanes, count: Any, indices: Any, arrays: int, outside: Any, inside: Any, enters: bool
+              ) -> None:  # fmt: skip
+    """Copy `arrays` arrays of parameters of `count` networks into lanes, or back."""
     length = arrays * net.parameters
 
     def lane(k: Any) -> None:
-        theirs = outside + m.load_number(who + k) * length
-        ours = inside + (k // net.lanes * (length * net.lanes) + k - k // net.lanes * net.lanes)
+        network = outside + m.load_number(indices + k) * length
+        own_lane = inside + (k // net.lanes * (length * net.lanes) + k - k // net.lanes * net.lanes)
 
         def parameter(p: Any) -> None:
-            source, to = theirs + p, ours + p * net.lanes
+            source, to = network + p, own_lane + p * net.lanes
             if enters:
                 m.store_number(to, m.load_number(source))
             else:
@@ -65,20 +87,21 @@ def transpose(m: Any, net: Lanes, count: Any, arrays: int, who: Any, outside: An
 
 
 @kernel(fastmath=FASTMATH)
-def open_tile(m: Any, net: Lanes, first: Any, who: Any, theta__mp: Any, slots__msp: Any, memory: Any) -> None:
-    """Parameters and slots of the networks from place `first` of `who` on, into lanes."""
-    transpose(m, net, net.width, 1, who + first, theta__mp, memory, True)
+def load_tile(m: Any, net: Lanes, run: PopulationRun, first: Any, memory: Any) -> None:
+    """Parameters and slots of the tile that begins at `first` of the indices, into lanes."""
+    indices = run.indices + first
+    transpose(m, net, net.width, indices, 1, run.theta, memory, True)
     if net.slots > 0:
-        transpose(m, net, net.width, net.slots, who + first, slots__msp, memory + net.slot, True)
+        transpose(m, net, net.width, indices, net.slots, run.slots, memory + net.slot, True)
 
 
 @kernel(fastmath=FASTMATH)
-def close_tile(m: Any, net: Lanes, first: Any, count: Any, who: Any, theta__mp: Any, slots__msp: Any, memory: Any
-               ) -> None:  # fmt: skip
+def store_tile(m: Any, net: Lanes, run: PopulationRun, first: Any, count: Any, memory: Any) -> None:
     """Those of the first `count` networks of the tile, back."""
-    transpose(m, net, count, 1, who + first, theta__mp, memory, False)
+    indices = run.indices + first
+    transpose(m, net, count, indices, 1, run.theta, memory, False)
     if net.slots > 0:
-        transpose(m, net, count, net.slots, who + first, slots__msp, memory + net.slot, False)
+        transpose(m, net, count, indices, net.slots, run.slots, memory + net.slot, False)
 
 
 @kernel(fastmath=FASTMATH, returns="index")
@@ -88,8 +111,8 @@ def width_of(m: Any, net: Lanes) -> Any:
 
 
 @kernel(fastmath=FASTMATH, returns="index")
-def take_tile(m: Any, net: Lanes, next_: Any) -> Any:
-    """The first network of a tile that no other member has taken."""
+def next_tile(m: Any, net: Lanes, next_: Any) -> Any:
+    """Take the next tile; return its first network."""
     return m.fetch_add(next_, net.width)
 
 
@@ -100,20 +123,18 @@ def is_cancelled(m: Any, net: Lanes, cancel: Any) -> Any:
 
 
 @kernel(fastmath=FASTMATH)
-def advance(
-    m: Any, net: Lanes, rule: Choice, nets: Networks, data: LaneData, first: Any, update: Any, epoch: Any, place: Any,
-    rows: Any, memory: Any, losses: Any,
-) -> None:  # fmt: skip
-    """Update number `update` of each network of the tile from `rows` samples from `place` of the order on, or a step on
-    each of these; losses, in float64, grow by L of each network."""
-    order = None if data.orders__en is None else data.orders__en + epoch * data.n
-    h = nets.h + first * len(row_names(rule))
-    corrected = None if nets.corrected is None else nets.corrected + first * len(CORRECTED)
-    t = Tile(net, rule, nets.who + first, h, corrected, data, order, memory)
+def advance(m: Any, net: Lanes, rule: Choice, run: PopulationRun, step: Step, memory: Any, losses: Any) -> None:
+    """Update each network of a tile from `step.rows` samples, or make a step on each of these; losses, in float64, grow
+    by L of each network."""
+    data, first = run.data, step.first
+    order = None if data.orders__en is None else data.orders__en + step.epoch * data.n
+    h = run.h + first * len(row_names(rule))
+    corrected = None if run.corrected is None else run.corrected + first * len(CORRECTED)
+    t = Tile(net, rule, run.indices + first, h, corrected, data, order, memory)
     if rule.names[0] == SINGLE:
-        lanes_samples(m, t, place, rows, losses)
+        lanes_samples(m, t, step.position, step.rows, losses)
     else:
-        lanes_batch(m, t, update, place, rows, losses)
+        lanes_batch(m, t, step.update, step.position, step.rows, losses)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
@@ -124,33 +145,34 @@ def draw_orders(seed, epoch, orders__en):
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def train_tiles(net, rule, nets, batch, updates, theta, slots, data, memory, losses):
-    """Take tiles until none is left, each through all epochs of the call."""
+def train_tiles(net, rule, run, memory, losses):
+    """Take tiles until none is left, and train each through all epochs of the call."""
     mode = flush_subnormals(net)
-    count, epochs = nets.loss__ke.shape
+    n = run.data.n
+    count, epochs = run.loss__ke.shape
     cancelled = False
     while not cancelled:
-        first = take_tile(net, nets.next_)
+        first = next_tile(net, run.next_)
         if first >= count:
             break
         here = min(width_of(net), count - first)
-        open_tile(net, first, nets.who, theta, slots, memory)
-        update = updates
+        load_tile(net, run, first, memory)
+        update = run.updates
         for epoch in range(epochs):
             losses[:] = 0.0
-            place = 0
-            while place < data.n and not cancelled:
-                rows = min(batch, data.n - place)
+            position = 0
+            while position < n and not cancelled:
+                rows = min(run.batch, n - position)
                 update += 1
-                advance(net, rule, nets, data, first, update, epoch, place, rows, memory, losses)
-                place += rows
-                cancelled = is_cancelled(net, nets.cancel) != 0
+                advance(net, rule, run, Step(first, update, epoch, position, rows), memory, losses)
+                position += rows
+                cancelled = is_cancelled(net, run.cancel) != 0
             if cancelled:
                 break
             for k in range(here):
-                nets.loss__ke[first + k, epoch] = losses[k] / data.n
+                run.loss__ke[first + k, epoch] = losses[k] / n
         if not cancelled:
-            close_tile(net, first, here, nets.who, theta, slots, memory)
+            store_tile(net, run, first, here, memory)
             for k in range(here):
-                nets.done__k[first + k] = True
+                run.done__k[first + k] = True
     restore_mode(net, mode)

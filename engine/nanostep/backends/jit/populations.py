@@ -1,4 +1,4 @@
-"""Populations compiled by Numba: networks in the lanes of vectors, or one by one where the lanes do not do it."""
+"""Populations compiled by Numba: networks in the lanes of vectors, or one by one where lanes cannot be used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nanostep.backends.jit._threads import most_threads, run_team
 from nanostep.backends.jit.lanes import LaneData, Lanes, make_lanes
 from nanostep.backends.jit.lanes_update import lane_rule_of, rule_tables
 from nanostep.backends.jit.networks import aligned, flat, is_plain
-from nanostep.backends.jit.population import SAMPLES_TOGETHER, Networks, draw_orders, train_tiles
+from nanostep.backends.jit.population import SAMPLES_TOGETHER, PopulationRun, draw_orders, train_tiles
 from nanostep.backends.one_by_one import InLanes
 from nanostep.backends.populations import PopulationCall, PopulationPlan, PopulationSamples
 from nanostep.optimizers import Optimizer
@@ -21,7 +21,7 @@ from nanostep.optimizers import Optimizer
 Array = np.ndarray
 
 THREAD_FLOPS = 2e7
-"""Work of a call for each thread that it takes where the number is left to it: half a millisecond."""
+"""Least work of a thread, half a millisecond, where the run does not say how many threads to use."""
 
 
 class Engine(InLanes):
@@ -30,8 +30,8 @@ class Engine(InLanes):
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         super().__init__(networks.Engine(architecture, dtype), architecture, dtype, most_threads)
 
-    def lanes_pay(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
-        return plan.is_simple and not plan.own_order and super().lanes_pay(networks, optimizer, plan)
+    def use_lanes(self, networks: int, optimizer: Optimizer, plan: PopulationPlan) -> bool:
+        return plan.is_simple and not plan.own_order and super().use_lanes(networks, optimizer, plan)
 
     def _lanes_do(self, data: PopulationSamples, call: PopulationCall) -> bool:
         return data.weight is None and call.rates is None
@@ -51,27 +51,26 @@ class Engine(InLanes):
         rule = lane_rule_of(optimizer, self._dtype, single)
         whole = np.append(call.who, np.full(-len(call.who) % net.width, call.who[-1]))
         cancel = np.zeros(1, np.int32) if plan.cancel is None else plan.cancel
-        taken = np.zeros(1, np.int64)
-        nets = Networks(whole, *rule_tables(optimizer, rule, whole), taken, cancel, call.loss, call.done)
-        given = (
-            net, rule, nets, SAMPLES_TOGETHER if single else batch, call.updates, theta__mp.reshape(-1),
-            slots__msp.reshape(-1), self._data(data, plan, call),
+        theta, slots = theta__mp.reshape(-1), slots__msp.reshape(-1)
+        run = PopulationRun(
+            whole, *rule_tables(optimizer, rule, whole), SAMPLES_TOGETHER if single else batch, call.updates, theta,
+            slots, self._data(data, plan, call), np.zeros(1, np.int64), cancel, call.loss, call.done,
         )  # fmt: skip
-        run = specialised(train_tiles, net, rule)
+        train = specialised(train_tiles, net, rule)
 
         def work(number: int) -> int:
-            run(*given, aligned(net.memory_size, self._dtype), np.empty(net.width))
+            train(net, rule, run, aligned(net.memory_size, self._dtype), np.empty(net.width))
             return number
 
-        threads = self._members(net, data, plan, call)
+        threads = self._workers(net, data, plan, call)
         if threads == 1:
             work(0)
         else:
             run_team(work, threads)
         return {64: "avx512", 32: "avx2"}.get(vector_bytes(), ""), threads
 
-    def _members(self, net: Lanes, data: PopulationSamples, plan: PopulationPlan, call: PopulationCall) -> int:
-        """Threads that a call takes."""
+    def _workers(self, net: Lanes, data: PopulationSamples, plan: PopulationPlan, call: PopulationCall) -> int:
+        """Threads of a call."""
         flops = 6.0 * net.parameters * len(data) * call.loss.size
         wanted = min(most_threads(), int(flops / THREAD_FLOPS)) if plan.threads is None else plan.threads
         tiles = -(-len(call.who) // net.width)

@@ -1,7 +1,7 @@
 """The matrix product behind every layer of a batch: c = start + a b, or c += factor * a b.
 
 A tile of rows x vectors of c stays in registers while k runs; each step loads the vectors of b and multiplies them by
-repeated entries of a. a is read through two strides, so it may stand transposed, which makes the forward pass and both
+repeated entries of a. a is read through two strides, so it may be transposed, which makes the forward pass and both
 backward passes the same kernel:
 
     forward          z  (b x o)  = bias + x  (b x i)  wt (i x o)
@@ -21,7 +21,7 @@ from typing import Any
 class Product:
     """Operands: c is m x n with n a multiple of the lanes; m and k may be known only at run time.
 
-    start (rows start_row apart; 0 repeats one row) may be c, or None for 0; it counts only if start_if, unless that is
+    start (rows start_row apart; 0 repeats one row) may be c, or None for 0; it is used only if start_if, unless that is
     None.
     """
 

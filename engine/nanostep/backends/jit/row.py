@@ -1,8 +1,8 @@
-"""One row through a network on theta as it stands: calls that are too short to pay for packing, such as online
+"""One row through a network on unpacked theta, for calls that are too short to pay for packing, such as online
 learning.
 
-W is read along its rows, each once forward and once backward, when it is updated too. Activations and deltas of all
-layers stand in the caller's memory, padded with zeros to whole vectors.
+W is read along its rows, each once forward and once backward, where it is also updated. Activations and deltas of all
+layers are in the caller's memory, padded with zeros to whole vectors.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 from nanostep.backends.jit.activations import activate_vector, derivative_vector
-from nanostep.backends.jit.layout import LayerPlan, Net
+from nanostep.backends.jit.layout import LayerLayout, Net
 from nanostep.backends.jit.sample import exponentials, kept, output, vectors
 from nanostep.backends.jit.vector import fold_rows, sum_lanes
 
 UNROLLED = 4
-"""Vectors, or groups of rows, up to which a loop is written out."""
+"""Vectors, or groups of rows, up to which a loop is unrolled."""
 
 
-def places(net: Net) -> list[tuple[int, int, int]]:
-    """Where a, z and d of each layer stand in the memory of a row."""
+def offsets(net: Net) -> list[tuple[int, int, int]]:
+    """Offsets of a, z and d of each layer in the memory of a row."""
     result, at = [], 0
     for s in net.layers:
         result.append((at, at + s.out_pad, at + 2 * s.out_pad))
@@ -33,8 +33,8 @@ def row_size(net: Net) -> int:
     return 3 * sum(s.out_pad for s in net.layers)
 
 
-def each(m: Any, start: int, stop: int, step: int, body: Callable[..., Any], carried: list[Any]) -> list[Any]:
-    """carried = body(i, *carried) for i in range(start, stop, step), written out if that is short."""
+def unroll(m: Any, start: int, stop: int, step: int, body: Callable[..., Any], carried: list[Any]) -> list[Any]:
+    """carried = body(i, *carried) for i in range(start, stop, step), unrolled if that is short."""
     if -(-(stop - start) // step) > UNROLLED:
         return m.loop(start, stop, step, body, carried)
     for i in range(start, stop, step):
@@ -42,9 +42,8 @@ def each(m: Any, start: int, stop: int, step: int, body: Callable[..., Any], car
     return carried
 
 
-def row_z(m: Any, s: LayerPlan, theta: Any, x: Any, o: Any, count: int) -> Any:
-    """z of `count` <= lanes neurons from o: rows of W times x, folded together, + b. x is in whole vectors or
-    theta's."""
+def row_z(m: Any, s: LayerLayout, theta: Any, x: Any, o: Any, count: int) -> Any:
+    """z of `count` <= lanes neurons from o: rows of W times x, folded together, + b. Whole vectors of x are read."""
     w, b = theta + s.theta, theta + (s.theta + s.inputs * s.outputs)
     whole = s.inputs // m.lanes * m.lanes
 
@@ -52,7 +51,7 @@ def row_z(m: Any, s: LayerPlan, theta: Any, x: Any, o: Any, count: int) -> Any:
         part = m.load(x + i)
         return [part * m.load(w + (o + r) * s.inputs + i) + sums[r] for r in range(count)]
 
-    sums = each(m, 0, whole, m.lanes, products, [m.zero()] * count)
+    sums = unroll(m, 0, whole, m.lanes, products, [m.zero()] * count)
     if whole < s.inputs:
         rest = s.inputs - whole
         part = m.load_part(x + whole, rest)
@@ -63,15 +62,15 @@ def row_z(m: Any, s: LayerPlan, theta: Any, x: Any, o: Any, count: int) -> Any:
 
 
 def row_forward(m: Any, net: Net, theta: Any, x: Any, memory: Any) -> list[Any]:
-    """a, and where it is needed z, of all layers but the last into memory; return z of the last, a lone one in every
-    lane."""
-    for s, (a, z, _) in zip(net.layers, places(net), strict=True):
+    """a, and where it is needed z, of all layers but the last into memory; return z of the last, in every
+    lane if it is a lone one."""
+    for s, (a, z, _) in zip(net.layers, offsets(net), strict=True):
         to_a, to_z = memory + a, memory + z
         is_last = s is net.layers[-1]
         whole = s.outputs // m.lanes * m.lanes
 
         def group(
-            o: Any, count: int, s: LayerPlan = s, x: Any = x, to_a: Any = to_a, to_z: Any = to_z, last: bool = is_last
+            o: Any, count: int, s: LayerLayout = s, x: Any = x, to_a: Any = to_a, to_z: Any = to_z, last: bool = is_last
         ) -> None:
             value = row_z(m, s, theta, x, o, count)
             if last or s.f == "silu":
@@ -79,11 +78,11 @@ def row_forward(m: Any, net: Net, theta: Any, x: Any, memory: Any) -> list[Any]:
             if not last:
                 m.store(to_a + o, m.keep_part(activate_vector(m, s.f, value), count))
 
-        each(m, 0, whole, m.lanes, lambda o, group=group: group(o, m.lanes) or [], [])
+        unroll(m, 0, whole, m.lanes, lambda o, group=group: group(o, m.lanes) or [], [])
         if whole < s.outputs:
             group(whole, s.outputs - whole)
         x = to_a
-    last, (_, z, _) = net.layers[-1], places(net)[-1]
+    last, (_, z, _) = net.layers[-1], offsets(net)[-1]
     return [m.load(memory + z + o) for o in range(0, last.out_pad, m.lanes)]
 
 
@@ -103,7 +102,7 @@ def row_step(m: Any, net: Net, theta: Any, x: Any, y: Any, label: Any, lr: Any, 
     """theta -= lr * gradient of L(x, y), after `row_forward`; return L before it."""
     z = row_forward(m, net, theta, x, memory)
     outcome = output(m, net, z, y, label, lr)
-    at = places(net)
+    at = offsets(net)
     for v, value in enumerate(outcome.d):
         m.store(memory + at[-1][2] + v * m.lanes, kept(m, [value], net.layers[-1].outputs)[0])
     for l in range(len(net.layers) - 1, -1, -1):
@@ -122,7 +121,7 @@ def row_step(m: Any, net: Net, theta: Any, x: Any, y: Any, label: Any, lr: Any, 
 
 def update_layer(m: Any, net: Net, l: int, theta: Any, source: Any, deltas: Any, memory: Any) -> None:
     """W -= d source^T, and d of the layer below from the old W: W^T d * f'(z)"""
-    s, at = net.layers[l], places(net)
+    s, at = net.layers[l], offsets(net)
     w = theta + s.theta
     wide = 8 * m.lanes
 
@@ -141,12 +140,12 @@ def update_layer(m: Any, net: Net, l: int, theta: Any, source: Any, deltas: Any,
                     result.append(delta * old + sums[k])
             return result
 
-        sums = each(m, 0, s.outputs, 1, row, [m.zero()] * len(parts) if l > 0 else [])
+        sums = unroll(m, 0, s.outputs, 1, row, [m.zero()] * len(parts) if l > 0 else [])
         for k, total in enumerate(sums):
-            below, place = net.layers[l - 1], i + k * m.lanes
-            z = m.load(memory + at[l - 1][1] + place) if below.f == "silu" else None
+            below, column = net.layers[l - 1], i + k * m.lanes
+            z = m.load(memory + at[l - 1][1] + column) if below.f == "silu" else None
             df = derivative_vector(m, below.f, z, a[k])
-            m.store(memory + at[l - 1][2] + place, m.keep_part(total * df, parts[k]))
+            m.store(memory + at[l - 1][2] + column, m.keep_part(total * df, parts[k]))
 
     whole = s.inputs // wide * wide
     m.loop(0, whole, wide, lambda i: strip(i, wide))

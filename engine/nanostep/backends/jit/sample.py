@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,21 +23,21 @@ from nanostep.backends.jit._compile import FASTMATH
 from nanostep.backends.jit._kernel import kernel
 from nanostep.backends.jit._math import vexp, vlog
 from nanostep.backends.jit.activations import activate_vector, derivative_vector
-from nanostep.backends.jit.arguments import Data
+from nanostep.backends.jit.arguments import Lookahead, Run
 from nanostep.backends.jit.batch import index_of
-from nanostep.backends.jit.layout import LayerPlan, Net
+from nanostep.backends.jit.layout import LayerLayout, Net
 from nanostep.backends.jit.losses import delta_vector, loss_vector, share_of, slope_vector
 from nanostep.backends.jit.vector import fold_rows, largest_lane, sum_lanes
 
-MOST = 160
-"""Vectors of weights up to which a network is small: beyond, the code becomes long and so does its compilation."""
+MAX_VECTORS = 160
+"""Vectors of weights of a small network at most: beyond, the code and its compilation become long."""
 
 SAMPLES_PER_LOG = 16
-"""Samples whose logarithms are taken together."""
+"""Samples whose losses share one logarithm."""
 
-QUIET = 39.0
-"""Logits that differ by less need no maximum subtracted: 16 sums of up to 16 of their exponentials can be
-multiplied."""
+SAFE_SPREAD = 39.0
+"""Logits that differ by less need no maximum subtracted: the product of 16 sums of up to 16 of their exponentials is
+finite."""
 
 
 def vectors(net: Net, width: int) -> int:
@@ -51,15 +52,15 @@ def weight_count(net: Net) -> int:
 
 
 def is_small(net: Net) -> bool:
-    return weight_count(net) <= MOST
+    return weight_count(net) <= MAX_VECTORS
 
 
 @dataclass
 class Weights:
     """The weights of a network as lists of vectors.
 
-    wt[i][v] of the first layer; w[l][o][v] of the others, w[0] is empty; b[l][v]. The bias of a lone output stands in
-    all lanes, as do its z and its delta.
+    wt[i][v] of the first layer; w[l][o][v] of the others, w[0] is empty; b[l][v]. The bias of a lone output is in all
+    lanes, as are its z and its delta.
     """
 
     wt: list[list[Any]]
@@ -71,13 +72,10 @@ class Weights:
         """From the values in the order of `values`."""
         source = iter(values)
 
-        def take(count: int) -> list[Any]:
-            return [next(source) for _ in range(count)]
-
         first, *others = net.layers
-        wt = [take(vectors(net, first.outputs)) for _ in range(first.inputs)]
-        w = [[], *([take(vectors(net, s.inputs)) for _ in range(s.outputs)] for s in others)]
-        return cls(wt, w, [take(vectors(net, s.outputs)) for s in net.layers])
+        wt = [list(islice(source, vectors(net, first.outputs))) for _ in range(first.inputs)]
+        w = [[], *([list(islice(source, vectors(net, s.inputs))) for _ in range(s.outputs)] for s in others)]
+        return cls(wt, w, [list(islice(source, vectors(net, s.outputs))) for s in net.layers])
 
     def values(self) -> list[Any]:
         rows = [*self.wt, *(row for layer in self.w for row in layer), *self.b]
@@ -120,7 +118,7 @@ def next_z(m: Any, net: Net, l: int, w: Weights, a: list[Any]) -> list[Any]:
 
 
 def kept(m: Any, values: list[Any], width: int) -> list[Any]:
-    """0 in the lanes beyond a layer's width; a lone value stands in all lanes."""
+    """0 in the lanes beyond a layer's width; a lone value is in all lanes."""
     if width == 1:
         return values
     return [m.keep_part(value, width - v * m.lanes) for v, value in enumerate(values)]
@@ -128,15 +126,14 @@ def kept(m: Any, values: list[Any], width: int) -> list[Any]:
 
 @dataclass
 class Outcome:
-    """d of the output layer times the rate, what the loss grows by, and what its logarithm's argument is multiplied
-    by."""
+    """d of the output layer times the rate; the loss; and a factor whose logarithm is to be added to the loss."""
 
     d: list[Any]
     loss: Any
     factor: Any
 
 
-def target_vectors(m: Any, s: LayerPlan, y: Any, label: Any) -> list[Any]:
+def target_vectors(m: Any, s: LayerLayout, y: Any, label: Any) -> list[Any]:
     if s.outputs == 1:
         return [m.splat(m.load_number(y)) if label is None else m.splat(1.0)]
     starts = range(0, s.outputs, m.lanes)
@@ -166,7 +163,7 @@ def output(m: Any, net: Net, z: list[Any], y: Any, label: Any, lr: Any) -> Outco
         value = share * lanes_total(m, kept(m, terms, width), width)
         return Outcome(kept(m, d, width), m.double(m.lane(value, 0)), one)
     if loss == "cross_entropy" and label is not None and 1 < width <= m.lanes:
-        return quiet_cross_entropy(m, width, z[0], target, label, lr)
+        return label_cross_entropy(m, width, z[0], target, label, lr)
     e, top, sums = exponentials(m, width, z)
     if loss == "cross_entropy":
         return cross_entropy(m, width, z, e, top, sums, target, lr)
@@ -202,40 +199,51 @@ def cross_entropy(
     return Outcome(kept(m, d, width), m.double(m.lane(value, 0)), m.double(1.0))
 
 
-def quiet_cross_entropy(m: Any, width: int, z: Any, target: list[Any], label: Any, lr: Any) -> Outcome:
-    """For a label and logits that are not far apart, e^(z - z_y) / sum is the softmax and the logarithm of that sum,
-    which is at least 1, is the loss; it is left for later, as a factor."""
-    there = m.first_lanes(width)
-    apart = z - m.splat(m.lane(z, label))
-    loud = m.any_lane(there & ((apart >= QUIET) | (apart <= -QUIET) | (apart != apart)))
+def label_cross_entropy(m: Any, width: int, z: Any, target: list[Any], label: Any, lr: Any) -> Outcome:
+    """Cross-entropy of a label y.
 
-    def usual() -> list[Any]:
-        e = m.where(there, vexp(m, apart))
+    Unless logits are far apart, e^(z - z_y) / sum is the softmax, and the logarithm of the sum, which is at least 1, is
+    the loss. The sum is returned as the factor, so that one logarithm serves many samples.
+    """
+    used = m.first_lanes(width)
+    above = z - m.splat(m.lane(z, label))
+    is_far = m.any_lane(used & ((above >= SAFE_SPREAD) | (above <= -SAFE_SPREAD) | (above != above)))
+
+    def without_maximum() -> list[Any]:
+        e = m.where(used, vexp(m, above))
         sums = sum_lanes(m, e, width)
-        return [m.where(there, e * (lr / sums) - lr * target[0]), m.double(0.0), m.double(m.lane(sums, 0))]
+        return [m.where(used, e * (lr / sums) - lr * target[0]), m.double(0.0), m.double(m.lane(sums, 0))]
 
-    def unusual() -> list[Any]:
+    def with_maximum() -> list[Any]:
         e, top, sums = exponentials(m, width, [z])
         outcome = cross_entropy(m, width, [z], e, top, sums, target, lr)
         return [*outcome.d, outcome.loss, outcome.factor]
 
-    d, loss, factor = m.when(loud, unusual, usual)
+    d, loss, factor = m.when(is_far, with_maximum, without_maximum)
     return Outcome([d], loss, factor)
 
 
 def separate(m: Any, values: list[Any], width: int) -> list[Any]:
-    """Each of the first `width` lanes, in every lane of a vector of its own."""
+    """One vector for each of the first `width` lanes, with that lane's value in every lane."""
     if width == 1:
         return values
     return [m.splat(m.lane(values[o // m.lanes], o % m.lanes)) for o in range(width)]
 
 
+class Sample(NamedTuple):
+    """Pointers to x and y, and the label; either y or the label is None."""
+
+    x: Any
+    y: Any
+    label: Any
+
+
 def sample_step(
-    m: Any, net: Net, w: Weights, z: list[Any], x: Any, ahead: Any, y: Any, label: Any, lr: Any
+    m: Any, net: Net, w: Weights, z: list[Any], sample: Sample, ahead: Any, lr: Any
 ) -> tuple[list[Any], Outcome]:
-    """One step with rate lr from z of the first layer. Changes w; returns z of the first layer for the sample
-    `ahead`."""
-    inputs, nexts = inputs_of(m, net, x), inputs_of(m, net, ahead)
+    """One step with rate lr from z of the first layer. Changes w; returns z of the first layer for the next sample,
+    whose x is `ahead`."""
+    inputs, nexts = inputs_of(m, net, sample.x), inputs_of(m, net, ahead)
     zs, activations = [z], []
     for l in range(1, len(net.layers)):
         below = net.layers[l - 1]
@@ -246,7 +254,7 @@ def sample_step(
         zs.append(next_z(m, net, l, w, a))
     factor = total(m, list(zip(inputs, nexts, strict=True)), m.splat(1.0))
     ahead_z = first_z(m, w, nexts)
-    outcome = output(m, net, zs[-1], y, label, lr)
+    outcome = output(m, net, zs[-1], sample.y, sample.label, lr)
     d = outcome.d
     for l in range(len(net.layers) - 1, 0, -1):
         s, below, a = net.layers[l], net.layers[l - 1], activations[l - 1]
@@ -276,13 +284,11 @@ def sample_step(
 
 @kernel(fastmath=FASTMATH)
 def sample_steps(
-    m: Any, net: Net, memory: Any, lr: Any, row: Any, end: Any, n: Any, data: Data, prepared: Any, carry: Any, sums: Any
-) -> None:  # fmt: skip
-    """Updates from the samples [row, end) of the order, within one epoch of n.
-
-    carry holds z of the first layer for the next sample, if `prepared`; sums holds the sum of the losses, and the
-    factor whose logarithm is still to be added to it.
-    """
+    m: Any, net: Net, run: Run, lr: Any, row: Any, end: Any, is_prepared: Any, lookahead: Lookahead
+) -> None:
+    """Updates from the samples [row, end) of the order, within one epoch. `lookahead.z` belongs to sample `row` if
+    `is_prepared`."""
+    data, memory, carried_z, sums = run.data, run.memory, lookahead.z, lookahead.state + 1
     lr = m.splat(m.rounded(lr))
     count = weight_count(net)
     first_vectors = vectors(net, net.layers[0].outputs)
@@ -292,22 +298,21 @@ def sample_steps(
     def fresh() -> list[Any]:
         return first_z(m, Weights.of(net, state), inputs_of(m, net, x + index_of(m, data, row) * net.inputs))
 
-    z = m.when(prepared, lambda: [m.load(carry + v * m.lanes) for v in range(first_vectors)], fresh)
+    z = m.when(is_prepared, lambda: [m.load(carried_z + v * m.lanes) for v in range(first_vectors)], fresh)
 
     def step(i: Any, index: Any, loss: Any, pending: Any, *values: Any) -> list[Any]:
         w, z = Weights.of(net, values[first_vectors:]), list(values[:first_vectors])
-        following = index_of(m, data, m.smaller_index(i + 1, n - 1))
+        following = index_of(m, data, m.smaller_index(i + 1, data.n - 1))
         label = None if labels is None else m.load_number(labels + index)
         target = None if y is None else y + index * net.outputs
-        z, outcome = sample_step(
-            m, net, w, z, x + index * net.inputs, x + following * net.inputs, target, label, lr
-        )  # fmt: skip
+        sample = Sample(x + index * net.inputs, target, label)
+        z, outcome = sample_step(m, net, w, z, sample, x + following * net.inputs, lr)
         return [following, loss + outcome.loss, pending * outcome.factor, *z, *w.values()]
 
     def chunk(c: Any, *carried: Any) -> list[Any]:
         start, stop = m.larger_index(row, c * SAMPLES_PER_LOG), m.smaller_index(end, (c + 1) * SAMPLES_PER_LOG)
         index, loss, pending, *rest = m.loop(start, stop, 1, step, carried)
-        complete = (stop == (c + 1) * SAMPLES_PER_LOG) | (stop == n)
+        complete = (stop == (c + 1) * SAMPLES_PER_LOG) | (stop == data.n)
         loss, pending = m.when(
             complete, lambda a, b: [a + m.log(b), m.double(1.0)], None, [loss, pending]
         )  # fmt: skip
@@ -321,7 +326,7 @@ def sample_steps(
     m.store_number(sums, carried[1])
     m.store_number(sums + 1, carried[2])
     for v in range(first_vectors):
-        m.store(carry + v * m.lanes, carried[3 + v])
+        m.store(carried_z + v * m.lanes, carried[3 + v])
     for i, value in enumerate(carried[3 + first_vectors :]):
         m.store(memory + i * m.lanes, value)
 

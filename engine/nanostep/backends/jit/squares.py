@@ -1,7 +1,7 @@
-"""What an update must know of all parameters before it changes one: the norm of the gradient, and the L2 penalty.
+"""What an update needs of all parameters before it changes one: the norm of the gradient, and the L2 penalty.
 
-Sums of squares are taken by groups of inputs, each by the member of a team to whom the group belongs, and then added up
-in order by all of them: bits do not depend on the number of members.
+Sums of squares are taken by groups of inputs, each by the worker that has the group, and then added up in order by
+all workers: bits do not depend on their number.
 """
 
 from __future__ import annotations
@@ -9,9 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from nanostep.backends.jit.arguments import Worker
 from nanostep.backends.jit.gradient import over_groups
-from nanostep.backends.jit.layout import GROUP, LayerPlan, Net
-from nanostep.backends.jit.team import Member, meet, part
+from nanostep.backends.jit.layout import GROUP, LayerLayout, Net
+from nanostep.backends.jit.team import barrier, partition
 from nanostep.backends.jit.vector import sum_lanes
 
 
@@ -28,29 +29,28 @@ def total_of(m: Any, sums: list[Any]) -> Any:
     return m.double(m.lane(sum_lanes(m, (sums[0] + sums[1]) + (sums[2] + sums[3])), 0))
 
 
-def finish_gradient(m: Any, net: Net, memory: Any, share: Any, decay: Any, sums: Any, me: Member | None) -> Squares:
-    """The gradient becomes share * gradient, + decay * weights unless decay is None; return sums of squares, of what it
-    has become.
+def finish_gradient(m: Any, net: Net, memory: Any, share: Any, decay: Any, sums: Any, worker: Worker) -> Squares:
+    """gradient = share * gradient, + decay * weights unless decay is None; return sums of squares, of the new gradient.
 
-    `sums` has room for two float64 of each group. All members are done.
+    `sums` has room for two float64 of each group. All workers have finished when it returns.
     """
     share = m.splat(m.rounded(share))
     if decay is not None:
         decay = m.splat(m.rounded(decay))
 
-    def group(g: Any, s: LayerPlan, at: Any, rows: int, is_weight: bool) -> None:
+    def group(g: Any, s: LayerLayout, at: Any, rows: int, is_weight: bool) -> None:
         params, grad = memory + (at + net.params), memory + (at + net.grad)
 
         def column(o: Any, *sums: Any) -> list[Any]:
             weights, gradient = list(sums[:4]), list(sums[4:])
             for r in range(rows):
-                place = o + r * s.row
-                slope = share * m.load(grad + place)
+                at_row = o + r * s.row
+                slope = share * m.load(grad + at_row)
                 if is_weight and decay is not None:
-                    w = m.load(params + place)
+                    w = m.load(params + at_row)
                     weights[r % 4] = w * w + weights[r % 4]
                     slope = decay * w + slope
-                m.store(grad + place, slope)
+                m.store(grad + at_row, slope)
                 gradient[r % 4] = slope * slope + gradient[r % 4]
             return weights + gradient
 
@@ -60,18 +60,18 @@ def finish_gradient(m: Any, net: Net, memory: Any, share: Any, decay: Any, sums:
 
     before = 0
     for s in net.layers:
-        low, high = part(m, me, s.inputs)
+        low, high = partition(m, worker, s.inputs)
 
-        def inputs(i: Any, count: int, s: LayerPlan = s, before: int = before) -> None:
+        def inputs(i: Any, count: int, s: LayerLayout = s, before: int = before) -> None:
             group(i // GROUP + before, s, i * s.row + s.wt, count, True)
 
-        def biases(s: LayerPlan = s, last: int = before + s.groups - 1) -> None:
+        def biases(s: LayerLayout = s, last: int = before + s.groups - 1) -> None:
             group(last, s, s.b, 1, False)
 
         over_groups(m, s, low, high, inputs)
         m.when(True if isinstance(high, int) else high == s.inputs, biases)
         before += s.groups
-    meet(m, me)
+    barrier(m, worker)
     weights, gradient = m.loop(
         0, before, 1,
         lambda g, w, d: [w + m.load_number(sums + g * 2), d + m.load_number(sums + (g * 2 + 1))],

@@ -10,20 +10,20 @@ from numba import njit
 
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS
 from nanostep.backends.jit._kernel import Choice, kernel
-from nanostep.backends.jit.arguments import Data, Extras
-from nanostep.backends.jit.batch import index_of
+from nanostep.backends.jit.arguments import Data, Extras, Progress, Run, Worker
+from nanostep.backends.jit.batch import Batch, index_of
 from nanostep.backends.jit.dropout import make_dropout
-from nanostep.backends.jit.gradient import descend, pack, refresh, unpack
+from nanostep.backends.jit.gradient import fused_sgd, pack, refresh, unpack
 from nanostep.backends.jit.layout import Net
 from nanostep.backends.jit.optimizers import Update, apply, clip_factor
 from nanostep.backends.jit.order import shuffle_kernel
-from nanostep.backends.jit.passes import backward_tile, batch_gradient, enter
+from nanostep.backends.jit.passes import backward_tile, batch_gradient, load_parameters
 from nanostep.backends.jit.sample import pack_sample, sample_steps, unpack_sample
 from nanostep.backends.jit.squares import finish_gradient
-from nanostep.backends.jit.team import make_member, meet, packed_parts
+from nanostep.backends.jit.team import barrier, packed_parts
 
-DESCENT = "descent"
-"""The rule of plain SGD on batches of at most a tile, whose gradient need not be kept."""
+FUSED_SGD = "fused_sgd"
+"""The rule of plain SGD on batches of at most a tile: the weights are updated as the gradient is computed."""
 
 
 @kernel(fastmath=FASTMATH, returns="index")
@@ -38,40 +38,38 @@ def flush_subnormals(m: Any, net: Net) -> Any:
 
 @kernel(fastmath=FASTMATH)
 def restore_mode(m: Any, net: Net, before: Any) -> None:
-    """Give the thread its mode back: the program around a run keeps its arithmetic."""
+    """Restore the thread's mode, so that the arithmetic of the calling program is not changed."""
     m.restore_mode(before)
 
 
 @kernel(fastmath=FASTMATH)
-def begin(m: Any, net: Net, rule: Choice, theta: Any, slots: Any, slot_count: Any, memory: Any) -> None:
+def load_state(m: Any, net: Net, rule: Choice, run: Run, slot_count: Any) -> None:
     """Parameters and slots from the public layout."""
-    enter(m, net, theta, memory)
-    if rule.names[0] == DESCENT:
+    load_parameters(m, net, run.theta, run.memory)
+    if rule.names[0] == FUSED_SGD:
         return
-    count = net.architecture.parameter_count
-    m.loop(0, slot_count, 1, lambda s: pack(m, net, slots + s * count, memory + net.slots + s * net.packed))
+    count, slots = net.architecture.parameter_count, run.memory + net.slots
+    m.loop(0, slot_count, 1, lambda s: pack(m, net, run.slots + s * count, slots + s * net.packed))
 
 
 @kernel(fastmath=FASTMATH)
-def finish(m: Any, net: Net, rule: Choice, memory: Any, theta: Any, slots: Any, slot_count: Any) -> None:
+def store_state(m: Any, net: Net, rule: Choice, run: Run, slot_count: Any) -> None:
     """Parameters and slots into the public layout."""
-    unpack(m, net, memory + net.params, m.double(1.0), theta)
-    if rule.names[0] == DESCENT:
+    one = m.double(1.0)
+    unpack(m, net, run.memory + net.params, one, run.theta)
+    if rule.names[0] == FUSED_SGD:
         return
-    count = net.architecture.parameter_count
-    m.loop(
-        0, slot_count, 1,
-        lambda s: unpack(m, net, memory + net.slots + s * net.packed, m.double(1.0), slots + s * count),
-    )  # fmt: skip
+    count, slots = net.architecture.parameter_count, run.memory + net.slots
+    m.loop(0, slot_count, 1, lambda s: unpack(m, net, slots + s * net.packed, one, run.slots + s * count))
 
 
-def part_of_sample(m: Any, extras: Extras, data: Data, place: Any, rows: Any) -> Any:
-    """1 / what a batch is divided by: its samples, or the sum of their weights (0 if that is 0)."""
+def weight_of_sample(m: Any, extras: Extras, data: Data, position: Any, rows: Any) -> Any:
+    """1 / the divisor of a batch: the number of its samples, or the sum of their weights (0 if that is 0)."""
     if data.weight is None:
         return 1.0 / m.double_of(rows)
 
     def weight(b: Any, total: Any) -> list[Any]:
-        return [total + m.double(m.load_number(data.weight + index_of(m, data, place + b)))]
+        return [total + m.double(m.load_number(data.weight + index_of(m, data, position + b)))]
 
     (divisor,) = m.when(
         extras.batch_mean,
@@ -83,71 +81,67 @@ def part_of_sample(m: Any, extras: Extras, data: Data, place: Any, rows: Any) ->
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def batch_step(m: Any, net: Net, rule: Choice, extras: Extras, h: Any, decoupled: Any, lr: Any, scale: Any, seed: Any,
-               t: Any, place: Any, rows: Any, data: Data, penalty_sum: Any, memory: Any, team: Any, number: Any,
-               members: Any, losses: Any) -> Any:  # fmt: skip
-    """An update from a batch of any size; return what the sum of losses grows by."""
-    kind, *marks = rule.names
-    me = make_member(team, number, members, losses)
-    dropout = make_dropout(m, extras, seed, t)
-    per_sample = part_of_sample(m, extras, data, place, rows)
-    share = scale * per_sample
-    if kind == DESCENT:
-        total = backward_tile(m, net, memory, place, rows, data, me, extras, dropout)
-        descend(m, net, memory, rows, data.x, place, data.ordered, lr * share, me)
+def batch_step(m: Any, net: Net, rule: Choice, run: Run, lr: Any, t: Any, position: Any, rows: Any) -> Any:
+    """Update number t from `rows` samples, any number, from `position` of the order on; return what the sum of losses
+    grows by."""
+    (kind, *flags), h, extras, data, memory = rule.names, run.optimizer, run.extras, run.data, run.memory
+    dropout = make_dropout(m, extras, run.seed, t)
+    per_sample = weight_of_sample(m, extras, data, position, rows)
+    share = run.scale * per_sample
+    batch = Batch(net, memory, data, position, rows, extras, dropout, run.worker)
+    if kind == FUSED_SGD:
+        total = backward_tile(m, batch)
+        fused_sgd(m, batch, lr * share)
     else:
-        total = batch_gradient(m, net, memory, place, rows, data, me, extras, dropout)
+        total = batch_gradient(m, batch)
         if extras.squares is not None:
             decay = None if extras.alpha is None else extras.alpha * per_sample
-            squares = finish_gradient(m, net, memory, share, decay, extras.squares, me)
-            share = clip_factor(m, h, squares.gradient) if "clip_norm" in marks else m.double(1.0)
+            squares = finish_gradient(m, net, memory, share, decay, extras.squares, run.worker)
+            share = clip_factor(m, h, squares.gradient) if "clip_norm" in flags else m.double(1.0)
             if decay is not None:
-                penalty = (0.5 * decay * squares.weights) * m.double_of(rows)
+                penalty, penalty_sum = (0.5 * decay * squares.weights) * m.double_of(rows), run.progress.penalty_sum
                 m.store_number(penalty_sum, m.load_number(penalty_sum) + penalty)
-        for at, count in packed_parts(m, net, me):
+        for at, count in packed_parts(m, net, run.worker):
             params, grad, slots = (memory + base + at for base in (net.params, net.grad, net.slots))
-            apply(Update(m, h, marks, lr, t, share, count, net.packed, params, grad, slots), kind, decoupled)
-        refresh(m, net, memory, me)
-    meet(m, me)
+            apply(Update(m, h, flags, lr, t, share, count, net.packed, params, grad, slots), kind)
+        refresh(m, net, memory, run.worker)
+    barrier(m, run.worker)
     if data.weight is None:
         return total
     return total * m.select(extras.batch_mean, per_sample * m.double_of(rows), 1.0)
 
 
 @kernel(fastmath=FASTMATH)
-def end_penalties(m: Any, net: Net, penalty_sum: Any, epoch_penalty: Any, ended: Any, n: Any) -> None:
-    """The mean penalty of an epoch, if there is one."""
-    if penalty_sum is not None:
-        m.store_number(epoch_penalty + ended, m.load_number(penalty_sum) / m.double_of(n))
-        m.store_number(penalty_sum, m.double(0.0))
+def end_penalties(m: Any, net: Net, progress: Progress, ended: Any, n: Any) -> None:
+    """Write the mean penalty of an epoch, if there is one."""
+    if progress.penalty_sum is not None:
+        m.store_number(progress.epoch_penalty + ended, m.load_number(progress.penalty_sum) / m.double_of(n))
+        m.store_number(progress.penalty_sum, m.double(0.0))
 
 
 @kernel(fastmath=FASTMATH)
-def meet_all(m: Any, net: Net, team: Any, members: Any) -> None:
-    """Wait for all members of a team, if there is one."""
-    meet(m, make_member(team, 0, members, None))
+def wait_for_team(m: Any, net: Net, worker: Worker) -> None:
+    """Wait for all workers of a team, if there is one."""
+    barrier(m, worker)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def train_samples(net, rates, seed, draws, steps, theta, n, data, progress, memory, carry, carried):
-    """`steps` plain SGD steps on one sample each; see `train_batches`. One of data.y and data.labels is None.
-
-    Between calls within an epoch, carry keeps z of the first layer for the next sample; carried its row, or 0, the sum
-    of the losses, and a factor whose logarithm is still to be added to it, with those of the next samples.
-    """
-    place, sums = progress.place, carried[1:]
+def train_samples(net, run, lookahead):
+    """`run.steps` plain SGD steps on one sample each; see `train_batches`. One of data.y and data.labels is None."""
+    data, progress, rates, state = run.data, run.progress, run.rates, lookahead.state
+    counters, sums = progress.counters, state[1:]
     mode = flush_subnormals(net)
-    pack_sample(net, theta, memory)
+    pack_sample(net, run.theta, run.memory)
     ended = made = 0
-    if place[1] == 0 or sums[1] == 1.0:
+    if counters[1] == 0 or sums[1] == 1.0:
         sums[0] = progress.loss_sum[0]
-    while made < steps:
-        row = place[1]
+    while made < run.steps:
+        row = counters[1]
         if row == 0:
             sums[1] = 1.0
-            if draws:
-                shuffle_kernel(seed, np.uint64(place[0]), data.order)
-        end = min(n, row + steps - made)
+            if run.shuffle:
+                shuffle_kernel(run.seed, np.uint64(counters[0]), data.order)
+        end = min(data.n, row + run.steps - made)
         lr = rates[0]
         if rates.size > 1:  # as far as the rate stays the same
             lr = rates[made]
@@ -155,56 +149,49 @@ def train_samples(net, rates, seed, draws, steps, theta, n, data, progress, memo
             while same < made + end - row and rates[same] == lr:
                 same += 1
             end = row + same - made
-        prepared = row > 0 and carried[0] == row
-        sample_steps(net, memory, lr, row, end, n, data, prepared, carry, sums)
-        carried[0] = end
+        is_prepared = row > 0 and state[0] == row
+        sample_steps(net, run, lr, row, end, is_prepared, lookahead)
+        state[0] = end
         made += end - row
-        place[1] = end
-        if end == n:
-            progress.epoch_loss[ended] = sums[0] / n
+        counters[1] = end
+        if end == data.n:
+            progress.epoch_loss[ended] = sums[0] / data.n
             ended += 1
-            place[0], place[1], sums[0], carried[0] = place[0] + 1, 0, 0.0, 0.0
-    place[2] += made
+            counters[0], counters[1], sums[0], state[0] = counters[0] + 1, 0, 0.0, 0.0
+    counters[2] += made
     progress.loss_sum[0] = sums[0] + math.log(sums[1])
-    unpack_sample(net, memory, theta)
+    unpack_sample(net, run.memory, run.theta)
     restore_mode(net, mode)
     return ended
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def train_batches(net, rule, extras, h, decoupled, rates, scale, batch, seed, draws, steps, theta, slots__sp, n, data,
-                  progress, memory, team, number, members, losses):  # fmt: skip
-    """`steps` updates; `progress` moves on. Return how many epochs ended.
-
-    rates holds one learning rate, or one of each step. An order is drawn for each epoch if `draws`. team is None, or
-    the members share each update; see `team.Member`.
-    """
-    place, loss_sum = progress.place, progress.loss_sum
+def train_batches(net, rule, run):
+    """`run.steps` updates; `run.progress` advances. Return how many epochs ended."""
+    data, progress, worker = run.data, run.progress, run.worker
+    counters, loss_sum = progress.counters, progress.loss_sum
     mode = flush_subnormals(net)
-    if number == 0:
-        begin(net, rule, theta, slots__sp, slots__sp.shape[0], memory)
-    meet_all(net, team, members)
+    if worker.number == 0:
+        load_state(net, rule, run, run.slots.shape[0])
+    wait_for_team(net, worker)
     ended = 0
-    for step in range(steps):
-        row = place[1]
-        if row == 0 and draws:
-            if number == 0:
-                shuffle_kernel(seed, np.uint64(place[0]), data.order)
-            meet_all(net, team, members)
-        rows = min(batch, n - row)
-        lr = rates[min(step, rates.size - 1)]
-        loss_sum[0] += batch_step(
-            net, rule, extras, h, decoupled, lr, scale, seed, place[2] + 1, row, rows, data, progress.penalty_sum,
-            memory, team, number, members, losses,
-        )  # fmt: skip
-        place[2] += 1
-        place[1] = row + rows
-        if place[1] == n:
-            progress.epoch_loss[ended] = loss_sum[0] / n
-            end_penalties(net, progress.penalty_sum, progress.epoch_penalty, ended, n)
+    for step in range(run.steps):
+        row = counters[1]
+        if row == 0 and run.shuffle:
+            if worker.number == 0:
+                shuffle_kernel(run.seed, np.uint64(counters[0]), data.order)
+            wait_for_team(net, worker)
+        rows = min(run.batch, data.n - row)
+        lr = run.rates[min(step, run.rates.size - 1)]
+        loss_sum[0] += batch_step(net, rule, run, lr, counters[2] + 1, row, rows)
+        counters[2] += 1
+        counters[1] = row + rows
+        if counters[1] == data.n:
+            progress.epoch_loss[ended] = loss_sum[0] / data.n
+            end_penalties(net, progress, ended, data.n)
             ended += 1
-            place[0], place[1], loss_sum[0] = place[0] + 1, 0, 0.0
-    if number == 0:
-        finish(net, rule, memory, theta, slots__sp, slots__sp.shape[0])
+            counters[0], counters[1], loss_sum[0] = counters[0] + 1, 0, 0.0
+    if worker.number == 0:
+        store_state(net, rule, run, run.slots.shape[0])
     restore_mode(net, mode)
     return ended

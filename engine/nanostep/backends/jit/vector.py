@@ -6,7 +6,7 @@ from typing import Any
 
 
 def sum_lanes(m: Any, v: Any, width: int | None = None) -> Any:
-    """The sum of the lanes, in every lane; or of the first `width`, others being 0, in those."""
+    """The sum of the lanes, in every lane. With `width`, the other lanes are 0, and the first `width` get the sum."""
     distance = 1
     while distance < min(m.lanes if width is None else width, m.lanes):
         v = v + m.exchange(v, distance)
@@ -24,7 +24,7 @@ def largest_lane(m: Any, v: Any) -> Any:
 
 
 def fold_rows(m: Any, rows: list[Any], largest: bool) -> Any:
-    """Lane r is the sum (largest: the largest) of the lanes of rows[r]; two rows become one in each step."""
+    """Lane r of the result is the sum, or the largest if `largest`, of the lanes of rows[r]; each round halves them."""
     rows, d = list(rows), 1
     while d < m.lanes:
         upper = m.lanes_where(d)
