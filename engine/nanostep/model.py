@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from nanostep._arrays import Samples, check_inputs, check_samples, check_weight, weighted
 from nanostep._base_model import BaseModel, check_dtype
 from nanostep._checks import check_memory, check_seed
+from nanostep._pull_back import PullBack
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.contract import Engine
 from nanostep.initialization import initialize
@@ -141,6 +142,45 @@ class Model(BaseModel):
         samples = self._weighted_samples(X, Y, sample_weight)
         gradient = np.empty_like(self._theta)
         return self._engine.gradient(self._theta, samples, gradient), gradient
+
+    def vjp(self, X: ArrayLike) -> tuple[np.ndarray, PullBack]:
+        """Return the outputs for every row of X, and a function that pulls a gradient back through the network.
+
+        This is for losses of your own, which are computed from the outputs together with their derivatives (the
+        vector-Jacobian product, as ``jax.vjp``).
+
+        Parameters
+        ----------
+        X : array-like, shape (n, inputs) or (inputs,)
+            n may be 0.
+
+        Returns
+        -------
+        out : ndarray, shape (n, outputs), or (outputs,) for one 1-D sample
+            The same bits as those of `predict`.
+        pull : callable
+            ``pull(dout, *, inputs=False, params=True, wrt="out")`` takes dL/d(out) and returns dL/d(theta), laid out as
+            `theta` and summed over the rows; with ``inputs=True`` also dL/dX; with ``params=False`` dL/dX alone.
+            ``wrt="z"`` takes dL/dz of the output layer. It may be called any number of times, until theta changes: then
+            it raises RuntimeError. See `nanostep._pull_back.PullBack`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            X is not acceptable.
+
+        Examples
+        --------
+        >>> import nanostep as ns
+        >>> net = ns.Network([2, 1], output="identity", backend="numpy", seed=1)
+        >>> out, pull = net.vjp([[1, 2], [3, 4]])
+        >>> pull([[1], [1]]).tolist()
+        [4.0, 6.0, 2.0]
+        """
+        x = check_inputs(self._architecture, self._dtype, X).copy()  # the caller's may change before the backward pass
+        theta = self._theta.copy()
+        out = self.predict(x[0] if np.ndim(X) == 1 else x)
+        return out, PullBack(self._engine, self._theta, theta, x, out.shape)
 
     def _weighted_samples(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None) -> Samples:
         samples = check_samples(self._architecture, self._dtype, X, Y)
