@@ -1,4 +1,4 @@
-"""The check that a contender trained to the same result as the reference. No time is shown without it."""
+"""The check that a contender's training gives the same result as the reference's. No time is shown without it."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from nanostep.optimizers import Optimizer
 REFERENCE = "numpy"
 
 STEPS = 16
-"""Optimiser steps of the check before timing: enough for all parts to take part, too few for rounding to grow."""
+"""Optimiser steps of the check before timing: enough to use every part of a network, too few for rounding to grow."""
 
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
 """Largest deviation accepted after `STEPS` steps, by dtype, relative to the largest magnitude."""
 
 TIMED_LOSS_TOLERANCES = {"float64": 1e-10, "float32": 2e-3}
 TIMED_THETA_TOLERANCES = {"float64": 1e-10, "float32": 2e-2}
-"""The same after a timed run of some thousand steps. In float32 a rounding error may put a relu's input on the other
-side of zero; between our own backends parameters were then seen to differ by up to 3e-3 and losses by 1.4e-4. The sharp
-check is the short one; this one proves that the run that was timed did all of the work."""
+"""The same after a timed run of some thousand steps. In float32 a rounding error may move a relu's input across zero;
+parameters of our own backends have then differed by up to 3e-3 and losses by 1.4e-4. The strict check is the short one;
+this one proves that the timed run did all of the work."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a contender reports of a run from the initial weights.
+    """A contender's report of a run from the initial weights.
 
     Attributes
     ----------
     rows, epochs : int
         The run: `epochs` times the first `rows` rows, in order.
     loss : float or ndarray, shape (networks,)
-        Mean loss of the last epoch, taken as training went along; of a population, of each network that is checked.
+        Mean loss of the last epoch, measured during training; for a population, of each network that is checked.
     theta : ndarray, shape (parameters,) or (networks, parameters)
     loss_dtype : str
         Precision of the loss.
     timed : bool
-        True for the run that was timed, False for the short one before.
+        True for the run that was timed, False for the short run before it.
     """
 
     rows: int
@@ -53,7 +53,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a contender's loss and parameters are from the reference's after the same steps.
+    """Deviation of a contender's loss and parameters from the reference's after the same steps.
 
     Attributes
     ----------
@@ -90,7 +90,7 @@ def short_run(workload: Workload) -> tuple[int, int]:
 
 
 def judge(workload: Workload, evidence: Evidence) -> Agreement:
-    """Compare what a contender reports with the reference's run of the same length."""
+    """Compare a contender's report with the reference's run of the same length."""
     loss, theta = reference_run(workload, evidence.rows, evidence.epochs)
     loss_tolerances, theta_tolerances = TOLERANCES, TOLERANCES
     if evidence.timed:
@@ -108,7 +108,7 @@ def judge(workload: Workload, evidence: Evidence) -> Agreement:
 def reference_run(workload: Workload, rows: int, epochs: int) -> tuple[float | np.ndarray, np.ndarray]:
     """Return the last epoch's loss and the parameters of the reference.
 
-    Of a population, those of each network that is checked, trained as the ordinary network that it stands for.
+    For a population, those of each network that is checked, trained as an ordinary network.
     """
     x, y = make_data(workload)
 
@@ -120,7 +120,7 @@ def reference_run(workload: Workload, rows: int, epochs: int) -> tuple[float | n
 
     if not isinstance(workload, PopulationWorkload):
         return train(workload.make_network(REFERENCE), workload.make_optimizer())
-    runs = [train(*workload.make_member(i, REFERENCE)) for i in workload.checked]
+    runs = [train(*workload.make_single(i, REFERENCE)) for i in workload.checked]
     return np.array([loss for loss, _ in runs]), np.stack([theta for _, theta in runs])
 
 

@@ -1,4 +1,4 @@
-"""What ``nanostep bench --backends`` adds to the figures: lines of code, what loading costs, and the machine code."""
+"""The additions of ``nanostep bench --backends``: lines of code, the cost of loading, and profiles of machine code."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ print(json.dumps([1e3 * seconds, 0 if unmeasurable() else (resident("VmRSS") - b
 QUICK_SAMPLES = 150
 
 
-def look_at(request: Request, *, on_progress: Callable[[str, int, int], object]) -> dict[str, Any]:
-    """Return what is known of the backends beside the figures.
+def inspect(request: Request, *, on_progress: Callable[[str, int, int], object]) -> dict[str, Any]:
+    """Return what is known about the backends besides the figures.
 
     Returns
     -------
     dict
         lines: see `lines_of_code.count_lines`; load: backend -> milliseconds and MiB of loading it in a fresh process
-        that has imported nanostep, or why it cannot be loaded; code: task -> backend -> see `sampling.profile`.
+        that has imported nanostep, or the reason why it cannot be loaded; code: task -> backend -> see
+        `sampling.profile`.
     """
     tasks = [name for name in request.tasks if isinstance(TASKS[name], (Training, Call))]
     total, done = len(tasks) * len(OUR_BACKENDS), 0

@@ -1,4 +1,4 @@
-"""What ``nanostep bench`` does: checks, measures with a progress bar, prints the table and writes the files."""
+"""The command ``nanostep bench``: checks, measures with a progress bar, prints the table and writes the files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from nanostep.errors import NanostepError
 
 
 def run(request: Request, json_path: Path | None, html_path: Path | None, plot_path: Path | None) -> Results:
-    """Measure and show. Progress goes to standard error, the table to standard output.
+    """Measure and print. Progress goes to standard error, the table to standard output.
 
     Raises
     ------
     OSError, NanostepError
-        Before anything is run: a file cannot be written, or a plot was asked for and matplotlib is missing.
+        Before anything is run: a file cannot be written, or a plot was requested without matplotlib.
     NanostepError
-        After everything is shown and written: one of our own backends disagrees with the reference.
+        After everything is printed and written: one of our own backends disagrees with the reference.
     """
     check_outputs(json_path, html_path, plot_path)
     progress = Progress(
@@ -40,7 +40,7 @@ def run(request: Request, json_path: Path | None, html_path: Path | None, plot_p
         )
         if request.backends and results.complete:
             try:
-                results.backends = backends.look_at(
+                results.backends = backends.inspect(
                     request,
                     on_progress=lambda what, done, total: progress.update(
                         bar, description=what, completed=done, total=total
@@ -59,7 +59,7 @@ def run(request: Request, json_path: Path | None, html_path: Path | None, plot_p
 
 
 def check_outputs(*paths: Path | None) -> None:
-    """Raise if a file cannot be written, or a plot cannot be made: now, not after minutes of measuring."""
+    """Raise an error before measuring if a file cannot be written or a plot cannot be made."""
     *_, plot_path = paths
     if plot_path is not None:
         if plot_path.suffix not in (".png", ".svg"):
@@ -75,7 +75,7 @@ def check_outputs(*paths: Path | None) -> None:
 
 
 def write(results: Results, json_path: Path | None, html_path: Path | None, plot_path: Path | None) -> None:
-    """Write the files that were asked for; JSON first, because nothing can go wrong with it."""
+    """Write the requested files; JSON first, because it depends on nothing else."""
     if json_path is not None:
         json_path.write_text(results.to_json(), encoding="utf-8")
     if plot_path is not None:

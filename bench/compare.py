@@ -1,4 +1,4 @@
-"""Two files of figures side by side: what became slower or faster, and whether that is more than noise."""
+"""Comparison of two files of figures: what became slower or faster, and whether that is more than noise."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from nanostep.benchmark.results import Results, Row
 from nanostep.benchmark.table import show
 
 SIGNIFICANT = 0.05
-"""Largest probability of so clear a difference by chance."""
+"""Largest p of a difference that counts as significant."""
 
 MOST_SPLITS = 50_000
-"""Above this many ways to divide the repeats, the normal approximation is used."""
+"""Most ways to divide the repeats for the exact test; above it, the normal approximation is used."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Change:
     before, after : Row
     ours : bool
     p : float
-        Probability that repeats which differ by chance alone are ordered so clearly, in the direction of the change.
+        Probability of an order of the repeats at least as clear, in the direction of the change, by chance alone.
     """
 
     before: Row
@@ -54,7 +54,7 @@ class Change:
 
 
 def changes(before: Results, after: Results) -> list[Change]:
-    """Return what both files have figures for, in the order of the second."""
+    """Return a change for every row that has figures in both files, in the order of the second."""
     found = []
     for row in after.rows:
         old = before.find(row.task, row.contender, row.cores)
@@ -65,7 +65,7 @@ def changes(before: Results, after: Results) -> list[Change]:
 
 
 def lost(before: Results, after: Results) -> list[Row]:
-    """Return rows that had figures before and have none any more, though there was time for them."""
+    """Return the rows that had figures before and have none now, although there was time for them."""
     gone = []
     for row in after.rows:
         old = before.find(row.task, row.contender, row.cores)
@@ -75,10 +75,10 @@ def lost(before: Results, after: Results) -> list[Row]:
 
 
 def rank_test(low: list[float], high: list[float]) -> float:
-    """Return the one-sided p of the Mann-Whitney test that `high` is larger than `low`, ties counted as halves.
+    """Return the one-sided p of the Mann-Whitney test that `high` is larger than `low`, with ties counted as halves.
 
-    Exact, by all ways of dividing the repeats, as long as they are few. With five repeats each the smallest value is
-    1/252, with three 1/20.
+    Exact, over all ways of dividing the repeats, while there are at most `MOST_SPLITS`. The smallest value is 1/252
+    with five repeats each, and 1/20 with three.
     """
     pooled = [*low, *high]
     if math.comb(len(pooled), len(high)) > MOST_SPLITS:
@@ -100,9 +100,9 @@ def _wins(high: list[float], low: list[float]) -> float:
 
 
 def regressions(found: list[Change], fail_above: float) -> list[Change]:
-    """Return our own rows that are significantly slower by more than `fail_above` per cent, and than the peers.
+    """Return our own rows that are significantly slower, by more than `fail_above` per cent beyond the drift of peers.
 
-    Where the peers have become slower too, the machine has, and ours may by as much.
+    If the peers became slower, so did the machine, and the same slowdown of our own rows is no regression.
     """
     moved = drift(found)
     allowed = (1 + fail_above / 100) * (1 if math.isnan(moved) else max(1.0, moved))
@@ -110,7 +110,7 @@ def regressions(found: list[Change], fail_above: float) -> list[Change]:
 
 
 def drift(found: list[Change]) -> float:
-    """Return the median ratio of the peers: what the machine, rather than our code, has changed; NaN without peers."""
+    """Return the median ratio of the peers, an estimate of the machine's drift; NaN without peers."""
     return statistics.median(ratios) if (ratios := [c.ratio for c in found if not c.ours]) else math.nan
 
 

@@ -1,7 +1,7 @@
-"""``fit`` against scikit-learn's, checked for the same result: ``nanostep bench fit``.
+"""``nanostep bench fit``: `fit` compared with scikit-learn's, checked for the same result.
 
-Both estimators get the same data, parameters and random_state, run in this process by turns, and choose their threads
-themselves. A row whose scores differ is shown as such and has no ratio. Needs scikit-learn.
+Both estimators get the same data, parameters and random_state, run in this process in turns, and choose their threads
+themselves. A row whose scores differ is marked and has no ratio. Needs scikit-learn.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SAME_SCORE = 0.02
 """Largest difference of accuracy or R2: rounding grows over hundreds of epochs, and may end a fit an epoch earlier."""
 
 CASE_SECONDS = 30.0
-"""A case that has taken longer is not repeated more often than twice."""
+"""Cases that take longer are repeated only twice."""
 
 SEARCH = "GridSearchCV"
 
@@ -41,7 +41,7 @@ GRID = {
 
 @dataclass(frozen=True)
 class Case:
-    """One comparison: an estimator's name, a data set's name, the parameters that are not defaults."""
+    """One comparison: the names of data set and fit, and the parameters that are not defaults."""
 
     data: str
     what: str
@@ -54,7 +54,7 @@ class Case:
 
 @dataclass
 class Figures:
-    """What was measured of a case: seconds of each repeat, and what the last fit came to, ours and scikit-learn's."""
+    """Figures of a case, ours and scikit-learn's: the seconds of each repeat, scores and epochs of the last fits."""
 
     case: Case
     ours: list[float] = field(default_factory=list)
@@ -77,7 +77,7 @@ LARGE = ("20,000 x 8", "100,000 x 50")
 
 
 def cases() -> list[Case]:
-    """Return all comparisons. Large data and single samples get fewer epochs than would be learned with."""
+    """Return all comparisons. Large data and single samples get fewer epochs than training would need."""
     listed = [Case(data, "defaults") for data in SMALL]
     listed += [Case("20,000 x 8", "defaults, 10 epochs", {"max_iter": 10})]
     listed += [Case("100,000 x 50", "defaults, 3 epochs", {"max_iter": 3})]
@@ -120,7 +120,7 @@ def make(case: Case, *, ours: bool) -> Any:
 
 
 def measure(case: Case, repeats: int) -> Figures:
-    """Fit both by turns: once for warming up, then `repeats` times, or from twice on until `CASE_SECONDS` are over."""
+    """Fit both in turns: once to warm up, then `repeats` times, or after two repeats until `CASE_SECONDS` are over."""
     X, y = load(case.data)
     figures = Figures(case)
     with warnings.catch_warnings():
@@ -143,7 +143,7 @@ def measure(case: Case, repeats: int) -> Figures:
 
 
 def run(quick: bool, on_case: Callable[[Case], object]) -> Iterator[Figures]:
-    """Measure all cases; with `quick` the small data and no search, and fewer repeats."""
+    """Measure all cases; with `quick`, only small data without searches, and fewer repeats."""
     for case in cases():
         if quick and (case.data in LARGE or case.what == SEARCH):
             continue
@@ -162,7 +162,7 @@ def make_table(measured: list[Figures]) -> Table:
 
 
 def rows(measured: list[Figures]) -> list[list[str]]:
-    """Return the cells of the table, here and in docs/fit.md."""
+    """Return the cells of the table in the terminal and in docs/fit.md."""
     return [
         [
             figures.case.data,
@@ -178,20 +178,20 @@ def rows(measured: list[Figures]) -> list[list[str]]:
 
 
 def save(path: Path, measured: list[Figures]) -> None:
-    """Write every figure, and what it was measured on, as JSON."""
+    """Write every figure and a description of the machine as JSON."""
     machine = describe()
     machine["versions"] |= {name: metadata.version(name) for name in ("scikit-learn", "scipy")}
     path.write_text(json.dumps({"machine": machine, "fits": [asdict(figures) for figures in measured]}, indent=1))
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[Figures]]:
-    """Return what `save` has written."""
+    """Return the machine and the figures that `save` has written."""
     values = json.loads(path.read_text())
     return values["machine"], [Figures(Case(**fit.pop("case")), **fit) for fit in values["fits"]]
 
 
 def run_fit(quick: bool, json_path: Path | None) -> None:
-    """Measure, show the table and write the figures."""
+    """Measure, print the table and write the figures."""
     console = Console()
     with console.status("") as status:
         measured = list(run(quick, lambda case: status.update(f"{case.data}: {case.what}")))

@@ -1,4 +1,4 @@
-"""The machine's floors: what it can do at best, measured on the spot, and what that means for a workload."""
+"""The machine's floors: its best rates and latencies, measured here and now, and the least time of a workload."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 from nanostep.benchmark.workload import PopulationWorkload, Workload
 
 SECONDS = 0.02
-"""Length of one measurement of the multiply-adds. Of all measurements the best of `REPEATS` counts: other load can make
-the machine look worse than it is, never better."""
+"""Length of one measurement of the multiply-adds. The best of `REPEATS` measurements counts, because other load can
+only make the machine look worse than it is."""
 
 REPEATS = 15
 
@@ -22,17 +22,17 @@ TRIAD_NUMBERS = 8 * 2**20
 """Numbers in each of the three arrays of the bandwidth: 64 MiB."""
 
 EXP_LINKS = 8
-"""Multiply-adds after one another in exp to full accuracy: 3 of range reduction, 4 of a polynomial in Estrin's form,
-1 of scaling."""
+"""Dependent multiply-adds in exp to full accuracy: 3 of range reduction, 4 of a polynomial in Estrin's form, 1 of
+scaling."""
 
 VECTOR_CYCLES = {"float32": 12.0, "float64": 15.0}
-"""Cycles that one vector of exp, tanh or sigmoid keeps the arithmetic units busy, all latencies hidden: in vectors of
-64 bytes 0.75 cycles for a float32 and 1.9 for a float64, whose polynomial is longer."""
+"""Cycles that one vector of exp, tanh or sigmoid occupies the arithmetic units, with all latencies hidden: in vectors
+of 64 bytes, 0.75 cycles for a float32 and 1.9 for a float64, whose polynomial is longer."""
 
 
 @dataclass(frozen=True)
 class Floors:
-    """What some cores together can do.
+    """The measured floors of a number of cores together.
 
     Attributes
     ----------
@@ -42,13 +42,13 @@ class Floors:
     flops : dict
         Flop per second of multiply-adds by dtype, all cores together.
     cycle, fma, divide : float
-        Seconds of a clock cycle, and of a float64 multiply-add and a division that wait for the one before.
+        Seconds of a clock cycle, and of a float64 multiply-add and a division in a dependent chain.
     bandwidth : float
         Bytes per second of a = b + 3 c over 64 MiB each, all cores together.
     fork_join, meeting : float
         Seconds of an empty job on nanostep's thread pool, and of a barrier of its workers; 0 on one core.
     cache_bytes : int
-        Size of the largest cache; 0 if the system does not say.
+        Size of the largest cache; 0 if the system does not report it.
     """
 
     cores: int
@@ -77,13 +77,13 @@ def measure(cores: int) -> Floors:
     from nanostep.benchmark._floors import lib
 
     def peak(real_bytes: int) -> float:
-        return _together(cores, lambda: lib.floors_fma_rate(real_bytes, SECONDS))
+        return _total_rate(cores, lambda: lib.floors_fma_rate(real_bytes, SECONDS))
 
     flops = {"float32": peak(4), "float64": peak(8)}
     barriers, calls = 1000, 20
-    alone = cores == 1
-    empty = 0.0 if alone else min(lib.floors_pool(cores, 0, 1000) for _ in range(REPEATS))
-    meeting = 0.0 if alone else min(lib.floors_pool(cores, barriers, calls) for _ in range(REPEATS)) / barriers
+    single = cores == 1
+    empty = 0.0 if single else min(lib.floors_pool(cores, 0, 1000) for _ in range(REPEATS))
+    barrier = 0.0 if single else min(lib.floors_pool(cores, barriers, calls) for _ in range(REPEATS)) / barriers
     return Floors(
         cores=cores,
         vector_bytes=lib.floors_vector_bytes(),
@@ -93,13 +93,13 @@ def measure(cores: int) -> Floors:
         divide=_least(lambda: lib.floors_latency(1)),
         bandwidth=_bandwidth(cores),
         fork_join=max(empty, 0.0),
-        meeting=max(meeting, 0.0),
+        meeting=max(barrier, 0.0),
         cache_bytes=_cache_bytes(),
     )
 
 
-def _together(cores: int, rate: Callable[[], float]) -> float:
-    """Return the sum of the rates of all cores at once (cffi releases the interpreter lock)."""
+def _total_rate(cores: int, rate: Callable[[], float]) -> float:
+    """Return the sum of the rates of all cores at the same time (cffi releases the interpreter lock)."""
     with ThreadPoolExecutor(cores) as threads:
         return max(
             math.fsum(future.result() for future in [threads.submit(rate) for _ in range(cores)])
@@ -108,7 +108,7 @@ def _together(cores: int, rate: Callable[[], float]) -> float:
 
 
 def _least(seconds: Callable[[], float]) -> float:
-    """A latency can be measured too long, never too short."""
+    """Return the least of the measured latencies, which can be too long but never too short."""
     return min(seconds() for _ in range(REPEATS))
 
 
@@ -135,13 +135,13 @@ def _cache_bytes() -> int:
     return max(sizes)
 
 
-# -- what they mean for a workload ------------------------------------------------------------------------------------
+# -- the floors of a workload -----------------------------------------------------------------------------------------
 
 
 def training_floor(workload: Workload, floors: Floors) -> float:
     """Return the least seconds that a step can take.
 
-    The larger of throughput and, for single samples of plain SGD, latency; README.md has the formulas.
+    The larger of the bounds by throughput and, for single samples of plain SGD, by latency; README.md has the formulas.
     """
     throughput = max(_arithmetic(workload, floors), _memory(workload, floors))
     if workload.batch == 1:
@@ -152,8 +152,8 @@ def training_floor(workload: Workload, floors: Floors) -> float:
 def population_floor(workload: PopulationWorkload, floors: Floors) -> float:
     """Return the least seconds that a step of all networks can take.
 
-    That is throughput alone, because one network's latencies hide behind the work of others, and because groups of
-    networks can stay in registers and the nearest cache from step to step, however many there are.
+    It is bounded by throughput alone, because latencies of one network overlap with the work of others, and because
+    groups of networks can stay in registers and the L1 cache from step to step, however many there are.
     """
     return workload.networks * _arithmetic(workload, floors)
 
@@ -184,8 +184,8 @@ def _memory(workload: Workload, floors: Floors) -> float:
 def _latency(workload: Workload, floors: Floors) -> float:
     """Return the seconds of the chain from one single-sample update to the next.
 
-    The first layer costs one multiply-add, because all of it but the last delta's part can be computed ahead; each
-    later one a sum over its inputs and bias, as a tree; then the deltas, back through each later layer a sum over its
+    The first layer costs one multiply-add, because everything except the last delta's part can be computed ahead. Each
+    later layer costs a sum over its inputs and bias, as a tree, and on the way back, for the deltas, a sum over its
     outputs.
     """
     layers = len(workload.sizes) - 1

@@ -1,4 +1,4 @@
-"""The results as one HTML page that needs nothing else: tables, plots as SVG, reasons, formulas, versions."""
+"""The results as one self-contained HTML page: tables, plots as SVG, reasons, formulas, versions."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ td.ours { background: #fdf1e7; } td.best { font-weight: 700; } td.excuse { color
 FORMULAS = f"""
 <p>Batches: flop of the three products (forward 2W, weight gradient 2W, input gradient 2 (W &minus; W of the first
 layer), times the batch) over the measured peak, plus {VECTOR_CYCLES["float32"]:.0f} cycles for a vector of float32
-tanh, sigmoid or exp ({VECTOR_CYCLES["float64"]:.0f} in float64), plus a meeting of the threads where there are
-several; or reading the batch from memory, if the data do not fit into the largest cache and that takes longer.</p>
-<p>Single samples: the chain of latencies from one update to the next. exp is {EXP_LINKS} multiply-adds after one
-another, tanh and sigmoid a division more, softmax that and a sum over the outputs; sums are trees of multiply-adds; the
-first layer costs one, because the rest of it can be computed ahead.</p>
+tanh, sigmoid or exp ({VECTOR_CYCLES["float64"]:.0f} in float64), plus a barrier of the threads if there are several; or
+reading the batch from memory, if the data do not fit into the largest cache and that takes longer.</p>
+<p>Single samples: the chain of latencies from one update to the next. exp is {EXP_LINKS} dependent multiply-adds, tanh
+and sigmoid one division more, softmax that and a sum over the outputs; sums are trees of multiply-adds; the first layer
+costs one multiply-add, because the rest of it can be computed ahead.</p>
 """
 
 
@@ -48,7 +48,7 @@ def make_page(results: Results) -> str:
         parts.append("<p class=warning>The run was interrupted; this is what was measured until then.</p>")
     parts += ["<h2>Ours beside the fastest peer</h2>", _ratios(results)]
     parts += [f"<p>{escape(text)}.</p>" for text in epochs_lines(results)]
-    parts += ["<h2>Every contender</h2>", _everybody(results), "<h2>Plots</h2>", _plots(results)]
+    parts += ["<h2>Every contender</h2>", _all_contenders(results), "<h2>Plots</h2>", _plots(results)]
     parts += ["<h2>What the tasks are</h2>", _tasks(results), "<h2>No figures, and why</h2>", _excuses(results)]
     parts += [
         "<h2>The machine's floors</h2>",
@@ -93,7 +93,7 @@ def _ratios(results: Results) -> str:
     return _table(header, rows)
 
 
-def _everybody(results: Results) -> str:
+def _all_contenders(results: Results) -> str:
     rows = []
     for line in lines(results):
         by_name = {row.contender: row for row in line.rows}
@@ -143,7 +143,7 @@ def _tasks(results: Results) -> str:
 def _excuses(results: Results) -> str:
     items = "".join(f"<li>{escape(text)}" for text in excuses(results))
     meanings = "; ".join(f"<b>{name}</b>: {meaning}" for name, meaning in EXCUSES.items())
-    return f"<p class=note>{meanings}.</p><ul>{items}</ul>" if items else "<p>Everybody did everything.</p>"
+    return f"<p class=note>{meanings}.</p><ul>{items}</ul>" if items else "<p>All contenders ran all tasks.</p>"
 
 
 def _repeats(results: Results) -> str:

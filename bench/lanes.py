@@ -1,4 +1,4 @@
-"""Lanes: each contender on each number of cores has a process of its own, which only runs when it is its turn."""
+"""Lanes: each contender on each number of cores has a process of its own, which runs only during its calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nanostep.benchmark.worker import Server
 from nanostep.errors import NanostepError
 
 PATIENCE = 900.0
-"""Seconds after which a worker that has not answered counts as failed."""
+"""Seconds after which a worker that has not replied counts as failed."""
 
 ONE_THREAD_EACH = (
     "OMP_NUM_THREADS",
@@ -29,37 +29,37 @@ ONE_THREAD_EACH = (
 """Variables that give a thread pool its size, set to the number of cores."""
 
 REMOVED = ("OPENBLAS_CORETYPE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "NANOSTEP_THREADS")
-"""Variables that would hold a contender back: OPENBLAS_CORETYPE makes OpenBLAS use another processor's kernels."""
+"""Variables that could slow a contender down: OPENBLAS_CORETYPE makes OpenBLAS use another processor's kernels."""
 
 
 class LaneError(NanostepError):
-    """A worker reported an error, died, or did not answer."""
+    """A worker reported an error, died, or did not reply."""
 
 
 class Lane(Protocol):
-    """Where one contender runs on some cores, or, with "" for its name, the reference and the floors."""
+    """One contender on some cores or, with "" for its name, the reference and the floors."""
 
-    def ask(self, *message: Any) -> Any:
+    def call(self, *message: Any) -> Any:
         """Send a message of `worker.Server` and return the result; raise LaneError."""
 
     def close(self) -> None: ...
 
 
 class LocalLane:
-    """A lane in this process: no pinning and no limits to other libraries' threads. For tests."""
+    """A lane in this process, without pinning or limits on other libraries' threads. For tests."""
 
     def __init__(self, contender: str, cores: int) -> None:
         self._server = Server(contender, cores)
 
-    def ask(self, *message: Any) -> Any:
-        return _result(self._server.answer(message))
+    def call(self, *message: Any) -> Any:
+        return _result(self._server.handle(message))
 
     def close(self) -> None:
         pass
 
 
 class WorkerLane:
-    """A lane in a process of its own, pinned, and stopped whenever it is not asked for anything."""
+    """A lane in a process of its own, which is pinned, and stopped between calls."""
 
     def __init__(self, contender: str, cores: int) -> None:
         here, there = Pipe()
@@ -74,21 +74,21 @@ class WorkerLane:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._errors,
-                start_new_session=True,  # Ctrl-C at the terminal reaches the parent alone
+                start_new_session=True,  # so that Ctrl-C at the terminal reaches only the parent
             )
         there.close()
 
-    def ask(self, *message: Any) -> Any:
+    def call(self, *message: Any) -> Any:
         try:
             os.kill(self._process.pid, signal.SIGCONT)
             self._connection.send(message)
             if not self._connection.poll(PATIENCE):
                 raise LaneError(f"no answer in {PATIENCE:.0f} s")
             answer = self._connection.recv()
-            # threads of its pools that still spin for work would take time from the next one
+            # threads of its pools that still spin would take time from the next lane
             os.kill(self._process.pid, signal.SIGSTOP)
         except (EOFError, OSError) as error:
-            raise LaneError(f"the worker process died: {self._last_words()}") from error
+            raise LaneError(f"the worker process died: {self._last_error_line()}") from error
         return _result(answer)
 
     def close(self) -> None:
@@ -97,7 +97,7 @@ class WorkerLane:
         self._connection.close()
         self._errors.close()
 
-    def _last_words(self) -> str:
+    def _last_error_line(self) -> str:
         code = self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").strip().splitlines()
@@ -117,7 +117,7 @@ def usable_cores() -> list[int]:
 
 
 def core_count() -> int:
-    """Return how many cores "all" are."""
+    """Return the number of cores that "all" stands for."""
     return len(usable_cores()) or os.cpu_count() or 1
 
 
@@ -128,7 +128,7 @@ def choose_cores(cores: int) -> list[int]:
 
 @contextmanager
 def pinned(cores: list[int]) -> Iterator[None]:
-    """Pin this thread, and so the processes that it starts, to some processors."""
+    """Pin this thread, and the processes that it starts, to some processors within the context."""
     if not cores:
         yield
         return
@@ -146,6 +146,6 @@ def environment(cores: int) -> dict[str, str]:
     values.update(dict.fromkeys(ONE_THREAD_EACH, str(cores)))
     values.update(JAX_PLATFORMS="cpu", CUDA_VISIBLE_DEVICES="", TORCHINDUCTOR_COMPILE_THREADS="1")
     if cores == 1:
-        # XLA's pool has the size of the affinity mask; without this flag it would hand work to that one thread
+        # XLA's pool has the size of the affinity mask; without this flag it would pass work to that one thread
         values["XLA_FLAGS"] = f"{values.get('XLA_FLAGS', '')} --xla_cpu_multi_thread_eigen=false".strip()
     return values

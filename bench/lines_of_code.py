@@ -23,7 +23,7 @@ PLACES: dict[str, tuple[tuple[str, str], ...]] = {
 
 
 def python_lines(text: str) -> int:
-    """Return how many lines of Python have something on them other than comments and docstrings."""
+    """Return the number of lines of Python that contain more than comments and docstrings."""
     lines: set[int] = set()
     silent = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
@@ -36,15 +36,15 @@ def python_lines(text: str) -> int:
 
 
 def c_lines(text: str) -> int:
-    """Return how many lines of C have something on them other than comments."""
+    """Return the number of lines of C that contain more than comments."""
     bare = C_COMMENT.sub(lambda found: found[1] or "\n" * found[0].count("\n"), text)
     return sum(bool(line.strip()) for line in bare.splitlines())
 
 
 def count_lines(package: Path = PACKAGE) -> dict[str, dict[str, int] | str]:
-    """Return for each backend the lines by directory, or why they cannot be counted.
+    """Return the lines of each backend by directory, or the reason why they cannot be counted.
 
-    A wheel holds no C sources; there the C backend is uncounted.
+    A wheel contains no C sources, so the C backend is not counted there.
     """
     checkout = package.parent.parent
     result: dict[str, dict[str, int] | str] = {}

@@ -1,7 +1,7 @@
-"""Local SGD on a Dask cluster, how it converges and how fast it is: ``nanostep bench local-sgd``.
+"""``nanostep bench local-sgd``: convergence and speed of local SGD on a Dask cluster.
 
-One network learns to classify what another one has labelled, on one and on two worker processes of one thread each.
-What is timed is checked: the runs on one and on two workers must end with the same bits. Needs Dask.
+One network learns to classify samples that another one has labelled, on one and on two worker processes of one thread
+each. The timed runs are checked: those on one and on two workers must end with the same bits. Needs Dask.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from nanostep.benchmark.machine import describe
 RATES = (0.05, 0.1, 0.2, 0.4)
 SHARDS = (1, 2, 4, 8)
 PASSES = 20
-"""Over the data, while it is looked how the loss falls."""
+"""Passes over the data in the measurement of convergence."""
 
 GOAL = 0.95
-"""Loss on held-out rows; the network that made the labels has 0.863."""
+"""Loss on held-out rows that counts as reached; the network that made the labels has 0.863."""
 
 EPOCHS = (1, 4, 16)
-"""Local epochs of a round, in what is timed."""
+"""Local epochs of a round in the measurement of time."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Rows to learn from and rows held out, and what learns: 64-64-10, tanh, softmax, float32, batch 32."""
+    """Rows to train on, held-out rows, and the network: 64-64-10, tanh, softmax, float32, batch 32."""
 
     x: np.ndarray
     labels: np.ndarray
@@ -48,7 +48,7 @@ class Problem:
         )
 
     def write(self, directory: Path, parts: int) -> list[Path]:
-        """Write the rows into as many chunk files."""
+        """Write the rows into `parts` chunk files."""
         paths = []
         for k in range(parts):
             rows = slice(k * len(self.x) // parts, (k + 1) * len(self.x) // parts)
@@ -81,12 +81,12 @@ class Curve:
 
     @property
     def passes(self) -> int | None:
-        """Over the data until the goal is reached; None if it is not."""
+        """Passes over the data until the goal is reached; None if it is not reached."""
         return next((self.epochs * round_ for round_, loss in enumerate(self.loss, 1) if loss <= GOAL), None)
 
 
 def converge(client: Any, problem: Problem, directory: Path, rates: Sequence[float] = RATES) -> Iterator[Curve]:
-    """Train with some numbers of shards, averaging after each pass, and with two shards after four passes."""
+    """Train with several numbers of shards, averaging after each pass, and with two shards after every four passes."""
     import nanostep.dask
 
     for shards, epochs in [*((shards, 1) for shards in SHARDS), (2, 4)]:
@@ -107,9 +107,9 @@ class Times:
     ----------
     epochs : int
     alone : list of float
-        Of as many epochs of ``net.train`` in this process, on one thread.
+        Seconds of the same number of epochs of ``net.train`` in this process, on one thread.
     one, two : list of float
-        Of a round of two shards on one and on two workers.
+        Seconds of a round of two shards on one and on two workers.
     """
 
     epochs: int
@@ -121,7 +121,7 @@ class Times:
 def measure(
     one: Any, two: Any, problem: Problem, directory: Path, *, repeats: int, epochs: Sequence[int] = EPOCHS
 ) -> Iterator[Times]:
-    """Time rounds on two clusters and without any, by turns."""
+    """Time rounds on two clusters and without any, in turns."""
     import nanostep.dask
 
     files, optimizer = problem.write(directory, 2), ns.SGD(0.1)
@@ -144,7 +144,7 @@ def measure(
 
 
 def convergence_lines(curves: Sequence[Curve]) -> Iterator[str]:
-    """Return a Markdown table: for each number of shards its best rate."""
+    """Yield the lines of a Markdown table: for each number of shards its best rate."""
     yield "| shards | epochs between averages | best rate | passes to the goal | loss after 5, 10, 20 passes |"
     yield "| ---: | ---: | ---: | ---: | ---: |"
     for key in dict.fromkeys((curve.shards, curve.epochs) for curve in curves):
@@ -156,7 +156,7 @@ def convergence_lines(curves: Sequence[Curve]) -> Iterator[str]:
 
 
 def time_lines(measured: Sequence[Times]) -> Iterator[str]:
-    """Return a Markdown table of medians in milliseconds."""
+    """Yield the lines of a Markdown table of medians in milliseconds."""
     yield (
         "| epochs of a round | `net.train` alone | 1 worker | 2 workers | 1 worker / 2 workers | alone / 2 workers "
         "| spread |"
@@ -173,7 +173,7 @@ def time_lines(measured: Sequence[Times]) -> Iterator[str]:
 
 @contextmanager
 def clusters() -> Iterator[list[Any]]:
-    """Give clients of a cluster of one worker process and of one of two, one thread each."""
+    """Yield clients of a cluster of one worker process and of one of two, with one thread each."""
     from dask.distributed import Client, LocalCluster
 
     with ExitStack() as stack:
@@ -186,7 +186,7 @@ def clusters() -> Iterator[list[Any]]:
 
 
 def run_local_sgd(quick: bool, json_path: Path | None) -> None:
-    """Measure, show the tables and write the figures."""
+    """Measure, print the tables and write the figures."""
     problem = make_problem(20_000 if quick else 200_000, 2_000 if quick else 20_000)
     with clusters() as (one, two), tempfile.TemporaryDirectory() as name:
         directory = Path(name)

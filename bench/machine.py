@@ -1,4 +1,4 @@
-"""What a measurement was made on: processor, instruction sets, versions."""
+"""Description of the machine of a measurement: processor, instruction sets, versions."""
 
 from __future__ import annotations
 

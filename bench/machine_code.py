@@ -1,4 +1,4 @@
-"""Machine code as ``objdump -d`` prints it: functions, loops, and what kinds of instructions are in them."""
+"""Machine code as printed by ``objdump -d``: functions, loops, and the kinds of instructions in them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ FMA = re.compile(r"^vfn?m(?:add|sub|addsub|subadd)(?:132|213|231)([ps])[sdh]$")
 ARITHMETIC = re.compile(r"^v?(?:add|sub|mul|min|max)([ps])[sd]$")
 DIVISION = re.compile(r"^v?(?:div|sqrt)[ps][sd]$")
 MATTERS = 0.01
-"""Share of the samples from which on a function's calls are listed."""
+"""Least share of the samples of a function whose calls are listed."""
 
 PRODUCT = 3
-"""Instructions to an FMA, at most, in a loop that counts as a matrix product."""
+"""Most instructions per FMA in a loop that counts as a matrix product."""
 
 WIDTHS = ("zmm", "ymm", "xmm")
 
@@ -46,7 +46,7 @@ class Instruction:
 
     @property
     def target(self) -> int | None:
-        """Where a direct jump or call goes."""
+        """Target address of a direct jump or call."""
         found = TARGET.match(self.operands) if self.mnemonic.startswith(("j", "call")) else None
         return int(found[1], 16) if found and not self.operands.startswith("*") else None
 
@@ -66,7 +66,7 @@ class Function:
         return self.code[-1].address if self.code else self.start
 
     def loops(self) -> list[tuple[int, int]]:
-        """Return (first, last) address of each loop: a jump back, and all that stands between it and its target."""
+        """Return (first, last) address of each loop: from the target of a backward jump to the jump."""
         found: dict[int, int] = {}
         for i in self.code:
             target = i.target
@@ -75,7 +75,7 @@ class Function:
         return list(found.items())
 
     def blocks(self, addresses: Iterable[int]) -> list[Instruction]:
-        """Return the instructions of those basic blocks that some of the addresses are in."""
+        """Return the instructions of the basic blocks that contain any of the addresses."""
         leaders = {i.target for i in self.code if i.mnemonic.startswith("j")}
         wanted = set(addresses)
         result: list[Instruction] = []
@@ -97,7 +97,7 @@ class Function:
 
 
 def unavailable() -> str:
-    """Return why there is no machine code to be had here, or ""."""
+    """Return why machine code cannot be read here, or ""."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return f"only x86 instructions are known, this is {platform.machine()}"
     return "" if shutil.which("objdump") else "objdump (binutils) is not installed"
@@ -123,7 +123,7 @@ def _objdump(*arguments: str) -> str:
 
 
 def parse(listing: str, symbols: str = "") -> list[Function]:
-    """Return the functions of a listing, by address; `symbols` (``objdump -t``) tells equal names apart by file."""
+    """Return the functions of a listing by address; `symbols` (``objdump -t``) distinguishes equal names by file."""
     origins, origin = {}, ""
     for line in symbols.splitlines():
         if found := FILE.match(line):
@@ -141,14 +141,14 @@ def parse(listing: str, symbols: str = "") -> list[Function]:
 
 
 def find(functions: Sequence[Function], address: int) -> Function | None:
-    """Return the function that an address is in."""
-    at = bisect_right([f.start for f in functions], address) - 1
+    """Return the function that contains an address, or None."""
+    i = bisect_right([f.start for f in functions], address) - 1
     # an instruction has at most 15 bytes
-    return functions[at] if at >= 0 and address < functions[at].end + 15 else None
+    return functions[i] if i >= 0 and address < functions[i].end + 15 else None
 
 
 def count(code: Iterable[Instruction]) -> dict[str, Any]:
-    """Return how many instructions of each kind there are.
+    """Return the number of instructions of each kind.
 
     Returns
     -------
@@ -172,9 +172,9 @@ def count(code: Iterable[Instruction]) -> dict[str, Any]:
 
 
 def calls_out(functions: Sequence[Function], all_functions: Sequence[Function]) -> dict[str, int]:
-    """Return what `functions` call that is not among `all_functions` of their own file, with the number of calls.
+    """Return the calls of `functions` to functions outside of `all_functions` of their file, with their numbers.
 
-    Procedure linkage stubs are outside; a call through a register is listed as "indirect".
+    Procedure linkage stubs count as outside; a call through a register is listed as "indirect".
     """
     own = {f.start for f in all_functions if not f.name.endswith("@plt")}
     names = {f.name for f in all_functions}
@@ -190,26 +190,26 @@ def calls_out(functions: Sequence[Function], all_functions: Sequence[Function]) 
 
 
 def describe(functions: Sequence[Function], addresses: Sequence[int], most: int = 6) -> dict[str, Any]:
-    """Return what stands in the functions that were seen at work.
+    """Return a description of the functions that contain samples.
 
     Parameters
     ----------
     functions : sequence of Function
-        Of the whole file.
+        All functions of the file.
     addresses : sequence of int
-        Where the processor was, sample by sample; those outside of the functions are ignored.
+        Program counters, one for each sample; those outside of the functions are ignored.
     most : int, default=6
-        How many loops are described, busiest first.
+        Most loops that are described, busiest first.
 
     Returns
     -------
     dict
         The fields of `count` over all functions with a sample; at_work, the same over their basic blocks with a
         sample; in_products, the share of the samples in loops of which at least one instruction in `PRODUCT` is an FMA;
-        calls_out, of functions with a share of at least `MATTERS`; origins, the source files; functions: name -> share
-        of the samples; loops: the busiest innermost loops, each with share, function and the fields of `count`, over
-        those basic blocks that have a sample, because a loop of one text for many cases contains much that a task never
-        comes to.
+        calls_out, for functions with a share of at least `MATTERS`; origins, the source files; functions: name -> share
+        of the samples; loops: the busiest innermost loops, each with share, function and the fields of `count` over
+        their basic blocks with a sample, because a loop that serves many cases contains code that a task never
+        executes.
     """
     seen: Counter[str] = Counter()
     loops: dict[tuple[int, int, int], list[int]] = {}

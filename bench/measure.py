@@ -21,7 +21,7 @@ from nanostep.benchmark.tasks.base import Settings
 OVER = "the time of --quick was over"
 
 Progress = Callable[[str, int, int], object]
-"""Called with what is about to run, how much is done, and how much there is."""
+"""Called with a description of the next run, the number of completed runs, and their total."""
 
 
 def measure(
@@ -30,19 +30,19 @@ def measure(
     on_progress: Progress = lambda what, done, total: None,
     open_lane: Callable[[str, int], Lane] = WorkerLane,
 ) -> Results:
-    """Carry out a request. After Ctrl-C the results hold what was measured and are marked incomplete."""
+    """Carry out a request. After Ctrl-C the results hold the measurements so far and are marked incomplete."""
     benchmark = Benchmark(request, on_progress, open_lane)
     try:
         benchmark.run()
     except KeyboardInterrupt:
-        benchmark.give_up()
+        benchmark.mark_interrupted()
     finally:
         benchmark.close()
     return benchmark.results
 
 
 class Benchmark:
-    """One run: its lanes, its results so far, and how much is left."""
+    """One run of the benchmark: its lanes, its results so far, and its progress."""
 
     def __init__(self, request: Request, on_progress: Progress, open_lane: Callable[[str, int], Lane]) -> None:
         self._request, self._on_progress, self._open_lane = request, on_progress, open_lane
@@ -80,10 +80,10 @@ class Benchmark:
         self.results.complete = True
 
     def _rounds(self) -> list[tuple[str, tuple[int, ...]]]:
-        """Return tasks with the numbers of cores whose repeats take turns: all, but for --quick one after the other.
+        """Return each task with the numbers of cores whose repeats take turns.
 
-        So that what a short time is enough for is all tasks on few cores, rather than few tasks on all; starts,
-        memory and series come last.
+        Without --quick these are all numbers of cores. With it, each round has one number of cores, so that a short
+        time suffices for all tasks on few cores rather than for few tasks on all; starts, memory and series come last.
         """
         cores, tasks = self._request.cores, self._request.tasks
         if not self._request.quick:
@@ -92,11 +92,11 @@ class Benchmark:
         return [(name, (n,)) for last in (False, True) for n in cores for name in tasks if (name in late) is last]
 
     def overtime(self) -> bool:
-        """True if nothing further may begin."""
+        """True if the time budget is used up, so that no further measurement begins."""
         return time.monotonic() - self._started > self._request.budget
 
-    def give_up(self) -> None:
-        """Say of everything that has no figures and no reason that it was interrupted."""
+    def mark_interrupted(self) -> None:
+        """Mark every row that has neither figures nor a reason as interrupted."""
         for row in self.results.rows:
             if not row.timed and not row.reason:
                 row.reject("interrupted", "by Ctrl-C")
@@ -106,32 +106,32 @@ class Benchmark:
             if lane is not None:
                 lane.close()
 
-    def ask_reference(self, *message: Any) -> Any:
-        """Ask the worker that runs the reference, on one core."""
+    def call_reference(self, *message: Any) -> Any:
+        """Send a message to the worker that runs the reference on one core, and return the result."""
         if self._reference is None:
             self._reference = self._open_lane("", 1)
-        return self._reference.ask(*message)
+        return self._reference.call(*message)
 
     def advance(self, what: str, by: int = 1) -> None:
         self._on_progress(what, self._done, self._total)
         self._done += by
 
-    def ask(self, row: Row, *message: Any) -> Any:
-        """Ask the row's lane, which is opened if need be. One that died is opened again for the next task."""
+    def call(self, row: Row, *message: Any) -> Any:
+        """Send a message to the row's lane, which is opened if necessary, and return the result."""
         key = (row.contender, row.cores)
         if key in self._broken:
             raise LaneError(self._broken[key])
         if key not in self._lanes:
             self._lanes[key] = self._open_lane(*key)
             try:
-                self.results.contenders[row.contender].update(self._lanes[key].ask("load"))
+                self.results.contenders[row.contender].update(self._lanes[key].call("load"))
             except LaneError as error:
                 self._broken[key] = f"could not be loaded: {error}"
                 raise
-        return self._lanes[key].ask(*message)
+        return self._lanes[key].call(*message)
 
     def reopen(self, row: Row) -> None:
-        """Throw the row's lane away; the next question opens a new one."""
+        """Close the row's lane; the next call opens a new one."""
         lane = self._lanes.pop((row.contender, row.cores), None)
         if lane is not None:
             lane.close()
@@ -140,7 +140,7 @@ class Benchmark:
         return task.floor(self._floors[cores]) if cores in self._floors else None
 
     def _plan(self, task: Task, unavailable: dict[str, str]) -> None:
-        """Add a row for each contender and number of cores, with the reason if there will be nothing to measure."""
+        """Add a row for each contender and number of cores, with a reason if it will not be measured."""
         for cores in self._request.cores if task.scales else self._request.cores[:1]:
             for name in self._request.contenders:
                 contender, row = CONTENDERS[name], Row(task.name, name, cores, task.unit)
@@ -163,7 +163,7 @@ class Benchmark:
             self.advance(f"floors of {cores} core{'s' * (cores > 1)}")
             lane = self._open_lane("", cores)
             try:
-                self._floors[cores] = lane.ask("floors")
+                self._floors[cores] = lane.call("floors")
             except LaneError as error:
                 self.results.floors = {"unavailable": str(error)}
                 return
@@ -173,7 +173,7 @@ class Benchmark:
 
 
 class _Round:
-    """One task: all its rows are checked, then take turns."""
+    """One task, whose rows are all checked and then timed in turns."""
 
     def __init__(self, benchmark: Benchmark, task: Task, rows: list[Row]) -> None:
         self._benchmark, self._task, self._rows = benchmark, task, rows
@@ -183,14 +183,14 @@ class _Round:
             return
         request = self._benchmark._request
         settings = Settings(
-            request.seconds, self._benchmark.ask_reference("epoch_limit", self._task.name), request.quick
+            request.seconds, self._benchmark.call_reference("epoch_limit", self._task.name), request.quick
         )
         for row in self._rows:
             if self._benchmark.overtime():
                 row.reject("left out", OVER)
                 continue
             self._benchmark.advance(f"{row.task} {row.contender} check, {row.cores} core{'s' * (row.cores > 1)}")
-            evidence = self._ask(row, "prepare", row.task, settings)
+            evidence = self._call(row, "prepare", row.task, settings)
             if not row.reason and self._agrees(row, evidence):
                 row.floor = self._benchmark.floor(self._task, row.cores)
         for repeat in range(request.repeats):
@@ -207,32 +207,32 @@ class _Round:
                 self._release(row)
 
     def _release(self, row: Row) -> None:
-        """Let the lane forget the task. What it tells of its threads is kept; if it fails now, the figures stand."""
+        """Release the task in the lane and keep its report of threads; a failure at this point keeps the figures."""
         try:
             processes = self._benchmark.results.contenders[row.contender].setdefault("processes", {})
-            processes[str(row.cores)] = self._benchmark.ask(row, "release")
+            processes[str(row.cores)] = self._benchmark.call(row, "release")
         except LaneError:
             self._benchmark.reopen(row)
 
     def _repeat(self, row: Row) -> None:
-        sample = self._ask(row, "run")
+        sample = self._call(row, "run")
         if sample is not None and self._agrees(row, sample.evidence):
             row.values.append(sample.value)
             row.status, row.about = TIMED, sample.about
 
     def _agrees(self, row: Row, evidence: Evidence | None) -> bool:
-        """Reject the row if the evidence differs from the reference; a task without evidence has nothing to compare."""
+        """Return True if the evidence agrees with the reference or there is none; otherwise reject the row."""
         if evidence is None:
             return True
-        agreement = self._benchmark.ask_reference("judge", self._task.name, evidence)
+        agreement = self._benchmark.call_reference("judge", self._task.name, evidence)
         row.agreement = str(agreement)
         if not agreement.ok:
             row.reject("disagrees", str(agreement))
         return agreement.ok
 
-    def _ask(self, row: Row, *message: Any) -> Any:
+    def _call(self, row: Row, *message: Any) -> Any:
         try:
-            return self._benchmark.ask(row, *message)
+            return self._benchmark.call(row, *message)
         except LaneError as error:
             row.reject("failed", str(error))
             self._benchmark.reopen(row)

@@ -20,7 +20,7 @@ COLOURS = {
     "numpy-by-hand": "#7f7f7f",
     "fann": "#8c6d31",
 }
-"""Ours are warm, peers cool."""
+"""Warm colours for ours, cool ones for peers."""
 
 COLUMNS = 3
 
@@ -32,9 +32,9 @@ def overview(results: Results, tasks: list[str] | None = None, cores: int | None
     ----------
     results : Results
     tasks : list of str, optional
-        All that are timed in microseconds per step, series left out, by default.
+        By default all that are timed in microseconds per step, without series.
     cores : int, optional
-        The least that was measured by default.
+        By default the smallest number that was measured.
     """
     from matplotlib.figure import Figure
 
@@ -76,7 +76,7 @@ def scaling(results: Results) -> Any | None:
 
 
 def efficiency(results: Results) -> Any | None:
-    """Return a figure of the flop rate over width and batch as part of the measured peak, or None."""
+    """Return a figure of the flop rate over width and batch as a share of the measured peak, or None."""
     from matplotlib.figure import Figure
 
     from nanostep.benchmark.floors import flops_per_step

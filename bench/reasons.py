@@ -1,4 +1,4 @@
-"""Why c and numba differ on a task, from what was measured: the time of a step cut into parts, and the code of each."""
+"""Why c and numba differ on a task, according to the samples: the parts of a step's time, and the code of each part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTS = {
     "outside": "code outside of the kernel",
 }
 LOOPS_MATTER = 0.25
-"""Share of the samples in product loops from which on those are worth describing."""
+"""Least share of the samples in product loops for which these are described."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def fma_words(kinds: dict[str, int]) -> str:
 
 
 def show(value: float) -> str:
-    """Return a time with three digits that count."""
+    """Return a time with three significant digits."""
     if not math.isfinite(value) or value == 0:
         return "-" if value else "0"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
@@ -40,7 +40,7 @@ def show(value: float) -> str:
 
 
 def usable(code: dict[str, Any]) -> bool:
-    """Return True if the machine code was seen at work."""
+    """Return True if there are samples of the machine code."""
     return "places" in code
 
 
@@ -56,12 +56,12 @@ def cut(time: float, code: dict[str, Any]) -> dict[str, Part]:
 
 
 def apart(a: Row, b: Row) -> bool:
-    """Return True if no repeat of one is as fast as any of the other."""
+    """Return True if the repeats of the two rows do not overlap."""
     return max(a.values) < min(b.values) or max(b.values) < min(a.values)
 
 
 def verdict(c: Row, numba: Row) -> str:
-    """Return which is faster, in words."""
+    """Return in words which of the two is faster."""
     if not apart(c, numba):
         return "no difference beyond the spread"
     ratio = numba.median / c.median
@@ -69,7 +69,7 @@ def verdict(c: Row, numba: Row) -> str:
 
 
 def explain(results: Results, task: str, cores: int) -> str:
-    """Return one line about a task: who is faster, in which part the difference arises, and what code is there."""
+    """Return one line about a task: which is faster, in which part the difference arises, and the code of that part."""
     c, numba = results.find(task, "c", cores), results.find(task, "numba", cores)
     if c is None or numba is None or not (c.timed and numba.timed):
         return "not timed on both"
@@ -83,7 +83,7 @@ def explain(results: Results, task: str, cores: int) -> str:
     differences = {name: theirs[name].time - ours[name].time for name in PARTS}
     errors = {name: math.hypot(ours[name].error, theirs[name].error) for name in PARTS}
     if not products_matter(codes):
-        # a single sample's sums stand between everything else
+        # the sums of a single sample are interleaved with everything else
         differences["other"] += differences.pop("products")
     largest = max(differences, key=lambda name: abs(differences[name]))
     error = errors[largest]
@@ -98,12 +98,12 @@ def explain(results: Results, task: str, cores: int) -> str:
 
 
 def products_matter(codes: dict[str, Any]) -> bool:
-    """Return True if both spend a good part of their samples in product loops."""
+    """Return True if both have at least `LOOPS_MATTER` of their samples in product loops."""
     return min(codes["c"]["in_products"], codes["numba"]["in_products"]) >= LOOPS_MATTER
 
 
 def _evidence(part: str, c: dict[str, Any], numba: dict[str, Any]) -> str:
-    """Return the numbers of the code that the largest difference is in."""
+    """Return figures of the code in which the largest difference arises."""
     if part == "outside":
         return f"Outside are: {_outside(c)} (c); {_outside(numba)} (numba)."
     if part == "products":

@@ -1,4 +1,4 @@
-"""What is to be measured: the arguments of the benchmark, checked before anything runs."""
+"""The arguments of the benchmark, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ OUR_BACKENDS = ("c", "numba", "numpy")
 BACKEND_TASKS = tuple(
     [name for name in GROUPS["W"] if name != "W1-mild"] + [name for group in ("K", "T", "M1") for name in GROUPS[group]]
 )
-"""What ``--backends`` measures."""
+"""The tasks that ``--backends`` measures."""
 
 SECONDS, REPEATS = 0.2, 5
 QUICK_SECONDS, QUICK_REPEATS = 0.03, 3
 
 QUICK_BUDGET = 100.0
-"""Seconds after which ``--quick`` begins no further repeat of anything; the longest takes less than the rest."""
+"""Seconds after which ``--quick`` begins no further repeat; the longest repeat ends within the two minutes promised."""
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class Request:
     budget : float
         Seconds after which no further repeat begins.
     named : bool
-        True if contenders were asked for by name.
+        True if contenders were requested by name.
     backends : bool
-        True if code and lines of our backends are to be looked at too.
+        True if machine code and lines of code of our backends are inspected as well.
     """
 
     tasks: tuple[str, ...]
@@ -64,22 +64,22 @@ def check_request(
     quick: bool = False,
     backends: bool = False,
 ) -> Request:
-    """Return what was asked for; None stands for everything.
+    """Return the checked request; None stands for all tasks, contenders or cores.
 
     Parameters
     ----------
     tasks : sequence of str, optional
-        Names of tasks, or of groups such as "G1". Under `quick` only some by default.
+        Names of tasks, or of groups such as "G1". With `quick`, only some by default.
     contenders : sequence of str, optional
     cores : sequence of str, optional
         Numbers, or "all"; by default 1 and all.
     seconds : float, optional
-        0.2 by default, 0.03 under `quick`.
+        0.2 by default, 0.03 with `quick`.
     repeats : int, optional
-        5 by default, 3 under `quick`.
+        5 by default, 3 with `quick`.
     quick : bool, default=False
     backends : bool, default=False
-        Our three backends, on the tasks of `BACKEND_TASKS` unless others are named.
+        Measure our three backends, on the tasks of `BACKEND_TASKS` unless others are named.
 
     Raises
     ------
@@ -95,16 +95,17 @@ def check_request(
     chosen_repeats = (QUICK_REPEATS if quick else REPEATS) if repeats is None else repeats
     check_real("seconds", chosen_seconds, 0.0, open_low=True)
     check_integer("repeats", chosen_repeats, 1)
+    names = dict.fromkeys(check_choice("contenders", name, tuple(CONTENDERS)) for name in contenders or CONTENDERS)
     return Request(
-        _check_tasks(tasks, quick),
-        tuple(dict.fromkeys(check_choice("contenders", name, tuple(CONTENDERS)) for name in contenders or CONTENDERS)),
-        _check_cores(cores or ("1", "all")),
-        chosen_seconds,
-        chosen_repeats,
-        quick,
-        QUICK_BUDGET if quick else float("inf"),
-        contenders is not None,
-        backends,
+        tasks=_check_tasks(tasks, quick),
+        contenders=tuple(names),
+        cores=_check_cores(cores or ("1", "all")),
+        seconds=chosen_seconds,
+        repeats=chosen_repeats,
+        quick=quick,
+        budget=QUICK_BUDGET if quick else float("inf"),
+        named=contenders is not None,
+        backends=backends,
     )
 
 
@@ -113,12 +114,12 @@ def _check_tasks(tasks: Sequence[str] | None, quick: bool) -> tuple[str, ...]:
         return tuple(name for name, task in TASKS.items() if task.in_quick or not quick)
     names: dict[str, None] = {}
     for name in tasks:
-        # single points of a series are accepted, and not listed in the error
+        # single points of a series are accepted, but not listed in the error
         if name not in TASKS:
             known = tuple(name for name in TASKS if "=" not in name)
             check_choice("tasks", name, (*known, *GROUPS))
-        members = GROUPS.get(name, (name,))
-        names.update(dict.fromkeys(m for m in members if not quick or name == m or TASKS[m].in_quick))
+        group = GROUPS.get(name, (name,))
+        names.update(dict.fromkeys(task for task in group if not quick or name == task or TASKS[task].in_quick))
     return tuple(names)
 
 

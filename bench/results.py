@@ -1,4 +1,4 @@
-"""What a benchmark found: rows, and their form in JSON."""
+"""The results of a benchmark: rows, and their form in JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 FORMAT = 1
 
 TIMED = "timed"
-"""Status of a row with figures; the others are those of `EXCUSES`."""
+"""Status of a row with figures; the other statuses are the keys of `EXCUSES`."""
 
 EXCUSES = {
     "disagrees": "disagrees with the reference",
@@ -40,11 +40,11 @@ class Row:
     values : list of float
         One figure for each repeat, in `unit`; less is better. Empty unless the status is "timed".
     floor : float or None
-        What the machine allows at best, in `unit`.
+        Least figure that the machine allows, in `unit`.
     agreement : str
-        How far the results of the last timed run are from the reference's.
+        Deviation of the results of the last timed run from the reference's.
     about : dict
-        What ran, as the contender reports it: instruction set, threads, steps.
+        The contender's own report of the run: instruction set, threads, steps.
     """
 
     task: str
@@ -78,20 +78,20 @@ class Row:
         return self.floor / self.median if self.timed and self.floor and self.median else math.nan
 
     def reject(self, status: str, reason: str) -> None:
-        """Take the figures away and say why."""
+        """Remove the figures and record the reason."""
         self.status, self.reason, self.values = status, reason, []
 
 
 @dataclass
 class Results:
-    """Everything that one run of the benchmark found.
+    """All results of one run of the benchmark.
 
     Attributes
     ----------
     machine : dict
         Processor, system, compilers and versions.
     settings : dict
-        What was asked for.
+        The request.
     tasks : dict
         By name: title, unit, shape, steps per epoch.
     contenders : dict
@@ -100,7 +100,7 @@ class Results:
         By number of cores: the fields of `floors.Floors`; or {"unavailable": reason}.
     rows : list of Row
     backends : dict
-        Of our backends, if asked for: lines, load and code, as `backends.look_at` returns them.
+        If requested, lines, load and code of our backends, as returned by `backends.inspect`.
     complete : bool
         False if the run was interrupted.
     """
@@ -145,12 +145,12 @@ class Results:
 
 
 def read(path: Path) -> Results:
-    """Read what ``nanostep bench --json`` wrote.
+    """Read a file that ``nanostep bench --json`` wrote.
 
     Raises
     ------
     ValueError
-        The file is something else, or of another version.
+        The file is of another kind or another version.
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

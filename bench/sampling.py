@@ -1,7 +1,7 @@
-"""Where a backend spends its time: a process that trains is stopped again and again and asked for its program counter.
+"""Sampling profiler of a backend: a training process is stopped repeatedly and its program counter is read.
 
-Linux shows the program counter of a stopped process in /proc/PID/syscall; nothing needs to be installed, and what is
-looked at runs as it is. As ``python -m nanostep.benchmark.sampling TASK BACKEND DIRECTORY`` this is that process.
+Linux shows the program counter of a stopped process in /proc/PID/syscall; nothing needs to be installed, and the
+profiled code runs unchanged. ``python -m nanostep.benchmark.sampling TASK BACKEND DIRECTORY`` is that process.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from nanostep.benchmark.workload import make_data
 
 SAMPLES = 600
 PAUSE = 0.0013
-"""Seconds between two samples; no divisor of anything that the engine does."""
+"""Seconds between two samples, not in step with any period of the engine."""
 
 LENGTH, MOST_EPOCHS = 0.1, 512
-"""Seconds of one call of `train`, so that what surrounds it does not count; and epochs that it may take at most."""
+"""Seconds of one call of `train`, long enough to make the time around it negligible; and the most epochs of a call."""
 
 PATIENCE = 120.0
 
@@ -41,24 +41,24 @@ PLACES = {
     "python3": "python", "openblas": "BLAS", "_multiarray_umath": "numpy", "_native.": "nanostep", "_row.": "nanostep",
     "libm.": "libm", "libc.": "libc", "_cffi": "cffi",
 }  # fmt: skip
-"""Parts of file names, and what they are called in the results."""
+"""Parts of file names, and their names in the results."""
 
 Mapping = tuple[int, int, int, str]
 """First address, end, offset in the file, path."""
 
 
 def unavailable() -> str:
-    """Return why there is nothing to be seen here, or ""."""
+    """Return why processes cannot be sampled here, or ""."""
     if not Path("/proc/self/syscall").exists():
         return "needs Linux's /proc/PID/syscall"
     return machine_code.unavailable()
 
 
-# -- the process that is looked at -------------------------------------------------------------------------------------
+# -- the profiled process ----------------------------------------------------------------------------------------------
 
 
 def serve(task: str, backend: str, directory: Path) -> None:
-    """Train for ever; tell on standard output when everything is compiled, and which files hold Numba's code."""
+    """Train for ever; once everything is compiled, print the files that hold Numba's code to standard output."""
     die_with_parent()
     work = _work(task, backend)
     work()
@@ -68,7 +68,7 @@ def serve(task: str, backend: str, directory: Path) -> None:
 
 
 def _work(task: str, backend: str) -> Callable[[], object]:
-    """Return what the task repeats, on one thread."""
+    """Return a function that makes the repeated work of the task, on one thread."""
     measured = TASKS[task]
     workload = measured.workload
     x, y = make_data(workload)
@@ -88,7 +88,7 @@ def _work(task: str, backend: str) -> Callable[[], object]:
 
 
 def _numba_objects(directory: Path) -> list[dict[str, Any]]:
-    """Write the object code of everything that was compiled; return file, symbol and address of each."""
+    """Write the object code of every compiled function; return file, symbol and address of each."""
     from nanostep.backends.jit import _compile
 
     found: list[dict[str, Any]] = []
@@ -103,11 +103,11 @@ def _numba_objects(directory: Path) -> list[dict[str, Any]]:
     return found
 
 
-# -- the one that looks ------------------------------------------------------------------------------------------------
+# -- the profiler ------------------------------------------------------------------------------------------------------
 
 
 def profile(task: str, backend: str, samples: int = SAMPLES) -> dict[str, Any]:
-    """Return where a backend is on a task, and what its code there consists of.
+    """Return where a backend spends its time on a task, and a description of its code there.
 
     Returns
     -------
@@ -126,7 +126,7 @@ def profile(task: str, backend: str, samples: int = SAMPLES) -> dict[str, Any]:
 
 
 def _profile(task: str, backend: str, samples: int, directory: Path) -> dict[str, Any]:
-    # an empty cache, because Numba keeps the object code of what it compiled, but not of what it loaded
+    # an empty cache, because Numba keeps the object code of functions that it compiled, but not of those it loaded
     settings = {**environment(1), "NUMBA_CACHE_DIR": str(directory)}
     command = [sys.executable, "-m", "nanostep.benchmark.sampling", task, backend, str(directory)]
     with pinned(choose_cores(1)):
@@ -149,7 +149,7 @@ def _profile(task: str, backend: str, samples: int, directory: Path) -> dict[str
 
 
 def look(pid: int) -> int:
-    """Let a process run for a moment, stop it, and return its program counter; 0 if it is in the system."""
+    """Let a process run for a moment, stop it, and return its program counter; 0 if it is in a system call."""
     time.sleep(PAUSE)
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -164,7 +164,7 @@ def look(pid: int) -> int:
 
 
 def read_mappings(pid: int) -> list[Mapping]:
-    """Return what is mapped where in a process."""
+    """Return the memory mappings of a process."""
     result = []
     for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines():
         span, _, offset, _, _, *path = line.split(maxsplit=5)
@@ -174,7 +174,7 @@ def read_mappings(pid: int) -> list[Mapping]:
 
 
 def place_of(address: int, mappings: Sequence[Mapping]) -> str:
-    """Return a short name of the file that an address is in: "python", "openblas", "numpy", "libm", ..."""
+    """Return a short name of the file that contains an address: "python", "BLAS", "numpy", "libm", ..."""
     path = next((path for first, end, _, path in mappings if first <= address < end), None)
     if path is None:
         return "system"
@@ -190,7 +190,7 @@ def _shares(names: Sequence[str]) -> dict[str, float]:
 
 
 def _describe_library(backend: str, addresses: Sequence[int], mappings: Sequence[Mapping]) -> dict[str, Any]:
-    """For c, what the extension's code consists of; for numpy, the libraries alone."""
+    """Return, for c, a description of the extension's code; for numpy, the shares of the libraries alone."""
     names = [place_of(address, mappings) for address in addresses]
     if backend != "c":
         return {"samples": len(addresses), "places": _shares(names)}
@@ -203,14 +203,14 @@ def _describe_library(backend: str, addresses: Sequence[int], mappings: Sequence
 
 @cache
 def _library_code(path: str) -> list[machine_code.Function]:
-    """The extension is large, and the same for every task."""
+    """Return the functions of the extension; cached, because it is large and the same for every task."""
     return machine_code.disassemble(Path(path))
 
 
 def _describe_objects(
     objects: Sequence[dict[str, Any]], addresses: Sequence[int], mappings: Sequence[Mapping]
 ) -> dict[str, Any]:
-    """Samples in code that Numba made count for the object whose functions are around them; most is in one."""
+    """Return a description of the Numba object with the most samples; samples in all objects count as kernel."""
     best: tuple[list[machine_code.Function], dict[int, int]] = ([], {})
     inside: set[int] = set()
     for entry in objects:

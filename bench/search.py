@@ -1,7 +1,7 @@
-"""A grid of settings over five folds of the digits, by populations and one by one: ``nanostep bench search``.
+"""``nanostep bench search``: a grid of settings over five folds of the digits, as populations and one by one.
 
-The same candidates, folds, parameters and random_state for all, one after another in this process, each with the
-threads it chooses; scores are compared fit by fit. Needs scikit-learn.
+All searches have the same candidates, folds, parameters and random_state. They run one after another in this process,
+each with the threads it chooses; scores are compared fit by fit. Needs scikit-learn.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ CASES: dict[str, dict[str, Any]] = {"batch 32, 50 epochs": {"batch_size": 32, "m
 
 @dataclass
 class Searched:
-    """One search: whose, how long it took in seconds, and the score of each candidate on each fold."""
+    """One search: its name, its seconds, and the score of each candidate on each fold."""
 
     case: str
-    who: str
+    name: str
     seconds: float
     scores: list[list[float]]
     best: float
 
 
 def contenders() -> dict[str, tuple[Any, Any, int | None]]:
-    """Return for each contender the class of its search and of its estimator, and `n_jobs`."""
+    """Return, for each contender, the classes of its search and its estimator, and `n_jobs`."""
     from sklearn.model_selection import GridSearchCV
     from sklearn.neural_network import MLPClassifier as Theirs
 
@@ -62,23 +62,23 @@ def contenders() -> dict[str, tuple[Any, Any, int | None]]:
 
 
 def run(quick: bool, on_search: Callable[[str], object] = lambda name: None) -> list[Searched]:
-    """Make all searches."""
+    """Run all searches."""
     from sklearn.datasets import load_digits
 
     X, y = load_digits(return_X_y=True)
     X = X / 16
     grid, found = QUICK if quick else SETTINGS, []
     for case, parameters in CASES.items():
-        for who, (search, estimator, n_jobs) in contenders().items():
-            on_search(f"{case}: {who}")
+        for name, (search, estimator, n_jobs) in contenders().items():
+            on_search(f"{case}: {name}")
             candidate = estimator((16,), random_state=0, **parameters)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 started = time.perf_counter()
-                made = search(candidate, grid, cv=FOLDS, refit=False, n_jobs=n_jobs).fit(X, y)
+                fitted = search(candidate, grid, cv=FOLDS, refit=False, n_jobs=n_jobs).fit(X, y)
                 seconds = time.perf_counter() - started
-            scores = np.array([made.cv_results_[f"split{k}_test_score"] for k in range(FOLDS)])
-            found.append(Searched(case, who, seconds, scores.T.tolist(), float(made.best_score_)))
+            scores = np.array([fitted.cv_results_[f"split{k}_test_score"] for k in range(FOLDS)])
+            found.append(Searched(case, name, seconds, scores.T.tolist(), float(fitted.best_score_)))
     return found
 
 
@@ -94,14 +94,14 @@ def make_table(found: list[Searched]) -> Table:
         many = int(np.count_nonzero(differences))
         differ = f"{many} of {differences.size}" + (f", by at most {differences.max():.4f}" if many else "")
         grid.add_row(
-            f"{differences.size}: {one.case}", one.who, f"{one.seconds:.1f}", f"{one.seconds / ours.seconds:.1f}",
+            f"{differences.size}: {one.case}", one.name, f"{one.seconds:.1f}", f"{one.seconds / ours.seconds:.1f}",
             f"{one.best:.4f}", differ,
         )  # fmt: skip
     return grid
 
 
 def run_search(quick: bool, json_path: Path | None) -> None:
-    """Measure, show the table and write the figures."""
+    """Measure, print the table and write the figures."""
     console = Console()
     with console.status("") as status:
         found = run(quick, status.update)

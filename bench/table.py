@@ -1,4 +1,4 @@
-"""The results as a table: ours beside the fastest peer, their ratio, and the part of the floor that is reached."""
+"""The results as a table: ours beside the fastest peer, their ratio, and the floor over our time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def percent(value: float) -> str:
 
 
 def make_table(results: Results) -> Table:
-    """Return the table of the terminal; columns of our backends that took part, then the fastest peer."""
+    """Return the table of the terminal, with columns for our backends and for the fastest peer."""
     ours = [name for name, values in results.contenders.items() if values["ours"]]
     grid = Table()
     grid.add_column("task", no_wrap=True)
@@ -106,7 +106,7 @@ def all_figures(results: Results) -> Table:
 
 
 def excuses(results: Results) -> list[str]:
-    """Return a line for each contender and reason that figures are missing for, with the tasks."""
+    """Return a line for each contender and reason of missing figures, with the tasks."""
     found: dict[tuple[str, str, str], list[str]] = {}
     for row in results.rows:
         if not row.timed:
@@ -150,7 +150,7 @@ def floors_line(results: Results) -> str:
             f"{1e-9 / cycle:.2f} GHz, multiply-add {f['fma'] / cycle:.1f} and divide {f['divide'] / cycle:.1f} cycles; "
             f"memory {f['bandwidth'] / 1e9:.0f} GB/s"
             + (
-                f"; empty job on the pool {1e6 * f['fork_join']:.2f} us, meeting {1e6 * f['meeting']:.2f} us"
+                f"; empty job on the pool {1e6 * f['fork_join']:.2f} us, barrier {1e6 * f['meeting']:.2f} us"
                 * (cores != "1")
             )
         )
@@ -158,7 +158,7 @@ def floors_line(results: Results) -> str:
 
 
 def print_results(results: Results, console: Console) -> None:
-    """Print the table, what the tasks are, who is missing and why, and the machine."""
+    """Print the table, descriptions of the tasks, reasons of missing figures, and the machine."""
     console.print(make_table(results))
     for text in epochs_lines(results):
         console.print(escape(text), highlight=False)

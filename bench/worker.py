@@ -1,7 +1,7 @@
-"""A worker: the process in which one contender runs on some cores, repeat by repeat, as it is told.
+"""A worker: the process in which one contender runs on some cores, at the parent's calls.
 
 It is started as ``python -m nanostep.benchmark.worker CONTENDER CORES DESCRIPTOR``, pinned and with the environment
-that `lanes` gives it, so that thread pools which are sized when a library is loaded get the right size.
+from `lanes`, so that thread pools which are sized when a library is loaded get the right size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Server:
-    """Answers the messages of the parent: the methods do_..., with their arguments.
+    """Handles the messages of the parent: names of the methods do_..., with their arguments.
 
     A server without a contender measures the floors and runs the reference.
     """
@@ -34,7 +34,7 @@ class Server:
         self._contender, self._cores = contender, cores
         self._session: Session | None = None
 
-    def answer(self, message: tuple[Any, ...]) -> tuple[str, Any]:
+    def handle(self, message: tuple[Any, ...]) -> tuple[str, Any]:
         """Return ("done", result) or ("error", one line)."""
         try:
             return "done", getattr(self, f"do_{message[0]}")(*message[1:])
@@ -72,12 +72,12 @@ class Server:
 
 
 def affinity() -> list[int]:
-    """Return the processors that this process may use; empty if the system does not say."""
+    """Return the processors that this process may use; empty if the system does not report them."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 
 def thread_count() -> int:
-    """Return the number of threads of this process; 0 if the system does not say."""
+    """Return the number of threads of this process; 0 if the system does not report it."""
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) if tasks.exists() else 0
 
@@ -92,14 +92,14 @@ def thread_pools() -> list[str]:
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process, even when it is stopped, if the parent goes without saying so."""
+    """Let the kernel kill this process, even when it is stopped, if the parent dies."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def main() -> None:
     name, cores, descriptor = sys.argv[1:]
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     die_with_parent()
     parent = Connection(int(descriptor))
     server = Server(name, int(cores))
@@ -108,7 +108,7 @@ def main() -> None:
             message = parent.recv()
         except EOFError:
             return
-        parent.send(server.answer(message))
+        parent.send(server.handle(message))
 
 
 if __name__ == "__main__":

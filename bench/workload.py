@@ -1,4 +1,4 @@
-"""A workload: one training problem, for one network or many, the same for every contender, and its data."""
+"""`Workload`: one training problem, for one network or many, the same for every contender; and its data."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from nanostep.optimizers import OPTIMIZERS, Optimizer
 from nanostep.population import Population
 
 ROWS = 4096
-"""Samples of a workload that does not say otherwise."""
+"""Default number of samples of a workload."""
 
 CHECKED = 16
-"""Networks of a population that are compared with the reference, evenly spread over it and over the lanes of vectors;
-and the last one is, too."""
+"""Networks of a population that are compared with the reference, evenly spread over the population and over the lanes
+of vectors; the last one is compared as well."""
 
 SLOWEST = 16
-"""How many times smaller the first network's rate is than the last one's."""
+"""Ratio of the last network's rate to the first one's."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,12 @@ class Workload:
     optimizer : str
         Kind: "sgd", "rmsprop", "adam" or "adamw".
     lr : float
-        Learning rate, small enough that the loss stays finite however long the run.
+        Learning rate, small enough for the loss to stay finite in runs of any length.
     rows : int, default=4096
     data : str, default="normal"
-        "normal": standard normal inputs, targets from a random linear teacher. "mild": both drawn in, so that sigmoids
-        do not saturate. "digits": the handwritten digits of the package. "images": synthetic, of MNIST's shape and
-        sparseness.
+        "normal": standard normal inputs, targets from a random linear teacher. "mild": the same scaled down, so that
+        sigmoids do not saturate. "digits": the handwritten digits of the package. "images": synthetic images of MNIST's
+        shape and sparseness.
     """
 
     name: str
@@ -95,7 +95,7 @@ class Workload:
         )
 
     def initial_theta(self) -> np.ndarray:
-        """Return the weights that every contender starts from."""
+        """Return the initial weights for every contender."""
         return self.make_network("numpy").theta.copy()
 
     def make_optimizer(self) -> Optimizer:
@@ -121,16 +121,16 @@ class PopulationWorkload(Workload):
 
     @property
     def checked(self) -> tuple[int, ...]:
-        """Numbers of the networks that are compared with the reference."""
-        odd = self.networks // CHECKED | 1  # so that they are in all lanes, not again and again in the first
+        """Indices of the networks that are compared with the reference."""
+        odd = self.networks // CHECKED | 1  # so that they are in different lanes
         return tuple(sorted({*range(0, self.networks, odd), self.networks - 1}))
 
     def rates(self) -> np.ndarray:
-        """Return the learning rates, shape (networks,), from `lr` / `SLOWEST` to `lr`, each the same factor apart."""
+        """Return the learning rates, shape (networks,), a geometric sequence from `lr` / `SLOWEST` to `lr`."""
         return np.geomspace(self.lr / SLOWEST, self.lr, self.networks)
 
-    def make_member(self, i: int, backend: str) -> tuple[Network, Optimizer]:
-        """Return the ordinary network that network `i` stands for, and its optimiser."""
+    def make_single(self, i: int, backend: str) -> tuple[Network, Optimizer]:
+        """Return network `i` as an ordinary network, and its optimiser."""
         return self.make_network(backend, seed=i), OPTIMIZERS[self.optimizer](lr=float(self.rates()[i]))
 
     def make_population(self, backend: str) -> Population:
@@ -147,7 +147,7 @@ class PopulationWorkload(Workload):
         )
 
     def initial_thetas(self) -> np.ndarray:
-        """Return the weights that every contender starts from, shape (networks, parameters)."""
+        """Return the initial weights for every contender, shape (networks, parameters)."""
         return self.make_population("numpy").theta.copy()
 
     def make_optimizer(self) -> Optimizer:
@@ -171,7 +171,7 @@ def make_data(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _normal(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
-    """Standard normal inputs; a random linear teacher's scores, their sigmoid where the output is one, or the best."""
+    """Return standard normal inputs, and a random linear teacher's scores, their sigmoids or the best class."""
     generator = np.random.default_rng(0)
     x = generator.standard_normal((workload.rows, workload.sizes[0]))
     scores = x @ generator.standard_normal((workload.sizes[0], workload.sizes[-1])) / np.sqrt(workload.sizes[0])
@@ -187,7 +187,7 @@ def _digits(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _images(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
-    """Ten prototypes with a fifth of their pixels set, as in MNIST, and noise on those pixels."""
+    """Return noisy images of ten prototypes with a fifth of their pixels set, as in MNIST."""
     generator = np.random.default_rng(0)
     inputs, classes = workload.sizes[0], workload.sizes[-1]
     prototypes = generator.random((classes, inputs), dtype=np.float32)
@@ -199,7 +199,7 @@ def _images(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mild(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
-    """As "normal", with targets drawn towards a half, so that weights stay small and no neuron saturates."""
+    """Return "normal" data with smaller inputs and targets near a half: weights stay small, no neuron saturates."""
     x, y = _normal(workload)
     return x / 2, 0.5 + (y - 0.5) / 4
 

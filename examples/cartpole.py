@@ -1,9 +1,10 @@
 """Balance a pole on a cart: environment, policy and training in one jitted function, solved in seconds on one core.
 
 The environment is the classic one (Barto, Sutton and Anderson, 1983): a force of 10 N to the left or right every 20 ms;
-an episode ends when the pole leans over 12 degrees, the cart leaves its track of 4.8 m, or after 500 steps. The policy
-is trained by REINFORCE (Williams, 1992): the probability of an action is raised by what was won after it, compared with
-the mean. For softmax with cross-entropy that is an SGD step towards the action, with a rate that carries the sign.
+an episode ends when the pole leans more than 12 degrees, the cart leaves its track of 4.8 m, or after 500 steps. The
+policy is trained by REINFORCE (Williams, 1992): the probability of an action is raised in proportion to the return that
+followed it, compared with the mean. For softmax with cross-entropy this is an SGD step towards the action, with a rate
+that carries the sign.
 
 Run: python examples/cartpole.py [seed]
 """
@@ -29,7 +30,7 @@ SOLVED = 475.0
 
 @njit(cache=True)
 def push(state, right):
-    """Move cart and pole on by 20 ms; return whether the episode goes on."""
+    """Advance cart and pole by 20 ms; return True if the episode goes on."""
     x, speed, angle, spin = state
     force = 10.0 if right else -10.0
     sine, cosine = math.sin(angle), math.cos(angle)
@@ -43,7 +44,7 @@ def push(state, right):
 
 @njit(cache=True)
 def train(fns, theta, most_updates, lr, discount, random):
-    """Return the length of every episode, up to those that solved the task."""
+    """Return the length of every episode, up to the one at which the task was solved."""
     work, chances, scale = fns.workspace(), np.empty(2), np.array([0.5, 0.5, 5.0, 0.5])
     state, inputs = np.empty(4), np.empty((EPISODES * LONGEST, 4))
     actions, gains = np.empty(EPISODES * LONGEST, np.int64), np.empty(EPISODES * LONGEST)
@@ -79,7 +80,7 @@ def main(seed: int = 0) -> np.ndarray:
     """Return the length of every episode."""
     net = ns.Network([4, 16, 2], activation="tanh", output="softmax", loss="cross_entropy", backend="numba", seed=seed)
     fns = net.jit()
-    train(fns, net.theta.copy(), 1, 0.0, 0.99, np.random.default_rng(0))  # compiles, or loads what was compiled
+    train(fns, net.theta.copy(), 1, 0.0, 0.99, np.random.default_rng(0))  # compiles, or loads the compiled code
     started = time.perf_counter()
     lengths = train(fns, net.theta, 1000, 0.0007, 0.99, np.random.default_rng(seed))
     seconds = time.perf_counter() - started

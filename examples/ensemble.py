@@ -1,7 +1,7 @@
-"""How sure is a prediction? An ensemble of small networks says it by how far its members are apart.
+"""How certain is a prediction? An ensemble of small networks tells it by the spread of its members.
 
-One part of the uncertainty is the noise of the data, which out-of-bag residuals measure; the other is what the members
-do not agree about, which grows where there are no data. The intervals made of both hold the share of new data that they
+One part of the uncertainty is the noise of the data, which out-of-bag residuals measure; the other is the disagreement
+of the members, which grows where there are no data. Intervals made from both contain the share of new data that they
 should.
 
 Run: python examples/ensemble.py [members]
@@ -19,7 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from nanostep.sklearn import MLPEnsembleRegressor, MLPRegressor
 
 LEVELS = {0.5: 0.6745, 0.8: 1.2816, 0.9: 1.6449, 0.95: 1.96}
-"""Shares of a normal distribution, and the standard deviations to each side that hold them."""
+"""Shares of a normal distribution, and the half-widths of the intervals that contain them, in standard deviations."""
 
 
 def make_data(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,17 +31,18 @@ def make_data(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def main(members: int = 64) -> tuple[dict[float, float], float]:
-    """Return the share of new data in the interval of each level, and how much wider the spread is in the gap."""
+    """Return the share of new data in the interval of each level, and the ratio of the spread in the gap to that of new
+    data."""
     x, y = make_data(300, seed=0)
     member = MLPRegressor(hidden_layer_sizes=(32,), activation="tanh", learning_rate_init=0.02, batch_size=32,
                           alpha=1e-3, max_iter=150, n_iter_no_change=150)  # fmt: skip
     ensemble = MLPEnsembleRegressor(member, members, oob_score=True, random_state=0)
     started = time.perf_counter()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # 150 epochs are what we want
+        warnings.simplefilter("ignore", ConvergenceWarning)  # exactly 150 epochs are wanted
         ensemble.fit(x, y)
     seconds = time.perf_counter() - started
-    # residuals out of bag are noise and what the members do not agree about
+    # out-of-bag residuals consist of noise and of the members' disagreement
     spread = ensemble.predict(x, return_std=True)[1]
     noise = np.sqrt(np.nanmean((ensemble.oob_prediction_ - y) ** 2) - np.mean(spread**2))
 

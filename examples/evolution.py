@@ -1,8 +1,8 @@
-"""Population-based training: networks learn side by side, and the worst go on as copies of the best, with other rates.
+"""Population-based training: networks train together, and copies of the best, with other rates, replace the worst.
 
 After every few epochs the networks are ranked on held-out digits. The last quarter is replaced by copies of the first
-(exploit), and a copy's learning rate and weight decay are multiplied by 0.8 or 1.25 (explore). Rates thus follow a
-schedule that nobody has written down.
+(exploit), and a copy's learning rate and weight decay are multiplied by 0.8 or 1.25 (explore). The rates thus follow a
+schedule that was not chosen in advance.
 
 Source: Jaderberg et al., 2017, "Population based training of neural networks", arXiv:1711.09846.
 
@@ -20,11 +20,11 @@ import nanostep as ns
 from nanostep.data import load_digits
 
 EPOCHS = 2
-"""Of a generation."""
+"""Epochs of a generation."""
 
 
 def evolve(networks: int, generations: int, exploits: bool, seed: int = 0) -> tuple[np.ndarray, list[float]]:
-    """Return the networks' losses on the held-out digits in the end, and the median rate of each generation."""
+    """Return the networks' final losses on the held-out digits, and the median rate of each generation."""
     pixels, labels = load_digits()
     x, y = pixels[:1400] / 16, labels[:1400]
     held_out = pixels[1400:] / 16, labels[1400:]
@@ -53,7 +53,7 @@ def evolve(networks: int, generations: int, exploits: bool, seed: int = 0) -> tu
 
 
 def main(networks: int = 64, generations: int = 30) -> tuple[np.ndarray, np.ndarray]:
-    """Return the losses with exploit and explore, and those of the same networks left alone."""
+    """Return the losses with exploit and explore, and those of the same networks without."""
     started = time.perf_counter()
     evolved, rates = evolve(networks, generations, exploits=True)
     seconds = time.perf_counter() - started

@@ -15,7 +15,7 @@ import nanostep as ns
 
 
 def make_stream(rows: int, inputs: int = 8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return rows of x and targets y whose dependence on x turns slowly from one direction to another."""
+    """Return rows of x, and targets y whose dependence on x turns slowly from one direction to another."""
     random = np.random.default_rng(seed)
     x = random.standard_normal((rows, inputs))
     first, second = random.standard_normal((2, inputs)) / np.sqrt(inputs)
@@ -26,7 +26,7 @@ def make_stream(rows: int, inputs: int = 8, seed: int = 0) -> tuple[np.ndarray, 
 
 @njit(cache=True)
 def learn_stream(fns, theta, x, y, lr, work):
-    """Return the mean loss of every tenth of the stream; each row is predicted, then learned from once."""
+    """Return the mean loss of every tenth of the stream; each row is predicted and then trained on once."""
     losses = np.zeros(10)
     share = 10 / len(x)
     for i in range(len(x)):
@@ -40,7 +40,7 @@ def main(rows: int = 1_000_000) -> tuple[np.ndarray, np.ndarray]:
     fns = net.jit()
     work = fns.workspace()
     x, y = make_stream(rows)
-    learn_stream(fns, net.theta.copy(), x[:10], y[:10], 0.05, work)  # compiles, or loads what was compiled
+    learn_stream(fns, net.theta.copy(), x[:10], y[:10], 0.05, work)  # compiles, or loads the compiled code
 
     theta = net.theta.copy()
     started = time.perf_counter()

@@ -14,11 +14,11 @@ import nanostep as ns
 
 X, Y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0], np.float32)
 AGAIN = 25
-"""Times that the four samples are repeated, so that an epoch, of which the loss is recorded, is a hundred updates."""
+"""Repetitions of the four samples in an epoch, so that the loss is recorded only every hundred updates."""
 
 
 def main(rates: int = 1000, seeds: int = 100, picture: str | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rates, and for each the share of the seeds whose network has learned all four answers."""
+    """Return the rates, and for each the share of the seeds whose network gives all four answers."""
     rate, seed = np.meshgrid(np.geomspace(0.01, 100, rates), np.arange(seeds), indexing="ij")
     started = time.perf_counter()
     population = ns.Population([2, 4, 1], rate.size, activation="tanh", dtype="float32", seed=seed.ravel())

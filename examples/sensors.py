@@ -1,7 +1,7 @@
-"""A model for each of 10,000 sensors: each learns its own normal week, and one that breaks is noticed.
+"""A model for each of 10,000 sensors: each learns its sensor's normal week and detects when the sensor breaks.
 
-A sensor's reading follows the hour of the day and the temperature in a way of its own. Six days are learned from, the
-residuals of the sixth say how far a reading usually is from its model's, and on the seventh some sensors drift away.
+Every sensor's readings depend on the hour of the day and the temperature in their own way. The models are trained on
+five days; the residuals of the sixth give the usual deviation of a reading, and on the seventh some sensors drift away.
 
 Run: python examples/sensors.py [sensors]
 """
@@ -21,7 +21,7 @@ DRIFT = 1.0
 
 
 def make_readings(sensors: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return inputs (sensors, hours, 3), readings (sensors, hours, 1), and which sensors break on the last day."""
+    """Return inputs (sensors, hours, 3), readings (sensors, hours, 1), and a mask of the sensors that break."""
     random = np.random.default_rng(seed)
     hour = np.arange(HOURS * DAYS)
     angle = 2 * np.pi * hour / HOURS
@@ -37,7 +37,7 @@ def make_readings(sensors: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, 
 
 
 def main(sensors: int = 10_000) -> tuple[np.ndarray, np.ndarray]:
-    """Return which sensors are said to be broken, and which are."""
+    """Return masks of the sensors that are reported as broken, and of those that are."""
     inputs, readings, broken = make_readings(sensors)
     learned, checked, today = slice(0, -2 * HOURS), slice(-2 * HOURS, -HOURS), slice(-HOURS, None)
     models = ns.Population(
@@ -48,7 +48,7 @@ def main(sensors: int = 10_000) -> tuple[np.ndarray, np.ndarray]:
     seconds = time.perf_counter() - started
     residual = (models.predict(inputs) - readings)[:, :, 0]
     usual = np.sqrt((residual[:, checked] ** 2).mean(axis=1))
-    # the last six hours together: noise goes down by their root, drift does not
+    # the mean of the last six hours: the noise shrinks by the root of six, the drift does not
     score = np.abs(residual[:, today][:, -6:].mean(axis=1)) / usual
     alarm = score > 5
     print(f"{sensors} models, {60 * 10} updates each: {seconds:.2f} s, {seconds / sensors * 1e6:.0f} us a model")

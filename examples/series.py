@@ -1,7 +1,7 @@
-"""Fit a small network to each of a thousand short series, in parallel: a loop of your own, in Numba's prange.
+"""Fit a small network to each of a thousand short series, in a parallel loop of your own by Numba's prange.
 
-Each network predicts the next value of its series from the last four. The loop over series is shared out to all cores;
-a network's own work is not, so results do not depend on how many there are.
+Each network predicts the next value of its series from the last four. The loop over series is distributed over all
+cores, but the work of one network is not, so results do not depend on the number of cores.
 
 Run: python examples/series.py [series]
 """
@@ -29,7 +29,7 @@ def make_series(count: int, length: int = 100, seed: int = 0) -> np.ndarray:
 
 @njit(parallel=True, cache=True)
 def fit_all(fns, start, series, epochs, theta, losses):
-    """Fit a network to each row of series, from the parameters `start`; fills theta (series, parameters) and losses."""
+    """Fit a network to each row of series from the parameters `start`; fill theta (series, parameters) and losses."""
     length = series.shape[1]
     for k in prange(len(series)):
         work, slots, grad = fns.workspace(), fns.slots(), np.empty_like(start)
@@ -48,7 +48,7 @@ def main(count: int = 1000) -> tuple[np.ndarray, np.ndarray]:
     fns = net.jit(ns.Adam(lr=0.02))
     series = make_series(count)
     theta, losses = np.empty((count, len(net.theta))), np.empty(count)
-    fit_all(fns, net.theta, series[:2], 1, theta, losses)  # compiles, or loads what was compiled
+    fit_all(fns, net.theta, series[:2], 1, theta, losses)  # compiles, or loads the compiled code
     started = time.perf_counter()
     fit_all(fns, net.theta, series, 300, theta, losses)
     seconds = time.perf_counter() - started

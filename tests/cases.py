@@ -1,4 +1,4 @@
-"""What the tests run over: the required backends, grids of choices and sizes, and seeded data that suits each of them.
+"""Cases of the tests: the required backends, grids of choices and sizes, and seeded data for each of them.
 
 All data are multiples of a power of two small enough to be exact in float32 and float64 alike, so that both precisions
 (and the golden files) start from the same numbers.
@@ -24,23 +24,23 @@ REQUIRED: tuple[str, ...] = tuple(
 """Backends that must run here. Set NANOSTEP_TEST_BACKENDS (comma-separated names) to require fewer."""
 
 QUICK: tuple[str, ...] = tuple(name for name in REQUIRED if name != "numba") or REQUIRED
-"""Backends of tests of what Python does between calls: Numba takes seconds to compile each network and kind of run."""
+"""Backends of tests of the Python code between calls: Numba takes seconds to compile each network and kind of run."""
 
 THREADS: int | None = int(os.environ["NANOSTEP_TEST_THREADS"]) if "NANOSTEP_TEST_THREADS" in os.environ else None
-"""Threads of the conformance suite's training runs; None leaves it to the backend."""
+"""Threads of the conformance suite's training runs; None lets the backend choose."""
 
 COMPILERS: tuple[str, ...] = tuple(os.environ.get("NANOSTEP_TEST_COMPILERS", "cc").split(","))
-"""C compilers to test with; each must be there."""
+"""C compilers to test with; each must be installed."""
 
 DTYPES = ("float32", "float64")
 
 HIGH = np.dtype(np.longdouble)
-"""Precision in which expected values are computed: more digits than float64 wherever the platform has them."""
+"""Precision of the expected values: more digits than float64 if the platform has them."""
 
 PAIRS: tuple[tuple[str, str], ...] = tuple(
     (loss, output) for loss in LOSSES for output in LOSS_OUTPUTS.get(loss, ACTIVATIONS)
 )
-"""Every loss with every output it takes."""
+"""Every loss with every output that it accepts."""
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": SGD(lr=0.05),
@@ -70,12 +70,12 @@ OPTIMIZERS: dict[str, Optimizer] = {
 """Every variant of every optimiser; together they set each hyper-parameter to something other than its default."""
 
 NOT_IN_PYTORCH = frozenset({"sgd-velocity", "adam-clip-value", "adamw-clip-value"})
-"""Of `OPTIMIZERS`: forms of scikit-learn, whose loss curves the tests of the estimators follow."""
+"""The scikit-learn forms among `OPTIMIZERS`, whose loss curves the tests of the estimators check."""
 
 KINKED = frozenset({"relu", "leaky_relu"})
 
 KINK_MARGIN = 2.0**-10
-"""How far a sample's z and a - y stay from a jump of a derivative: further than float32 rounding can carry them."""
+"""Distance of a sample's z and a - y from a jump of a derivative: further than float32 rounding can move them."""
 
 
 def draw_architecture(rng: np.random.Generator, loss: str, output: str, *, layers: int, widest: int) -> Architecture:
@@ -87,7 +87,7 @@ def draw_architecture(rng: np.random.Generator, loss: str, output: str, *, layer
 
 
 def draw_theta(architecture: Architecture, rng: np.random.Generator) -> np.ndarray:
-    """Return parameters (float64, multiples of 2^-13) of the usual size, biases too."""
+    """Return parameters, biases included, of the usual size (float64, multiples of 2^-13)."""
     theta = np.empty(architecture.parameter_count)
     for layer in architecture.layers:
         limit = weight_limit(layer)
@@ -102,7 +102,7 @@ def draw_real(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_targets(loss: str, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
-    """Return targets (n, outputs) that the loss takes, multiples of 1/8, with exact zeros and ones among them."""
+    """Return targets (n, outputs) that the loss accepts, multiples of 1/8, including exact zeros and ones."""
     if loss == "cross_entropy":
         spread = rng.multinomial(8, np.full(shape[1], 1 / shape[1]), shape[0]) / 8
         one_hot = np.eye(shape[1])[rng.integers(shape[1], size=shape[0])]
@@ -142,7 +142,7 @@ def _smooth(engine: networks.Engine, theta: np.ndarray, samples: Samples) -> np.
         error__bo = a[-1] - samples.y
         keep &= (np.abs(error__bo) > KINK_MARGIN).all(axis=1)
         if engine.architecture.output == "softmax":
-            # probabilities sum to one, so errors of one sign have no gradient: all that is left of it is rounding
+            # probabilities sum to one, so errors of one sign have no gradient apart from rounding
             keep &= (np.ptp(np.sign(error__bo), axis=1) > 0) | (error__bo.shape[1] == 1)
     return keep
 

@@ -1,5 +1,5 @@
-"""Which lines inside the functions of some files are reached while code runs; for code that a coverage tool would not
-see because it runs in a process with other settings."""
+"""Counts the lines inside the functions of some files that are reached while code runs, for code that a coverage tool
+would miss because it runs in a process with other settings."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def lines_of(path: Path) -> set[int]:
             found.update(line for _, _, line in code.co_lines() if line and line > code.co_firstlineno)
         for constant in code.co_consts:
             if isinstance(constant, CodeType):
-                visit(constant, inside or constant.co_flags & 1 == 1)  # a function has fast locals, a class has not
+                visit(constant, inside or constant.co_flags & 1 == 1)  # functions have fast locals, classes do not
 
     visit(compile(path.read_text(encoding="utf-8"), str(path), "exec"), False)
     return found
 
 
 class Lines:
-    """Watches files while the `with` block runs."""
+    """Records the lines of files that are reached while the `with` block runs."""
 
     def __init__(self, paths: list[Path]) -> None:
         self.reached: dict[str, set[int]] = {str(path): set() for path in paths}
@@ -54,9 +54,9 @@ class Lines:
         return line
 
     def missed(self) -> dict[str, list[int]]:
-        """Return the lines that were not reached, by the name of the file."""
+        """Return the lines that were not reached, by file name."""
         return {Path(path).stem: sorted(lines_of(Path(path)) - lines) for path, lines in self.reached.items()}
 
     def counts(self) -> dict[str, int]:
-        """Return how many lines there are, by the name of the file."""
+        """Return the number of lines, by file name."""
         return {Path(path).stem: len(lines_of(Path(path))) for path in self.reached}

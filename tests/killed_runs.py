@@ -3,7 +3,7 @@
     python killed_runs.py BACKEND KILLS FOLDER
 
 makes each case of `CASES` again and again until KILLS runs of it were killed, and prints a line of JSON for each case.
-Every run is a forked child, so that it has nothing to import; the parent stays single-threaded.
+Every run is a forked child, so that it need not import anything; the parent stays single-threaded.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def regression(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None)
 
 def single_samples(backend: str, seed: int | None, checkpoint: ns.Checkpoint | None) -> ns.Network:
     net = ns.Network([3, 5, 2], activation="sigmoid", output="identity", loss="squared_error", backend=backend)
-    net.train(X, Y, epochs=1, optimizer=ns.SGD(0.2, momentum=0.9), threads=1)  # a start of its own
+    net.train(X, Y, epochs=1, optimizer=ns.SGD(0.2, momentum=0.9), threads=1)  # another start
     net.train(
         X, Y, epochs=6, seed=seed, threads=1, sample_weight=1 + LABELS, checkpoint=checkpoint,
         schedule=schedules.ReduceLROnPlateau(patience=0, threshold=0.05, factor=0.7, monitor="loss"),
@@ -81,11 +81,11 @@ CASES: dict[str, tuple[Run, int | None, dict[str, Any]]] = {
     "plain steps": (plain_steps, 12, {"every": 2, "every_steps": 13}),
     "classes": (classes, None, {"every": 3}),
 }
-"""By name: the run, its seed (None: drawn) and the arguments of its checkpoint."""
+"""By name, the run, its seed (None: drawn) and the arguments of its checkpoint."""
 
 
 def digest(net: ns.Network) -> str:
-    """Return a text that differs if any bit of the network, its optimiser's state or its record differs."""
+    """Return a text that changes with any bit of the network, its optimiser's state or its history."""
     state, history = net._state, net.history
     assert history is not None
     record = {name: value for name, value in history.to_dict().items() if name not in ("seconds", "isa")}
@@ -94,7 +94,7 @@ def digest(net: ns.Network) -> str:
 
 
 def attempt(make: Callable[[], ns.Network], seconds: float) -> str | None:
-    """Run `make` in a child; return the digest of what it makes, or None if it was killed after `seconds` before."""
+    """Run `make` in a child; return the digest of its result, or None if it was killed after `seconds`."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -105,7 +105,7 @@ def attempt(make: Callable[[], ns.Network], seconds: float) -> str | None:
         finally:
             os._exit(0)
     os.close(writer)
-    select.select([reader], [], [], seconds)  # until it has ended
+    select.select([reader], [], [], seconds)  # wait until it has ended
     os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     with os.fdopen(reader, "rb") as pipe:
@@ -120,7 +120,7 @@ def main(backend: str, kills: int, folder: Path) -> None:
     for name, (make, seed, arguments) in CASES.items():
         path, killed, resumed, wrong, ended = folder / f"{backend} {name}", 0, 0, 0, 0
         whole = ns.Checkpoint(folder / "whole", resume=False, **arguments)
-        make(backend, 0, whole)  # whatever is compiled or loaded is so before the children are born
+        make(backend, 0, whole)  # everything is compiled and loaded before the children are forked
         started = time.perf_counter()
         attempt(lambda: make(backend, 0, whole), 60.0)  # noqa: B023
         duration = time.perf_counter() - started

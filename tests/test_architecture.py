@@ -1,4 +1,4 @@
-"""Architectures: which are accepted, and where each parameter stands in theta."""
+"""Architectures: which are accepted, and the place of each parameter in theta."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_the_largest_width_is_counted_exactly() -> None:
 
 def test_equal_architectures_are_interchangeable() -> None:
     one, other = make(3, 4, 2), make(3, 4, 2)
-    assert one.layers == other.layers  # cached values do not count
+    assert one.layers == other.layers  # cached values do not affect equality
     assert (one, hash(one), str(one)) == (other, hash(other), "3-4-2")
     assert pickle.loads(pickle.dumps(one)) == one
     assert one != make(3, 4, 1)

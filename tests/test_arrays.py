@@ -1,6 +1,6 @@
-"""The gate: what it lets through, what it copies, and where it says a bad value stands.
+"""The gate: what it accepts, what it copies, and how it reports the place of a bad value.
 
-What it refuses from the user's side is in test_bad_input.py.
+Input that it refuses is tested in test_bad_input.py.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def unaligned(array: np.ndarray) -> np.ndarray:
 
 
 def forms(array: np.ndarray) -> dict[str, Any]:
-    """Return the same numbers in everything that counts as an array."""
+    """Return the same numbers in every kind of array-like object."""
     dtypes = ("float16", "float32", "longdouble", "int8", "int64", ">f8", ">f4", ">i2")
     return {
         "list": array.tolist(),
@@ -149,7 +149,7 @@ def test_two_classes_may_be_booleans() -> None:
 
 
 def test_a_square_batch_of_rows_is_not_taken_for_labels() -> None:
-    """(n,) are labels and (n, outputs) probabilities, also where n equals the number of outputs."""
+    """(n,) are labels and (n, outputs) are probabilities, even if n equals the number of outputs."""
     architecture = make_architecture([3, 3], "tanh", "softmax", "cross_entropy")
     rows = check_samples(architecture, F64, INTEGERS[:3], np.eye(3))
     labels = check_samples(architecture, F64, INTEGERS[:3], [0, 1, 2])

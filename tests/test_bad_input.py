@@ -1,4 +1,4 @@
-"""The table of bad input: each call raises the documented exception, says why, and changes nothing."""
+"""The table of bad input: each call raises the documented exception with its reason, and changes nothing."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ DATA: list[tuple[Any, Any, type[Exception], str]] = [
 
 
 def make(backend: str, loss: str = "half_squared_error", output: str = "sigmoid", dtype: str = "float64") -> ns.Network:
-    """A network whose optimiser has some state that a failed call could damage."""
+    """A network whose optimiser has state that a failed call could damage."""
     net = ns.Network([3, 4, 2], activation="tanh", output=output, loss=loss, dtype=dtype, backend=backend)
     targets = LABELS if loss == "cross_entropy" else Y
     net.train(X, targets, epochs=1, batch_size=4, optimizer=ns.Adam())

@@ -1,4 +1,4 @@
-"""The conformance checks reject what is wrong: each wrong variant must fail the check that is there to catch it."""
+"""The conformance checks can fail: each wrong variant must fail the check that is meant to catch it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ REASONS = {
     "has_the_wrong_sign": "not",
     "is_rounded_to_float32": "not",
 }
-"""What the check says of each general variant."""
+"""Message of the check for each general variant."""
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ CHECKS: dict[Callable[[EngineType], None], tuple[EngineType, ...]] = {
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_right_engine_passes(check: Callable[[EngineType], None]) -> None:
-    """What is rejected below is rejected for what is wrong with it; RightRows is the reference with short cuts."""
+    """The variants below are rejected because of their faults alone. RightRows is the reference with short cuts."""
     assert check(wrong_rows.RightRows) is None  # type: ignore[func-returns-value]
 
 

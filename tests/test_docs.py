@@ -1,6 +1,6 @@
-"""Runs every Python block of the documents; what a block prints must be the ``text`` block right after it, if any.
+"""Runs every Python block of the documents; its output must equal the ``text`` block right after it, if there is one.
 
-Every block says what it is, and every link to a file leads to one.
+Every block must name its language, and every link to a file must lead to one.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Memory, errors and numbers of steps in a sentence are not looked for.
 
 NOT_MEASURED = {
     "scaling": ["need 10 to 100 times fewer averages"],  # of the paper that is cited there
-    "training": ["stays below 1 % of the run", "only every 30 ms"],  # limits in the code
+    "training": ["stays below 1 % of the run", "to Python only every 30 ms"],  # limits in the code
 }
 """Phrases that only look like measured figures, for each page."""
 
 LANGUAGES = {"bash", "c", "cmake", "python", "text"}
-"""Of blocks of code. Only Python is run here; the C program of docs/embedding.md is built by test_embedding.py."""
+"""Languages of code blocks. Only Python is run here; test_embedding.py builds the C program of docs/embedding.md."""
 
 BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```[ ]*$(\s*)", re.MULTILINE | re.DOTALL)
 
@@ -60,7 +60,7 @@ def python_blocks(text: str) -> list[tuple[int, str, str | None]]:
 
 
 def run(document: Path) -> int:
-    """Run the blocks of `document` in one namespace, check what they print, and return how many there were."""
+    """Run the blocks of `document` in one namespace, check their output, and return their number."""
     namespace: dict[str, object] = {"__name__": "__main__"}
     blocks = python_blocks(document.read_text(encoding="utf-8"))
     for line, code, expected in blocks:
@@ -81,13 +81,13 @@ def test_python_blocks(document, tmp_path, monkeypatch):
 
 
 def wrong_blocks(text: str) -> list[str]:
-    """Return the beginnings of the blocks that do not say what they are; Sphinx's directives are in braces."""
+    """Return the beginnings of the blocks that do not name a language; Sphinx's directives are in braces."""
     fences = re.findall(r"^```(.*)$", text, re.MULTILINE)
     return [fence for fence in fences[::2] if fence not in LANGUAGES and not re.fullmatch(r"\{[\w-]+\}", fence)]
 
 
 def wrong_links(document: Path) -> list[str]:
-    """Return the links and images of a document that name a file which is not there."""
+    """Return the links and images of a document that name a file which does not exist."""
     text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     targets = [target.partition("#")[0] for target in re.findall(r"\]\(([^)\s]+)\)", text)]
     return [target for target in targets if "://" not in target and not (document.parent / target).exists()]

@@ -1,4 +1,4 @@
-"""The C library as others build against it: a project with a C and a C++ program, by every route that is documented."""
+"""The C library as used by other projects: a C and a C++ program, built in every documented way."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROGRAMS = (("cc", "main.c"), ("c++", "main.cpp"))
 
 
 def run(*command: str | Path, code: int = 0, **environment: str) -> str:
-    """Run a command, check its exit code, and return what it printed."""
+    """Run a command, check its exit code, and return its output."""
     result = subprocess.run(
         [str(part) for part in command],
         env={**os.environ, **environment},
@@ -66,16 +66,16 @@ def find_package(directory: Path, *options: str) -> Path:
 
 
 def needs_shared(program: Path) -> bool:
-    """Whether the program loads a libnanostep.so when it starts."""
+    """Return True if the program loads a libnanostep.so when it starts."""
     return "libnanostep.so" in run("objdump", "-p", program)
 
 
 @pytest.fixture(scope="module")
 def prefix(tmp_path_factory: pytest.TempPathFactory, c_library: Callable[[str], Path]) -> Path:
-    """What ``cmake --install`` gives, moved to another place after it was installed."""
+    """The result of ``cmake --install``, moved to another place after it was installed."""
     directory, build = tmp_path_factory.mktemp("library"), c_library(COMPILERS[0])
     run("cmake", "--install", build, "--prefix", directory / "installed")
-    for path in (directory / "installed").rglob("*"):  # nothing may lead back to where it was built
+    for path in (directory / "installed").rglob("*"):  # nothing may refer to the place where it was built
         assert path.is_dir() or bytes(build) not in path.read_bytes(), path
     return (directory / "installed").rename(directory / "a place of its own")
 
@@ -102,7 +102,7 @@ def test_find_package_in_the_python_package(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("version", "found"), [("0.1", True), ("0.1.0", True), ("0.2", False), ("0.0.9", False),
                                                  ("0.1...0.9", True), ("0.2...1", False), ("1", False)])  # fmt: skip
 def test_find_package_compares_versions(version: str, found: bool, tmp_path: Path) -> None:
-    """Asked of both packages' version file, which is one text."""
+    """The version file, which is the same text in both packages, decides."""
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.21)\nproject(versions LANGUAGES C)\n"
         f"find_package(nanostep {version} REQUIRED CONFIG)\n"
@@ -139,7 +139,7 @@ def test_add_subdirectory(tmp_path: Path) -> None:
 def test_pkg_config_in_an_installed_prefix(prefix: Path, tmp_path: Path) -> None:
     directory = prefix / "lib" / "pkgconfig"
     flags = pkg_config(directory, "--cflags", "--libs")
-    assert "-pthread" not in flags  # the shared library brings what it needs
+    assert "-pthread" not in flags  # the shared library has its own dependencies
     build_and_run(flags, tmp_path, LD_LIBRARY_PATH=str(prefix / "lib"))
     assert needs_shared(tmp_path / "consumer_cc")
     build_and_run(["-static", *pkg_config(directory, "--static", "--cflags", "--libs"), "-static"], tmp_path)
@@ -168,7 +168,7 @@ def test_flags_are_quoted_for_a_shell(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_wrong_programs_are_noticed(tmp_path: Path) -> None:
-    """A consumer that does not link, and one that does not learn, fail."""
+    """A consumer that does not link fails, and so does one that does not learn."""
     with pytest.raises(AssertionError, match="undefined reference"):
         build_and_run([f"-I{ns.get_include()}"], tmp_path)
     source = (CONSUMER / "main.c").read_text().replace("sgd.lr = 0.2", "sgd.lr = 1e-9")

@@ -1,4 +1,4 @@
-"""The examples of populations do what they say they do."""
+"""The examples of populations do what they document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`Network`: what it is made of, how its parameters stand in theta, what its calls return."""
+"""`Network`: its attributes, the layout of its parameters in theta, and the results of its calls."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_predict_keeps_the_number_of_axes(backend: str) -> None:
 def test_data_that_share_memory_with_theta(
     backend: str, call: Callable[[ns.Network, np.ndarray, np.ndarray], object], rows: tuple[int, ...]
 ) -> None:
-    """A step must not read, as data, parameters that it has already changed."""
+    """A step must not read parameters that it has already changed as data."""
     results = []
     for share in (np.asarray, np.copy):
         net = ns.Network([3, 4, 2], backend=backend)

@@ -1,4 +1,4 @@
-"""Optimisers: hyper-parameters, slots, and updates whose outcome can be written down without their recurrences.
+"""Optimisers: hyper-parameters, slots, and updates whose outcome has a closed form.
 
 Two networks of one linear neuron make the gradient known in advance. On x = 0 the weights have no gradient, so nothing
 but weight decay moves them; with the absolute error and a target far below, the gradient of the bias is always 1.
@@ -49,7 +49,7 @@ FALLS: list[tuple[ns.Optimizer, float]] = [
     (ns.Adam(lr=0.1, betas=(0.5, 0.6), eps=1.0, amsgrad=True), 0.05 * STEPS),
     (ns.AdamW(lr=0.1, eps=1.0, weight_decay=0.0), 0.05 * STEPS),
 ]
-"""How far each optimiser carries a parameter whose gradient is always 1."""
+"""Distance by which each optimiser moves a parameter whose gradient is always 1."""
 
 
 @pytest.mark.parametrize("backend", REQUIRED)
@@ -65,7 +65,7 @@ DECAYS: list[tuple[ns.Optimizer, float]] = [
     (ns.Adam(lr=0.1), 1.0),
     (ns.RMSprop(lr=0.1), 1.0),
 ]
-"""What is left of a parameter without gradient."""
+"""Value of a parameter without gradient after the updates."""
 
 
 @pytest.mark.parametrize("backend", REQUIRED)
@@ -140,7 +140,7 @@ def test_the_base_class_is_no_optimiser() -> None:
 
 @pytest.mark.parametrize("backend", REQUIRED)
 def test_switching_momentum_on_starts_afresh(backend: str) -> None:
-    """The slots that the new hyper-parameters need are not there to go on from."""
+    """The slots that the new hyper-parameters need do not exist yet."""
     optimizer = ns.SGD(lr=0.1)
     net = ns.Network([2, 1], output="identity", loss="absolute_error", backend=backend)
     for momentum in (0.0, 0.5):

@@ -28,7 +28,7 @@ print(json.dumps({"file": ns.__file__, "backend": net.backend, "heavy": heavy, "
 
 
 def run(*command: str | Path, **environment: str) -> str:
-    """Run a command outside the repository and return its output; fail with everything it printed."""
+    """Run a command outside the repository and return its output; a failure shows all of the output."""
     result = subprocess.run(
         [str(part) for part in command],
         env={**{k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "NANOSTEP"))}, **environment},
@@ -49,7 +49,7 @@ def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build_wheel(sdist: Path, directory: Path, **environment: str) -> tuple[Path, str]:
-    """Build a wheel from an unpacked sdist; return it and what the build printed."""
+    """Build a wheel from an unpacked sdist; return the wheel and the output of the build."""
     with tarfile.open(sdist) as archive:
         archive.extractall(directory, filter="data")
     source = next(directory.glob("nanostep-*"))

@@ -1,4 +1,4 @@
-"""Properties that hold for any network and data, tried on what hypothesis thinks of."""
+"""Properties that hold for any network and data, tested on examples drawn by hypothesis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPILED: tuple[tuple[list[int], list[str], str, str], ...] = (
     ([2, 7, 3], ["tanh"], "softmax", "cross_entropy"),
     ([9, 4, 1, 5], ["relu", "silu"], "identity", "huber"),
 )
-"""Networks of the backend that takes a second to compile each; the conformance suite sees that it can do all others."""
+"""Networks of the backend that compiles each for a second; the conformance suite covers all others."""
 
 
 @st.composite
@@ -56,7 +56,7 @@ def test_orders_are_permutations_and_the_same_everywhere(seed: int, epoch: int, 
 
 
 def test_orders_are_uniform() -> None:
-    """All 24 orders of four come equally often: a chi-square of 23 degrees of freedom stays below its 0.1 % bound."""
+    """All 24 orders of four occur equally often: a chi-square of 23 degrees of freedom stays below its 0.1 % bound."""
     shuffle = load("numpy").order.shuffle
     counts: dict[tuple[int, ...], int] = {}
     order = np.empty(4, np.int64)

@@ -190,7 +190,7 @@ ROWS, WIDTH = 200_000, 16
 
 @pytest.mark.parametrize("kind", ["memmap", "other memmap", "npy", "parquet"])
 def test_memory_is_bounded_by_a_chunk(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """25 MB of data in float64 are learned from with less than an eighth of that."""
+    """Training on 25 MB of data in float64 takes less than an eighth of that in memory."""
     chunk = 4000
     monkeypatch.setattr(streams, "ROWS", chunk)
     monkeypatch.setattr(streams.Chunks.__init__, "__defaults__", (chunk,))

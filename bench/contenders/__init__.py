@@ -1,4 +1,4 @@
-"""Contenders: the libraries under test, one file each. A peer is imported in its worker process, when it is used."""
+"""Contenders: the libraries under test, one file each. A peer is imported only in its worker process."""
 
 from nanostep.benchmark.contenders.base import Contender
 from nanostep.benchmark.contenders.fann import Fann
@@ -23,6 +23,6 @@ CONTENDERS: dict[str, Contender] = {
         Fann(),
     )
 }
-"""All contenders by name: ours first."""
+"""All contenders by name, ours first."""
 
 __all__ = ["CONTENDERS", "Contender"]

@@ -1,4 +1,4 @@
-"""What a contender is: a library that may train the benchmark's workloads."""
+"""`Contender`, the base class of the libraries under test, and the classes for their runs and calls."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from nanostep.architecture import Architecture
 from nanostep.benchmark.workload import PopulationWorkload, Workload
 
 USES = ("train", "step", "predict", "start", "many", "population")
-"""What a task may want: a whole run; one call for one row; the first run of a process; many networks one by one, and
-many side by side."""
+"""Uses of a contender by tasks: a whole run; a call of `step` or `predict` for one row; the first run of a process;
+many networks one by one, and as a population."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run of training left behind.
+    """Result of a training run.
 
     Attributes
     ----------
     seconds : float
-        Wall time from the first step to the last, everything converted and compiled beforehand.
+        Wall time from the first step to the last, after all conversion and compilation.
     loss : float or ndarray, shape (networks,)
-        Mean over the samples of the last epoch of the loss before the step that used the sample; of a population, for
+        Mean over the samples of the last epoch of the loss before the step that used the sample; for a population, of
         each network.
     theta : ndarray, shape (parameters,) or (networks, parameters)
         Laid out as `Network.theta`.
@@ -40,23 +40,23 @@ class Run:
 
 
 class Trainer(ABC):
-    """One workload on one contender, data and initial weights already in the form that it likes best."""
+    """One workload on one contender, with data and initial weights in the contender's preferred form."""
 
     @abstractmethod
     def run(self, epochs: int) -> Run:
         """Train from the initial weights, with a new optimiser, rows in order."""
 
     def about(self) -> dict[str, Any]:
-        """Return what ran, such as {"isa": "avx2", "threads": 2}, as the library itself reports it."""
+        """Return what the library itself reports about the run, such as {"isa": "avx2", "threads": 2}."""
         return {}
 
 
 class Online(ABC):
-    """One network that is handed single rows: NumPy arrays in, a float or a NumPy array out."""
+    """One network that is called with single rows: NumPy arrays in, a float or a NumPy array out."""
 
     @abstractmethod
     def reset(self) -> None:
-        """Go back to the initial weights."""
+        """Restore the initial weights."""
 
     @abstractmethod
     def step(self, x__i: np.ndarray, y__o: np.ndarray) -> float:
@@ -77,23 +77,23 @@ class Contender(ABC):
     Attributes
     ----------
     name, title : str
-        For options and tables; for people.
+        The name in options and tables, and the full title.
     ours : bool
         True for nanostep's own backends.
     modules : tuple of str
-        What must be importable, and is imported by `load`.
+        Modules that are required and imported by `load`.
     distributions : tuple of str
-        Installed packages whose versions matter.
+        Installed packages whose versions are recorded.
     loss_dtype : str
-        Precision in which it reports its loss, if that is less than the workload's; "" otherwise.
+        Precision of the reported loss, if that is lower than the workload's; "" otherwise.
     compiles : bool
-        True if the first run of every trainer is slow, because it compiles for the shapes it sees.
+        True if the first run of every trainer is slow because it compiles for the shapes.
     series : bool
         False if it is left out of the points of series.
     quick : bool
-        False if it is left out of ``--quick`` unless asked for by name.
+        False if it is left out of ``--quick`` unless requested by name.
     most_networks : int
-        Largest population that it trains in reasonable time; 0 if it has no way to train networks side by side.
+        Largest population that it trains in reasonable time; 0 if it cannot train many networks at once.
     """
 
     name: ClassVar[str]
@@ -113,25 +113,25 @@ class Contender(ABC):
         return f"{', '.join(missing)} not installed (pip install 'nanostep[bench]')" if missing else ""
 
     def cannot(self, workload: Workload, use: str) -> str:
-        """Return why the workload's mathematics or this use of it is out of its reach, or ""."""
+        """Return why it does not support the workload's mathematics or this use of it, or ""."""
         del workload, use
         return ""
 
     def load(self) -> None:
-        """Import what it needs."""
+        """Import its modules."""
         for name in self.modules:
             importlib.import_module(name)
 
     @abstractmethod
     def trainer(self, workload: Workload, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
-        """Make ready to train `workload` on the rows given with at most `cores` threads."""
+        """Return a trainer for `workload` on the given rows with at most `cores` threads."""
 
     def population(self, workload: PopulationWorkload, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
-        """Make ready to train all networks of a population, as `trainer` for one."""
+        """Return a trainer for all networks of a population, as `trainer` does for one network."""
         raise NotImplementedError(self.name)
 
     def online(self, workload: Workload) -> Online:
-        """Make ready to be handed single rows."""
+        """Return a network to be called with single rows."""
         raise NotImplementedError(self.name)
 
     def versions(self) -> dict[str, str]:
@@ -155,7 +155,7 @@ def join(pairs: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 
 
 def supported(workload: Workload, activations: set[str], outputs: dict[str, set[str]], optimizers: set[str]) -> str:
-    """Return which part of the workload is not among those named, or ""."""
+    """Return which part of the workload is not among the supported ones, or ""."""
     if workload.activation not in activations:
         return f"no {workload.activation} here"
     if workload.loss not in outputs.get(workload.output, set()):

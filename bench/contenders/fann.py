@@ -1,4 +1,4 @@
-"""FANN, the Fast Artificial Neural Network library, as the system's packages have it; called through cffi's ABI mode.
+"""FANN, the Fast Artificial Neural Network library, from the system's packages; called through cffi's ABI mode.
 
 Its incremental training of sigmoid networks is W1's mathematics, with one exception: FANN clips a sigmoid's output to
 0.01 .. 0.99 before taking the derivative, so results differ as soon as a neuron saturates.
@@ -97,7 +97,7 @@ class FannTrainer(Trainer):
         return connections
 
     def _places(self, connections: Any, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Any:
-        """Yield (connection, array, index): neurons are counted layer by layer, each layer's bias neuron last."""
+        """Yield (connection, array, index). Neurons are numbered layer by layer, with each layer's bias neuron last."""
         sizes = self.workload.sizes
         first = np.concatenate([[0], np.cumsum(np.array(sizes) + 1)])
         for connection in connections:
@@ -124,7 +124,7 @@ class FannTrainer(Trainer):
 
 class Fann(Contender):
     name, title = "fann", "FANN"
-    loss_dtype = "float32"  # its mean squared error is a float, in the double library too
+    loss_dtype = "float32"  # its mean squared error is a float, even in the double library
     modules: ClassVar[tuple[str, ...]] = ("cffi",)
 
     def unavailable(self) -> str:

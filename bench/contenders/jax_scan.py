@@ -1,6 +1,6 @@
-"""JAX as it is fastest here: one jitted program that scans over the batches of all epochs, data on the device.
+"""JAX in its fastest form here: one jitted program that scans over the batches of all epochs, with data on the device.
 
-Of a population, the step in that program is mapped over the networks (`vmap`).
+For a population, the step in that program is mapped over the networks (`vmap`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OUTPUTS = {"sigmoid": {"half_squared_error"}, "identity": {"squared_error"}, "so
 
 
 def _functions(workload: Workload) -> tuple[Any, Any]:
-    """Return forward(parameters, x) up to the output's z or a, and the mean loss of a batch."""
+    """Return forward(parameters, x), which gives the output's z or a, and the mean loss of a batch."""
     import jax
     import jax.numpy as jnp
     import optax
@@ -45,7 +45,7 @@ def _functions(workload: Workload) -> tuple[Any, Any]:
 def _parameters(workload: Workload, theta: np.ndarray) -> Any:
     import jax.numpy as jnp
 
-    # W is kept as (in, out): x @ W is what XLA likes best
+    # W is kept as (in, out), because XLA is fastest with x @ W
     pairs = split(workload.architecture, theta)
     return [(jnp.array(w.swapaxes(-1, -2).copy()), jnp.array(b)) for w, b in pairs]
 

@@ -1,4 +1,4 @@
-"""What one writes in an afternoon: NumPy, matrix products, slices of the data, updates in place."""
+"""A simple hand-written network in NumPy: matrix products, slices of the data, updates in place."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OUTPUTS = {"sigmoid": {"half_squared_error"}, "identity": {"squared_error"}, "so
 
 
 class Model:
-    """Weights, and the one function that everybody writes: loss and gradients of a batch."""
+    """The weights, the forward pass, and the loss and gradients of a batch."""
 
     def __init__(self, workload: Workload) -> None:
         self.workload = workload

@@ -18,7 +18,7 @@ class OurTrainer(Trainer):
     def __init__(self, workload: Workload, net: Network | Population, x: np.ndarray, y: np.ndarray, cores: int) -> None:
         self._workload, self._net, self._x, self._y = workload, net, x, y
         self._theta = self._net.theta.copy()
-        # On several cores the engine is left to choose, as it is by default; its pool counts the processors it may use.
+        # on several cores the engine chooses, as it does by default, among the processors that it may use
         self._threads = 1 if cores == 1 else None
         self._about: dict[str, Any] = {}
 

@@ -1,8 +1,8 @@
-"""scikit-learn's MLPClassifier and MLPRegressor: ``partial_fit`` epoch by epoch, our weights put in before the first.
+"""scikit-learn's MLPClassifier and MLPRegressor: ``partial_fit`` epoch by epoch, starting from our initial weights.
 
-The penalty is switched off (alpha=0), and so are shuffling, momentum and the counter of epochs without improvement.
-Two of its conventions are undone, so that the mathematics is the same: its gradients are those of half the squared
-error summed over outputs, and its Adam adds eps before the second moment is corrected for its bias.
+The penalty (alpha=0), shuffling, momentum and the counter of epochs without improvement are switched off. Two
+conventions are changed so that the mathematics is the same: scikit-learn's gradients are those of half the squared
+error summed over outputs, and its Adam adds eps before the bias correction of the second moment.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from nanostep.benchmark.workload import Workload
 
 
 def make_model(workload: Workload, x: np.ndarray, y: np.ndarray) -> Any:
-    """Return a model that has been fitted to the first batch, so that all it allocates is there."""
+    """Return a model that has been fitted to the first batch, so that all its memory is allocated."""
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     outputs = workload.sizes[-1]
     lr, epsilon = workload.lr, 1e-8
     if workload.loss == "squared_error":
-        # our gradient is 2 (a - y) / outputs; plain SGD takes the factor into the rate, Adam cancels it but for eps
+        # our gradient is 2 (a - y) / outputs; plain SGD has the factor in the rate, Adam cancels it except in eps
         if workload.optimizer == "sgd":
             lr *= 2 / outputs
         else:
@@ -45,7 +45,7 @@ def make_model(workload: Workload, x: np.ndarray, y: np.ndarray) -> Any:
     )
     target = _targets(workload, y)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a network that has seen one batch has not converged
+        warnings.simplefilter("ignore")  # it has not converged after one batch
         if workload.has_labels:
             model.partial_fit(x[: workload.batch], target[: workload.batch], classes=np.arange(outputs))
         else:
@@ -68,7 +68,7 @@ def put_weights(workload: Workload, model: Any) -> None:
 
 
 def make_adam(model: Any) -> Any:
-    """Return its Adam, with eps where PyTorch has it: beside the corrected second moment."""
+    """Return scikit-learn's Adam with eps added as in PyTorch, to the corrected second moment."""
     from sklearn.neural_network._stochastic_optimizers import AdamOptimizer
 
     class Adam(AdamOptimizer):  # type: ignore[misc]

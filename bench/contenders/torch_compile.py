@@ -9,24 +9,17 @@ from typing import Any
 import numpy as np
 
 from nanostep.benchmark.contenders.base import Run, Trainer
-from nanostep.benchmark.contenders.torch_eager import TorchEager, loss_function, parameters_from, theta_of
+from nanostep.benchmark.contenders.torch_eager import EagerTrainer, TorchEager, parameters_from, theta_of
 from nanostep.benchmark.workload import Workload
 
 
-class CompiledTrainer(Trainer):
+class CompiledTrainer(EagerTrainer):
     def __init__(self, workload: Workload, x: np.ndarray, y: np.ndarray, cores: int) -> None:
-        import torch
-
-        torch.set_num_threads(cores)
-        self.torch, self.workload = torch, workload
-        self.batches = list(
-            zip(torch.tensor(x).split(workload.batch), torch.tensor(y).split(workload.batch), strict=True)
-        )
-        self.n, self.zero = len(x), torch.zeros((), dtype=self.batches[0][0].dtype)
-        loss_of = loss_function(workload)
+        super().__init__(workload, x, y, cores)
+        torch, loss_of = self.torch, self.loss
         lr, adam = workload.lr, workload.optimizer == "adam"
 
-        # gradients by torch.func and an update written out leave the compiler nothing to break the graph at
+        # gradients by torch.func and a written-out update, so that the compiler has no graph breaks
         def step(parameters: Any, m: Any, v: Any, t: Any, x: Any, y: Any) -> Any:
             gradients, loss = torch.func.grad_and_value(loss_of)(parameters, x, y)
             for i, (p, g) in enumerate(zip(parameters, gradients, strict=True)):

@@ -1,4 +1,4 @@
-"""PyTorch as most people run it: eager, functional layers, its own optimisers (foreach), slices of one tensor."""
+"""PyTorch as it is usually run: eager, functional layers, its own optimisers (foreach), slices of one tensor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ OUTPUTS = {"sigmoid": {"half_squared_error"}, "identity": {"squared_error"}, "so
 
 
 def forward_function(workload: Workload) -> Callable[[list[Any], Any], Any]:
-    """Return forward(parameters, x): the output, or its z where softmax is joined with the loss."""
+    """Return forward(parameters, x), which gives the output, or its z where softmax is joined with the loss."""
     import torch
 
     f = {"sigmoid": torch.sigmoid, "tanh": torch.tanh, "relu": torch.relu}[workload.activation]
@@ -32,7 +32,7 @@ def forward_function(workload: Workload) -> Callable[[list[Any], Any], Any]:
 
 
 def loss_function(workload: Workload) -> Callable[[list[Any], Any, Any], Any]:
-    """Return loss(parameters, x, y): the mean over a batch."""
+    """Return loss(parameters, x, y), the mean over a batch."""
     import torch
 
     forward = forward_function(workload)

@@ -1,4 +1,4 @@
-"""Our backends on the steps, under pytest-benchmark, for those who use its storage and comparisons; see ../README.md.
+"""Our backends on the tasks of `steps` under pytest-benchmark, with its storage and comparisons; see ../README.md.
 
 pytest bench/rounds --benchmark-only -k "W1 or W4" --benchmark-json=figures.json
 """

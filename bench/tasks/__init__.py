@@ -1,4 +1,4 @@
-"""Tasks: what is measured, one file for each family of workloads."""
+"""Tasks, the things to measure: one file for each family."""
 
 from nanostep.benchmark.tasks import calls, datasets, memory, populations, scaling, start, steps
 from nanostep.benchmark.tasks.base import Task

@@ -1,4 +1,4 @@
-"""What a task is: something to measure, how to check it, and the machine's floor for it."""
+"""`Task`, the base class of things to measure: their workload, check and floor; and `Session`, a task in a worker."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Settings:
     seconds : float
         Aim for the length of one repeat.
     epoch_limit : int
-        Most epochs in a row from the initial weights: the reference must run as many.
+        Most epochs of a run from the initial weights, because the reference must run as many.
     quick : bool
-        True under ``--quick``.
+        True with ``--quick``.
     """
 
     seconds: float = 0.2
@@ -35,7 +35,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Sample:
-    """One repeat: the figure in the task's unit, what proves it, and what ran as the library reports it."""
+    """One repeat: the figure in the task's unit, its evidence, and the library's report of the run."""
 
     value: float
     evidence: Evidence | None = None
@@ -43,7 +43,7 @@ class Sample:
 
 
 class Session(ABC):
-    """A task on a contender, ready in a worker process."""
+    """A task on a contender, prepared in a worker process."""
 
     def check(self) -> Evidence | None:
         """Make the short run that is checked before anything is timed."""
@@ -61,12 +61,12 @@ class Task(ABC):
     Attributes
     ----------
     name : str
-        As in WORKLOADS; points of a series are called "G1/width=64".
+        As in WORKLOADS; points of a series have names such as "G1/width=64".
     workload : Workload
     unit : str
-        Of the figures; less is better.
+        Unit of the figures, of which less is better.
     scales : bool
-        True if it is worth a measurement on several cores.
+        True if it is also measured on several cores.
     in_quick : bool
     """
 
@@ -82,11 +82,11 @@ class Task(ABC):
 
     @property
     def series(self) -> str:
-        """The family that a point belongs to, such as "G1/width"; its own name for other tasks."""
+        """The series of a point, such as "G1/width"; for other tasks their own name."""
         return self.name.partition("=")[0]
 
     def cannot(self, contender: Contender) -> str:
-        """Return why the contender cannot do this, or ""."""
+        """Return why the contender cannot run this task, or ""."""
         return contender.cannot(self.workload, "train")
 
     def epoch_limit(self) -> int:
@@ -95,15 +95,15 @@ class Task(ABC):
 
     @abstractmethod
     def prepare(self, contender: Contender, cores: int, settings: Settings) -> Session:
-        """Make ready; runs in the worker process."""
+        """Return a prepared session; runs in the worker process."""
 
     def judge(self, evidence: Evidence) -> Agreement:
-        """Compare with the reference; runs in the reference's worker."""
+        """Compare the evidence with the reference; runs in the reference's worker."""
         from nanostep.benchmark.agreement import judge
 
         return judge(self.workload, evidence)
 
     def floor(self, floors: Floors) -> float | None:
-        """Return what the cores of `floors` allow at best, in the task's unit; None if nobody can say."""
+        """Return the least figure that the cores of `floors` allow, in the task's unit; None if it is not known."""
         del floors
         return None

@@ -1,4 +1,4 @@
-"""K1 and K2: what it costs to be called from Python for one row of W1's network."""
+"""K1 and K2: the cost of a call from Python for one row of W1's network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nanostep.benchmark.tasks.steps import WORKLOADS
 from nanostep.benchmark.workload import make_data
 
 CALLS = 256
-"""Calls in a row, each with another row; the loop around them costs some 0.03 us a call and is counted."""
+"""Calls of one pass, each with another row; the loop around them costs some 0.03 us a call and is included."""
 
 TOLERANCE = 1e-10
 
@@ -62,7 +62,7 @@ class CallSession(Session):
 
 @dataclass(frozen=True)
 class Call(Task):
-    """One call of `step` or `predict`, again and again. The evidence: the last answer, and the parameters."""
+    """Repeated calls of `step` or `predict`. The evidence is the last result and the parameters."""
 
     call: str = "step"
 

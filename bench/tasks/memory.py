@@ -1,4 +1,4 @@
-"""M1: memory of a run beyond data and parameters, in how many steps ever; and of networks that are made and dropped."""
+"""M1: memory of a run beyond data and parameters, at any number of steps; and of networks that are made and dropped."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ STATUS = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
 
 SHORT, LONG = 4, 64
-"""Epochs of the two runs that must need the same."""
+"""Epochs of the two runs, which must need the same memory."""
 
 NETWORKS = {True: 500, False: 20_000}
-"""Networks made, trained and dropped, under ``--quick`` and without it."""
+"""Networks that are made, trained and dropped, with ``--quick`` and without it."""
 
 
 def resident(field: str) -> int:
-    """Return VmRSS or VmHWM (the most since it was reset) of this process in bytes."""
+    """Return VmRSS or VmHWM (the maximum since its reset) of this process in bytes."""
     for line in STATUS.read_text(encoding="ascii").splitlines():
         if line.startswith(field + ":"):
             return 1024 * int(line.split()[1])
@@ -82,7 +82,7 @@ class DropSession(Session):
         self._count = NETWORKS[settings.quick]
         x, y = make_data(task.workload)
         self._samples = x[:4], y[:4]
-        self._make(self._count // 4)  # what is kept for good is there now
+        self._make(self._count // 4)  # allocates the memory that is kept for good
 
     def run(self) -> Sample:
         gc.collect()

@@ -1,4 +1,4 @@
-"""P1 and P2: many small networks that are trained side by side, from a thousand to a million."""
+"""P1 and P2: populations of a thousand to a million small networks."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ WORKLOADS = {
         _workload("P1-f64", (2, 2, 1), 1, "float64", 1024, 2048),
         _workload("P1-f32-16k", (2, 2, 1), 1, "float32", 16_384, 512),
         _workload("P1-f64-16k", (2, 2, 1), 1, "float64", 16_384, 512),
-        # few steps, so that a repeat is a matter of a second
+        # few steps, so that a repeat takes about a second
         _workload("P1-f32-1M", (2, 2, 1), 1, "float32", 1_000_000, 128),
         _workload("P1-f64-1M", (2, 2, 1), 1, "float64", 1_000_000, 128),
         _workload("P2", (4, 16, 3), 32, "float32", 1024, 4096),

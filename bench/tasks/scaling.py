@@ -42,7 +42,7 @@ def _batch(batch: int) -> Point:
 
 
 def _rows(rows: int) -> Point:
-    """Return 4-16-1 in batches of 1,000 over ever more rows, which leave one cache after the other."""
+    """Return 4-16-1 in batches of 1,000 over `rows` rows, whose data outgrow one cache after the other."""
     regression = {"activation": "tanh", "output": "identity", "loss": "squared_error"}
     return _point("rows", rows, (4, 16, 1), min(rows, 1000), rows, **regression)
 

@@ -1,4 +1,4 @@
-"""T1 and T2: what it costs to begin, each repeat in a fresh process."""
+"""T1 and T2: the cost of starting, with each repeat in a fresh process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CACHES = ("NUMBA_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_D
 
 
 def run_python(code: str, **environment: str) -> str:
-    """Run code in a fresh interpreter, pinned as this process is, and return the last line that it prints."""
+    """Run code in a fresh interpreter, pinned like this process, and return the last line that it prints."""
     result = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **environment}, capture_output=True, text=True, check=False
     )
@@ -42,7 +42,7 @@ def run_python(code: str, **environment: str) -> str:
 class ImportSession(Session):
     def __init__(self, contender: Contender) -> None:
         self._code = IMPORT.format(modules=", ".join(contender.modules))
-        run_python(self._code)  # the first import may write bytecode, and reads files that are then in memory
+        run_python(self._code)  # the first import may write bytecode, and fills the system's file cache
 
     def run(self) -> Sample:
         return Sample(1e3 * float(run_python(self._code)))
@@ -50,7 +50,7 @@ class ImportSession(Session):
 
 @dataclass(frozen=True)
 class Import(Task):
-    """Wall time of importing what the contender needs, after NumPy."""
+    """Wall time of importing the contender's modules, after NumPy."""
 
     @property
     def title(self) -> str:
@@ -67,7 +67,7 @@ class Import(Task):
 
 
 def first_run(name: str) -> None:
-    """Make network and data ready and train one epoch; print the seconds and the evidence. Imports are not counted."""
+    """Prepare network and data and train one epoch; print the seconds, without imports, and the evidence."""
     import time
 
     from nanostep.benchmark.workload import make_data
@@ -86,7 +86,7 @@ class FirstRunSession(Session):
         self._task, self._code = task, FIRST_RUN.format(name=contender.name)
         self._loss_dtype = contender.loss_dtype or task.workload.dtype
         if not task.cold:
-            run_python(self._code)  # fills the caches on disk of those that keep one
+            run_python(self._code)  # fills the contender's cache on disk, if it has one
 
     def run(self) -> Sample:
         if not self._task.cold:
@@ -103,7 +103,7 @@ class FirstRunSession(Session):
 
 @dataclass(frozen=True)
 class FirstRun(Task):
-    """Wall time from data in NumPy arrays to the end of the first epoch of W1 in a process, imports left out."""
+    """Wall time from data in NumPy arrays to the end of the first epoch of W1 in a process, without imports."""
 
     cold: bool = False
 

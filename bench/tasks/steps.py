@@ -9,8 +9,8 @@ WORKLOADS = {
     workload.name: workload
     for workload in (
         Workload("W1", (2, 2, 1), "sigmoid", "sigmoid", "half_squared_error", 1, "float64", "sgd", 0.5),
-        # W1's network and cost. FANN, which clips saturated sigmoids, computes the same as everybody else here; it
-        # takes the rate as a float, and this one is exact.
+        # W1's network and cost, with data for which FANN, which clips saturated sigmoids, computes the same as all
+        # others. FANN takes the rate as a float, in which this one is exact.
         Workload(
             "W1-mild", (2, 2, 1), "sigmoid", "sigmoid", "half_squared_error", 1, "float64", "sgd", 0.0625, ROWS, "mild"
         ),
@@ -25,7 +25,7 @@ WORKLOADS = {
 }
 """The workloads by name."""
 
-# One sample at a time is one thread's work for everybody.
+# With single samples all contenders use one thread.
 TASKS = tuple(
     Training(name, workload, scales=workload.batch > 1, in_quick=name != "W1-mild")
     for name, workload in WORKLOADS.items()

@@ -1,4 +1,4 @@
-"""Repeated optimiser steps, most of what there is to measure: the parent class of steps, series and data sets."""
+"""`Training`: repeated optimiser steps, the base class of steps, series, data sets and populations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nanostep.benchmark.floors import Floors
 
 REFERENCE_SECONDS = 1.0
-"""Most time that the reference may take for the run that a timed one is compared with."""
+"""Most time that the reference may take for the run with which a timed one is compared."""
 
 GROWTH = 4
 """Runs are 1, 4, 16, ... epochs long, so that few lengths occur and the reference is run for each once."""
@@ -61,7 +61,7 @@ class TrainingSession(Session):
         return Evidence(rows, epochs, loss, theta, self._loss_dtype, timed)
 
     def _ready(self) -> Trainer:
-        """Compile, warm up, and choose the number of epochs in a row."""
+        """Compile, warm up, and choose the number of epochs of a run."""
         x, y = make_data(self._task.workload)
         self._trainer = trainer = self._task.make_trainer(self._contender, x, y, self._cores)
         if self._contender.compiles or self._task.workload.steps_per_epoch < 16:
@@ -69,7 +69,7 @@ class TrainingSession(Session):
         run = trainer.run(1)
         seconds = run.seconds
         if self._settings.quick and seconds >= self._settings.seconds:
-            self._spare = run  # the first repeat: --quick has no time to make it again
+            self._spare = run  # used as the first repeat, since --quick has no time for another one
         while GROWTH * self._epochs <= self._settings.epoch_limit and GROWTH * seconds <= self._settings.seconds:
             self._epochs, seconds = GROWTH * self._epochs, GROWTH * seconds
         return trainer
@@ -77,7 +77,7 @@ class TrainingSession(Session):
 
 @dataclass(frozen=True)
 class Training(Task):
-    """A workload, timed by the step, or by the row if the unit is ns/row."""
+    """A workload, timed per step, or per row if the unit is ns/row."""
 
     def epoch_limit(self) -> int:
         started = time.perf_counter()
@@ -89,11 +89,11 @@ class Training(Task):
         return limit
 
     def make_trainer(self, contender: Contender, x: np.ndarray, y: np.ndarray, cores: int) -> Trainer:
-        """Make the contender ready to train the workload on these rows."""
+        """Return the contender's trainer for the workload on these rows."""
         return contender.trainer(self.workload, x, y, cores)
 
     def outcome(self, run: Run) -> tuple[float | np.ndarray, np.ndarray]:
-        """Return what is compared with the reference: loss and theta."""
+        """Return the values to compare with the reference: loss and theta."""
         return run.loss, run.theta
 
     def per_step(self, seconds: float) -> float:

@@ -122,8 +122,8 @@ NST_API nst_status NST(population_workspace_size)(const nst_architecture *net, s
  * index__k: the networks to train, each at most once.
  * Samples: all_rows rows of x with y or labels. Network m uses the n rows rows[m], or all of them if rows is null (then
  * n = all_rows). weight[m], unless null, has the weights of these n samples.
- * order__en: the order of the samples if run->custom_order is 1: a permutation of 0..n-1 for each epoch. slot_count:
- * includes momentum if any network of the population has momentum != 0.
+ * order__en: the order of the samples if run->custom_order is 1: a permutation of 0..n-1 for each epoch.
+ * slot_count: includes momentum if any network of the population has momentum != 0.
  * Rates: run->rates, unless null, are the learning rates of the call's steps for all networks; rates__ks, unless null,
  * those of each network.
  * alpha__m, unless null: an L2 penalty per network (see nst_run.alpha, which must be 0). run->dropout must be null.

@@ -16,7 +16,7 @@ from nanostep.backends import load
 from nanostep.model import Model
 from nanostep.optimizers import SGD, Optimizer, check_optimizer
 from nanostep.schedules.base import Schedule
-from nanostep.solvers.problem import Solver
+from nanostep.solvers.base import Solver
 from nanostep.solvers.run import refuse, solve
 from nanostep.streams import Pairs
 from nanostep.training import run

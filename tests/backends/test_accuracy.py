@@ -1,7 +1,7 @@
 """Activations against mpmath, in units in the last place (ulp) of the exact value, for every backend.
 
-The C library is measured far more densely by ``csrc/test/accuracy.c``; here the three backends meet the same few
-thousand hard points: near zero, where methods change, and where results underflow, overflow or saturate.
+The C library is measured far more densely by ``csrc/test/accuracy.c``; here the three backends are tested on the same
+few thousand hard points: near zero, where methods change, and where results underflow, overflow or saturate.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cases import DTYPES
 from nanostep.backends import jit, native
 
 DIGITS = 50
-"""Of the exact values; e^-x and 1 + e^-x need no more than 40 for 4-ulp limits at any point below."""
+"""Decimal digits of the exact values; 40 suffice for e^-x and 1 + e^-x at 4-ulp limits at every point below."""
 
 
 def sigmoid(x: mp.mpf) -> mp.mpf:
@@ -40,7 +40,7 @@ LIMITS = {"sigmoid": 4.0, "tanh": 4.0, "softplus": 3.0, "elu": 2.0, "silu": 4.0,
 """Largest errors in ulp."""
 
 STRICTER = {"nanostep.backends.native": {"softplus": 2.0}, "nanostep.backends.jit": {"softplus": 2.0}}
-"""Where a backend promises more."""
+"""Limits of backends that promise more."""
 
 FROM_SIGMOID = ("nanostep.backends.reference",)
 """Backends whose silu is x times sigmoid(x): where sigmoid(x) is below the normal range its error of one step of the
@@ -60,14 +60,14 @@ def limits(backend: ModuleType, activation: str, dtype: str) -> np.ndarray:
 
 @cache
 def hard_points(dtype: str) -> np.ndarray:
-    """Sorted finite points: neighbours of where something changes, and random ones of every size."""
+    """Return sorted finite points: neighbours of places where a method changes, and random ones of every size."""
     real = np.dtype(dtype).type
     info = np.finfo(real)
     rng = np.random.default_rng(7)
     log2 = float(np.log(2))
     overflow, underflow = float(np.log(float(info.max))), -float(np.log(float(info.smallest_normal)))
     lowest = underflow + info.nmant * log2  # e^-x reaches the smallest subnormal number
-    saturation = (info.nmant + 2) * log2  # 1 + e^-x is 1 from here; tanh is 1 from the half of it
+    saturation = (info.nmant + 2) * log2  # from here 1 + e^-x is 1, and from half of it tanh is 1
     centres = [0.5, 1, 2, saturation / 2, saturation, 50, underflow, lowest, lowest + 1, overflow]
     centres += [half * log2 / 2 for half in range(1, 40)]
     near = [np.nextafter(real(c), real(side)) for c in centres for side in (0, np.inf)]
@@ -82,20 +82,20 @@ def hard_points(dtype: str) -> np.ndarray:
 
 
 def ulp(value: mp.mpf, info: np.finfo) -> mp.mpf:
-    """The distance between neighbouring numbers where `value` lies."""
+    """Return the distance between neighbouring numbers at `value`."""
     exponent = int(mp.floor(mp.log(abs(value), 2))) if value != 0 else info.minexp
     return mp.ldexp(1, max(exponent, info.minexp) - info.nmant)
 
 
 @cache
 def exact_values(activation: str, dtype: str) -> list[mp.mpf]:
-    """f at the hard points."""
+    """Return f at the hard points."""
     with mp.workdps(DIGITS):
         return [EXACT[activation](mp.mpf(float(x))) for x in hard_points(dtype)]
 
 
 def errors(activation: str, dtype: str, a: np.ndarray) -> np.ndarray:
-    """Distance of `a` from f at each hard point, in ulp; infinity counts as the first power of two out of range."""
+    """Return the distance of `a` from f at each hard point in ulp, with 2^(largest exponent + 1) for infinity."""
     info = np.finfo(dtype)
     with mp.workdps(DIGITS):
         bound = mp.ldexp(1, info.maxexp)
@@ -107,7 +107,7 @@ def errors(activation: str, dtype: str, a: np.ndarray) -> np.ndarray:
 
 
 def activate(backend: ModuleType, activation: str, dtype: str) -> np.ndarray:
-    """f at the hard points by `backend`."""
+    """Return f at the hard points, computed by `backend`."""
     x = hard_points(dtype)
     z = np.column_stack([x, np.zeros_like(x)]) if activation == "softmax" else x[None]
     a = np.empty_like(z)

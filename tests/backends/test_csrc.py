@@ -1,4 +1,4 @@
-"""The C library by itself: it builds without Python and without warnings, passes its own tests, and keeps to itself."""
+"""The C library by itself: it builds without Python and without warnings, passes its tests, and has no side effects."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ ALLOWED_IMPORTS = {
     *("memcpy", "memset", "strcmp", "getenv"),
     *("exp", "expf", "log", "logf", "log1p", "log1pf", "pow", "sqrt", "sqrtf"),
     *("_GLOBAL_OFFSET_TABLE_", "__cpu_model", "__cpu_indicator_init", "__stack_chk_fail"),
-    # threads, of a pool that the caller starts: their stacks are the system's, all else the caller's
+    # threads of a pool that the caller starts: the system allocates their stacks, the caller everything else
     *(f"pthread_attr_{name}" for name in ("init", "destroy", "setstacksize")),
     *(f"pthread_mutex_{name}" for name in ("init", "destroy", "lock", "unlock")),
     *(f"pthread_cond_{name}" for name in ("init", "destroy", "wait", "signal")),
     *("pthread_create", "pthread_join", "pthread_sigmask", "sigfillset", "sched_yield", "clock_gettime", "getpid"),
 }
-"""Everything the library may take from outside: no allocation, no output, no exit, no abort."""
+"""All external symbols that the library may use: no allocation, no output, no exit, no abort."""
 
 
 def run(*command: str | Path) -> str:
@@ -45,7 +45,7 @@ def test_own_tests_pass(build: Path) -> None:
 
 
 def undefined_symbols(archive: Path) -> set[str]:
-    """Names that the objects of `archive` need and do not have themselves."""
+    """Return the names that the objects of `archive` need but do not define."""
     lines = run("nm", "-A", archive).splitlines()
     defined = {line.split()[-1] for line in lines if re.search(r" [A-TV-Zu] \S+$", line)}
     needed = {line.split()[-1] for line in lines if re.search(r" U \S+$", line)}
@@ -54,7 +54,7 @@ def undefined_symbols(archive: Path) -> set[str]:
 
 def test_takes_nothing_but_arithmetic_and_threads_from_outside(build: Path) -> None:
     needed = undefined_symbols(build / "libnanostep.a")
-    assert "memcpy" in needed  # the check sees symbols at all
+    assert "memcpy" in needed  # the check does see symbols
     assert needed <= ALLOWED_IMPORTS
 
 
@@ -76,7 +76,7 @@ def test_keeps_no_state_but_the_instruction_set(build: Path) -> None:
     lines = run("nm", "-A", build / "libnanostep.a").splitlines()
     writable = {line.split()[-1].split(".")[0] for line in lines if re.search(r" [bBdDcC] \S+$", line)}
     assert writable <= {"selected"} | {
-        # tables of pointers are data only until the loader has relocated them
+        # tables of pointers are read-only once the loader has relocated them
         *("f32_tables", "f64_tables", "names", "messages"),
         *(f"nst_{real}_{isa}" for real in ("f32", "f64") for isa in ("baseline", "avx2", "avx512")),
     }

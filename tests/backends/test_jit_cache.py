@@ -1,4 +1,4 @@
-"""Compiled code on disk: found by the next process, right or absent, whatever the disk and other processes do."""
+"""Compiled code on disk: found by the next process, and either right or absent, whatever happens to the files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ print(json.dumps({{"theta": net.theta.tolist(), "made": made}}))
 
 
 def start(directory: Path | None, width: int = 3, **environment: str) -> subprocess.Popen[str]:
-    """Train a small network in a process of its own, with its code kept in `directory`."""
+    """Train a small network in a process of its own, with its code cache in `directory`."""
     given = {"PATH": os.environ["PATH"], "HOME": "", **environment}
     if directory is not None:
         given["NUMBA_CACHE_DIR"] = str(directory)
@@ -68,7 +68,7 @@ def test_damaged_code_is_made_again(tmp_path: Path) -> None:
 def test_a_cache_that_cannot_be_written_is_still_read(tmp_path: Path) -> None:
     first = finish(start(tmp_path))
     directory = Path(first["made"][0]).parent
-    if os.geteuid() == 0:  # root may write anywhere: a file where the directory of another version would be will do
+    if os.geteuid() == 0:  # root may write anywhere, so a file takes the place of the version's directory
         (tmp_path / "no").write_text("")
         assert finish(start(tmp_path / "no"))["theta"] == first["theta"]
     directory.chmod(0o555)

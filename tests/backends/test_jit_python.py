@@ -1,6 +1,6 @@
 """The Numba backend with Numba switched off (NUMBA_DISABLE_JIT): the text of its kernels runs as Python.
 
-It gives the reference's results, and shows which lines of the kernels the cases reach.
+It must give the reference's results, and the lines of the kernels that the cases reach are counted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KERNELS = (
 """Files whose every function is a kernel or part of one."""
 
 ENOUGH = 0.97
-"""Part of the kernels' lines that must be reached."""
+"""Share of the kernels' lines that must be reached."""
 
 
 def run() -> dict:
@@ -53,7 +53,7 @@ def test_lines_of_the_kernels_are_reached(report: dict, name: str) -> None:
 
 
 def main() -> None:
-    """Make checks of the conformance suite on small cases, and print what was reached."""
+    """Run checks of the conformance suite on small cases, and print the lines that were reached."""
     sys.path.insert(0, str(TESTS))
     import coverage_of_lines
     from nanostep.backends import jit
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def check_small_cases() -> int:
-    """Return how many checks were made; one that fails raises."""
+    """Return the number of checks made; a check that fails raises."""
     import numpy as np
 
     from cases import DTYPES, PAIRS
@@ -83,7 +83,7 @@ def check_small_cases() -> int:
             made += 1
     engine = jit.networks.Engine
     for k, (loss, output) in list(enumerate(PAIRS))[::2]:
-        dtype = "float64"  # without fused sums float32 is less exact than the suite asks for
+        dtype = "float64"  # without fused sums float32 is less exact than the suite requires
         hidden = ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu"][k // 2 % 8]
         case = RunCase(make_architecture([3, 5, 1, 2 + k % 3], hidden, output, loss), 2 + k % 5)
         check_forward(engine, case, dtype)
@@ -105,7 +105,7 @@ def check_small_cases() -> int:
 
 
 def check_extras(engine: Any) -> int:
-    """What a run can ask for beyond plain batches, with rules that clip and penalise; weights; the Jacobian."""
+    """Check extras of runs, with rules that clip and penalise, sample weights, the Jacobian, and vjp."""
     from conformance.runs import RunCase, Schedule, check_jacobian, check_training, check_vjp, check_weights
     from nanostep.architecture import make_architecture
 
@@ -163,7 +163,7 @@ def check_populations() -> int:
 
 
 def check_rare_paths() -> None:
-    """What only some processors, some names or one draw in a billion make kernels do."""
+    """Check code that only some processors, some names or one draw in a billion reach."""
     from dataclasses import replace
 
     import numpy as np
@@ -176,7 +176,7 @@ def check_rare_paths() -> None:
     m = _interpreter.Interpreter(np.dtype(np.float64), 8)
     np.testing.assert_allclose(_math.short_sigmoid(m, x), 1 / (1 + np.exp(-x)), 1e-14)
     with np.errstate(over="ignore"):
-        assert order.bounded(np.uint64(0), np.uint64(3)) < 3  # a draw that must be drawn again
+        assert order.bounded(np.uint64(0), np.uint64(3)) < 3  # a draw that is rejected and drawn again
     deep = make_architecture([1] * 60, "leaky_relu", "identity", "huber")
     for static in layout.make_net(deep, x.dtype, 64), lanes.make_lanes(deep, x.dtype, 64, 0, 1, True):
         assert len(static.label) < 120

@@ -1,4 +1,4 @@
-"""Threads of the Numba backend: they change no bit, and nothing is left waiting."""
+"""Threads of the Numba backend: they change no bit, and none is left waiting."""
 
 from __future__ import annotations
 

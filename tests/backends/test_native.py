@@ -30,7 +30,7 @@ def train(net: ns.Network) -> ns.History:
 
 @pytest.fixture
 def isa_restored():
-    """Undo select_isa: what runs next in this process finds the instruction set it had."""
+    """Undo select_isa, so that later tests of this process have the instruction set it had."""
     before = native.isa_in_use()
     yield
     native.select_isa(before)
@@ -42,7 +42,7 @@ def test_baseline_is_always_available() -> None:
 
 @pytest.mark.parametrize("isa", ["baseline", "avx2", "avx512"])
 def test_forced_isa_is_the_one_that_ran_or_is_refused(isa: str) -> None:
-    """The kernel itself reports what it was compiled for; the parent process is not affected."""
+    """The kernel itself reports the instruction set that it was compiled for; the parent process is not affected."""
     code = (
         "import nanostep as ns, numpy as np\n"
         "for sizes in ([2, 2, 1], [4, 30, 9]):\n"
@@ -144,7 +144,7 @@ def test_float_environment_is_left_alone() -> None:
     train(ns.Network([4, 30, 9], backend="c"))
     tiny = np.array([np.finfo(np.float64).tiny])
     assert (tiny / 4)[0] > 0
-    assert (tiny.astype(np.float32) / 4 == 0).all()  # below float32: the check itself can tell zero
+    assert (tiny.astype(np.float32) / 4 == 0).all()  # below float32's range, to show that the check detects zero
 
 
 def test_a_target_may_be_a_number_where_there_is_one_output() -> None:
@@ -157,7 +157,7 @@ def test_a_target_may_be_a_number_where_there_is_one_output() -> None:
 
 
 def test_rows_of_a_large_network_from_many_threads() -> None:
-    """Such calls release the interpreter; one that finds the row in use goes the long way, to the same result."""
+    """Such calls release the interpreter lock; a call that finds the row's memory in use takes the general path."""
     net = ns.Network([200, 200, 3], activation="tanh", backend="c")
     x = np.random.default_rng(0).standard_normal((16, 200))
     expected = net.predict(x)

@@ -1,4 +1,4 @@
-"""Choosing a backend: by argument, by environment, automatically; and what happens when one is missing."""
+"""The choice of a backend: by argument, by environment and automatically, also when one is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nanostep import backends
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run Python code in a process of its own, with nothing of NANOSTEP_* but what is given."""
+    """Run Python code in a process of its own, without NANOSTEP_* variables other than the given ones."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("NANOSTEP")}
     return subprocess.run(
         [sys.executable, "-c", code], env={**clean, **environment}, capture_output=True, text=True, check=False
@@ -28,7 +28,7 @@ def blocked(*modules: str) -> str:
 
 SHOW = "import nanostep as ns; print(ns.Network([2, 1]).backend, *ns.available_backends())"
 MODULES = {"c": "nanostep.backends.native._native", "numba": "numba"}
-"""What each backend cannot run without."""
+"""The modules that each backend needs."""
 
 
 def test_required_backends_are_available() -> None:

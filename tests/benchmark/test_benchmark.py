@@ -1,4 +1,4 @@
-"""The benchmark: tasks are well posed, contenders that compute something else get no time, and what is shown."""
+"""The benchmark: tasks are well posed, and contenders that compute something else are shown without times."""
 
 from __future__ import annotations
 
@@ -97,22 +97,13 @@ def test_timed_runs_agree(task, name):
 class WrongRate(networks.Engine):
     """Takes steps that are a thousandth too long."""
 
-    def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
+    def train(self, theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty):
         longer = type(optimizer)(lr=1.001 * optimizer.lr)
-        return super().train(
-            theta__p,
-            slots__sp,
-            epochs=samples,
-            batch_size=longer,
-            optimizer=plan,
-            shuffle=cursor,
-            seed=steps,
-            validation=epoch_loss__e,
-        )
+        return super().train(theta__p, slots__sp, samples, longer, config, cursor, steps, epoch_loss__e, **penalty)
 
 
 class WrongSign(networks.Engine):
-    """Climbs."""
+    """Ascends the gradient."""
 
     def backward(self, theta__p, z, a, d__bo, grad__p, masks=None):
         super().backward(theta__p, z, a, d__bo, grad__p, masks)
@@ -120,7 +111,7 @@ class WrongSign(networks.Engine):
 
 
 class ForgetsLastBias(networks.Engine):
-    """Leaves the last parameter alone."""
+    """Does not change the last parameter."""
 
     def backward(self, theta__p, z, a, d__bo, grad__p, masks=None):
         super().backward(theta__p, z, a, d__bo, grad__p, masks)
@@ -141,19 +132,10 @@ class NewWeights(networks.Engine):
 
 
 class WrongLoss(networks.Engine):
-    """Trains rightly and reports another loss."""
+    """Trains correctly but reports another loss."""
 
-    def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
-        ended = super().train(
-            theta__p,
-            slots__sp,
-            epochs=samples,
-            batch_size=optimizer,
-            optimizer=plan,
-            shuffle=cursor,
-            seed=steps,
-            validation=epoch_loss__e,
-        )
+    def train(self, theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty):
+        ended = super().train(theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty)
         epoch_loss__e[:ended] *= 1.001
         return ended
 
@@ -161,18 +143,9 @@ class WrongLoss(networks.Engine):
 class StepTooMany(networks.Engine):
     """Applies the last gradient of a call twice."""
 
-    def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
+    def train(self, theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty):
         before = theta__p.copy()
-        ended = super().train(
-            theta__p,
-            slots__sp,
-            epochs=samples,
-            batch_size=optimizer,
-            optimizer=plan,
-            shuffle=cursor,
-            seed=steps,
-            validation=epoch_loss__e,
-        )
+        ended = super().train(theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty)
         optimizers.update(optimizer, 1, theta__p, (before - theta__p) / steps, np.zeros_like(slots__sp))
         return ended
 
@@ -180,17 +153,8 @@ class StepTooMany(networks.Engine):
 class NotANumber(networks.Engine):
     """Reports NaN, which is not larger than any tolerance."""
 
-    def train(self, theta__p, slots__sp, samples, optimizer, plan, cursor, steps, epoch_loss__e):
-        ended = super().train(
-            theta__p,
-            slots__sp,
-            epochs=samples,
-            batch_size=optimizer,
-            optimizer=plan,
-            shuffle=cursor,
-            seed=steps,
-            validation=epoch_loss__e,
-        )
+    def train(self, theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty):
+        ended = super().train(theta__p, slots__sp, samples, optimizer, config, cursor, steps, epoch_loss__e, **penalty)
         epoch_loss__e[:ended] = np.nan
         return ended
 
@@ -233,7 +197,7 @@ def test_other_lengths_and_shapes_are_rejected():
     assert judge(workload, right).ok
     assert not judge(workload, Evidence(workload.rows, 2, run.loss, run.theta, "float64", timed=True)).ok
     assert not judge(workload, Evidence(workload.rows, 1, run.loss, run.theta[1:], "float64", timed=True)).ok
-    # a loss that the library only has in single precision is compared in single precision, parameters are not
+    # a loss in single precision is compared with its tolerance, parameters with that of the workload
     assert judge(workload, Evidence(workload.rows, 1, run.loss * (1 + 1e-4), run.theta, "float32", timed=True)).ok
     assert not judge(workload, Evidence(workload.rows, 1, run.loss, run.theta * (1 + 1e-4), "float32", timed=True)).ok
 

@@ -1,4 +1,4 @@
-"""What ``nanostep bench --backends`` adds: counts in machine code, lines of code, and the page made from them."""
+"""The additions of ``nanostep bench --backends``: counts in machine code, lines of code, and their page."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def test_another_instruction_gives_another_count(before, after):
 
 def test_what_was_seen_at_work():
     functions = machine_code.parse(LISTING)
-    # nine samples in the loop, one behind it, two nowhere
+    # nine samples in the loop, one after it, two outside of the code
     found = machine_code.describe(functions, [0xB] * 9 + [0x29, 0x1000, 0x4E + 0x100])
     assert found["functions"] == {"work": 1.0}
     (loop,) = found["loops"]
     assert (loop["share"], loop["instructions"], loop["fma"]) == (0.9, 7, {"zmm": 2})
     assert found["at_work"]["instructions"] == 7 + 8
-    # two FMAs in seven instructions are no product; with one more they are
+    # two FMAs in seven instructions make no product loop; with one more FMA they do
     assert found["in_products"] == 0
     denser = LISTING.replace("vmulps %ymm1,%ymm2,%ymm2", "vfmadd231ps %zmm1,%zmm2,%zmm2")
     assert machine_code.describe(machine_code.parse(denser), [0xB] * 9 + [0x29])["in_products"] == 0.9

@@ -1,4 +1,4 @@
-"""What is made of the benchmark's figures: comparison, HTML page, README table, judgement of instruction counts."""
+"""The uses of the benchmark's figures: comparison, HTML page, README table, judgement of instruction counts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def load(path: Path) -> ModuleType:
-    """Import a script that is no part of a package."""
+    """Import a script that is not part of a package."""
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -30,7 +30,7 @@ def load(path: Path) -> ModuleType:
 
 
 def make_results(factor: float = 1.0, peer_factor: float = 1.0, spread: float = 0.01, **changes) -> Results:
-    """W1 and W4 on 1 and 2 cores: c, and jax at thrice its time; numpy disagrees on W4; fann is missing."""
+    """Return W1 and W4 on 1 and 2 cores: jax takes thrice the time of c, numpy disagrees on W4, and fann is missing."""
     repeats = [1 - spread, 1 - spread / 2, 1.0, 1 + spread / 2, 1 + spread]
     rows = []
     for task, microseconds, cores in (("W1", 0.05, 1), ("W4", 4.0, 1), ("W4", 3.0, 2)):

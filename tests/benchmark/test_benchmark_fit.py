@@ -1,4 +1,4 @@
-"""``nanostep bench fit``: what is measured, what is compared, and what is made of it."""
+"""``nanostep bench fit``: the measurement, the comparison and the table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SHORT = fit.Case("wine", "one epoch", {"max_iter": 1, "backend": "numpy"})
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One case, of one epoch, for which ours run on NumPy."""
+    """One case of one epoch, which our estimators run on NumPy."""
     made = fit.make
 
     def make(case: fit.Case, *, ours: bool) -> Any:

@@ -1,4 +1,4 @@
-"""The benchmark's populations: they are networks each with its own weights and rate, and none may be left out."""
+"""The benchmark's populations: each network has its own weights and rate, and no network may be left out."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHORT = Settings(seconds=1e-4)
 
 
 def small(name: str):
-    """Return a task with 21 networks, which fill no vector evenly, and few rows."""
+    """Return a task with few rows and 21 networks, which do not fill whole vectors."""
     task = TASKS[name]
     return replace(task, workload=replace(task.workload, networks=21, rows=4 * task.workload.batch))
 
@@ -46,7 +46,7 @@ def test_workloads_are_well_posed(name):
     x, y = make_data(workload)
     assert workload.rows % workload.batch == 0
     for i in workload.checked[::8]:
-        net, optimizer = workload.make_member(i, "numpy")
+        net, optimizer = workload.make_single(i, "numpy")
         before = net.loss(x, y)
         net.train(x, y, epochs=4, batch_size=workload.batch, optimizer=optimizer, shuffle=False)
         assert net.loss(x, y) < before
@@ -56,7 +56,7 @@ def test_members_are_the_networks_of_the_population():
     workload = small("P2").workload
     theta = workload.initial_thetas()
     for i in (0, 1, 20):
-        np.testing.assert_array_equal(workload.make_member(i, "numpy")[0].theta, theta[i])
+        np.testing.assert_array_equal(workload.make_single(i, "numpy")[0].theta, theta[i])
 
 
 @pytest.mark.parametrize("contender", ["c", "numba", "numpy"])
@@ -76,7 +76,7 @@ def test_contenders_agree(name, contender):
 
 
 class Wrong(Backend):
-    """A backend whose outcome is spoilt; the check that follows must see it."""
+    """A backend whose results are altered; the check must notice it."""
 
     name, title = "numpy", "wrong"
 
@@ -94,7 +94,7 @@ class Wrong(Backend):
 
 
 class ForgetsLast(Wrong):
-    """Leaves the network alone that does not fill a vector."""
+    """Does not train the last network, which does not fill a vector."""
 
     def spoil(self, workload, run, start):
         run.theta[-1] = start[-1]
@@ -108,7 +108,7 @@ class SwapsTwo(Wrong):
 
 
 class SwapsLosses(Wrong):
-    """Trains rightly, and gives the losses to the wrong networks: their mean is right."""
+    """Trains correctly but gives the losses to the wrong networks, with the right mean."""
 
     def spoil(self, workload, run, start):
         return replace(run, loss=run.loss[::-1])

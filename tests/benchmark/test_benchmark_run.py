@@ -35,11 +35,11 @@ class Recorder(LocalLane):
         super().__init__(contender, cores)
         self._name = contender
 
-    def ask(self, *message):
+    def call(self, *message):
         if message[0] == "run":
             self.log.append((self._name, message[0]))
             self.before_run()
-        return super().ask(*message)
+        return super().call(*message)
 
     def before_run(self):
         pass
@@ -95,24 +95,24 @@ def test_quick_leaves_out_what_compiles_long_unless_it_is_named(monkeypatch):
 
 
 def state(pid: int) -> str:
-    """Return the letter that Linux has for what a process does."""
+    """Return Linux's letter for the state of a process."""
     return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
 
 
 def test_a_worker_runs_pinned_and_is_stopped_between_questions():
     lane = WorkerLane("c", 1)
     try:
-        loaded = lane.ask("load")
+        loaded = lane.call("load")
         assert len(loaded["affinity"]) <= 1
-        assert lane.ask("prepare", "W4", SHORT).theta.shape == (2410,)
-        sample = lane.ask("run")
+        assert lane.call("prepare", "W4", SHORT).theta.shape == (2410,)
+        sample = lane.call("run")
         assert sample.about["threads"] == 1
         assert TASKS["W4"].judge(sample.evidence).ok
         with pytest.raises(LaneError, match="KeyError"):
-            lane.ask("prepare", "W99", SHORT)
+            lane.call("prepare", "W99", SHORT)
         if sys.platform == "linux":
             deadline = time.monotonic() + 10
-            while state(lane._process.pid) != "T":  # the signal takes its time where much else runs
+            while state(lane._process.pid) != "T":  # the signal may arrive late on a busy machine
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
     finally:
@@ -123,10 +123,10 @@ def test_a_worker_runs_pinned_and_is_stopped_between_questions():
 def test_a_worker_that_dies_is_reported_with_its_last_words(monkeypatch):
     lane = WorkerLane("no-such-contender", 1)
     with pytest.raises(LaneError, match="no-such-contender"):
-        lane.ask("load")
+        lane.call("load")
     lane._process.kill()
     with pytest.raises(LaneError, match="died"):
-        lane.ask("load")
+        lane.call("load")
     lane.close()
 
 

@@ -1,4 +1,4 @@
-"""``nanostep bench search``: one grid for all, compared fit by fit."""
+"""``nanostep bench search``: the same grid for all searches, compared fit by fit."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from nanostep.cli import main
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "QUICK", {"alpha": [0.001, 1.0]})
     monkeypatch.setattr(search, "CASES", {"one epoch": {"max_iter": 1}})
-    # no processes of their own, which take seconds to start
-    here = {who: (kind, estimator, None) for who, (kind, estimator, _) in search.contenders().items()}
+    # without worker processes, which take seconds to start
+    here = {name: (kind, estimator, None) for name, (kind, estimator, _) in search.contenders().items()}
     monkeypatch.setattr(search, "contenders", lambda: here)
 
 
@@ -28,13 +28,13 @@ def test_figures_come_through_the_file(tmp_path: Any) -> None:
     assert result.exit_code == 0, result.output
     assert "10: one epoch" in result.output
     found = json.loads(path.read_text())["searches"]
-    assert [one["who"] for one in found] == list(search.contenders())
+    assert [one["name"] for one in found] == list(search.contenders())
     assert all(np.array(one["scores"]).shape == (2, 5) and one["seconds"] > 0 for one in found)
     assert all(one["scores"] == found[0]["scores"] for one in found)
 
 
 def test_scores_that_differ_are_counted() -> None:
-    found = [search.Searched("case", who, 1.0, scores, 0.5) for who, scores in
+    found = [search.Searched("case", name, 1.0, scores, 0.5) for name, scores in
              (("a", [[0.5, 0.5]]), ("b", [[0.5, 0.75]]))]  # fmt: skip
     cells = [column._cells for column in search.make_table(found).columns]
     assert cells[-1] == ["0 of 2", "1 of 2, by at most 0.2500"]

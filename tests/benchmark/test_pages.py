@@ -92,8 +92,8 @@ def test_populations() -> None:
 def test_searches() -> None:
     first, second, third, _ = search.contenders()
     searches = [
-        asdict(search.Searched(builder("scikit-learn").CASE, who, seconds, scores, 0.5))
-        for who, seconds, scores in (
+        asdict(search.Searched(builder("scikit-learn").CASE, name, seconds, scores, 0.5))
+        for name, seconds, scores in (
             (first, 2.0, [[0.5, 1.0]]),
             (second, 5.0, [[0.5, 1.0]]),
             (third, 9.0, [[0.5, 0.9]]),

@@ -1,4 +1,4 @@
-"""The command line, run as users run it: in a process of its own."""
+"""The command line, run in a process of its own, as users run it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def start(*arguments: str | Path, **options) -> subprocess.Popen[str]:
 
 
 def run(*arguments: str | Path, code: int = 0) -> str:
-    """Run a command, check its exit code, and return what it printed (errors too)."""
+    """Run a command, check its exit code, and return its output, errors included."""
     process = start(*arguments)
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, out + err
@@ -114,7 +114,7 @@ def test_regression_comes_back_in_the_units_of_the_target(prices: Path, tmp_path
     )
     assert "regression" in text
     assert float(text.split("R2 ")[-1].split()[0]) > 0.95
-    (tmp_path / "new.csv").write_text("age,ignored,area\n10,x,100\n")  # found by name, in another order
+    (tmp_path / "new.csv").write_text("age,ignored,area\n10,x,100\n")  # columns are found by name, in another order
     header, value = run("predict", model, tmp_path / "new.csv").split()
     assert header == "price"
     assert float(value) == pytest.approx(100 + 700 - 30, rel=0.05)
@@ -271,7 +271,7 @@ def test_an_interrupted_bench_shows_and_writes_what_it_has(tmp_path: Path) -> No
         "bench", "--tasks", "W4", "--contenders", "numpy", "--cores", "1", "--seconds", "60", "--json", path
     )
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-    for _ in range(600):  # until it has begun: its first worker is there
+    for _ in range(600):  # wait until it has begun and its first worker exists
         if not children.exists() or children.read_text():
             break
         time.sleep(0.1)

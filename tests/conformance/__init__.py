@@ -1,1 +1,1 @@
-"""Checks that every backend keeps the contract: functions that can be called on wrong backends too, and their tests."""
+"""Checks that every backend keeps the contract: functions that also accept wrong backends, and their tests."""

@@ -34,13 +34,13 @@ SCALE = (1.0, 0.5, 0.0, 2.5, 0.0)
 
 @dataclass
 class Guarded:
-    """An array inside a larger buffer whose other words are known."""
+    """An array inside a larger buffer with known guard words around it."""
 
     buffer: np.ndarray
     array: np.ndarray
 
     def intact(self) -> bool:
-        """True if the words before and after the array are as they were."""
+        """True if the words before and after the array are unchanged."""
         fill = _fill(self.buffer.dtype)
         ends = np.concatenate([self.buffer[:GUARD], self.buffer[GUARD + self.array.size :]])
         return ends.tobytes() == np.full(2 * GUARD, fill, self.buffer.dtype).tobytes()
@@ -88,7 +88,7 @@ def draw_arguments(
 
 
 def derive_activations(operation: Operation, choices: Choices, arguments: Arguments) -> None:
-    """Make every argument that is the activation of another one fit it again."""
+    """Recompute every argument that is the activation of another one."""
     for argument in operation.arguments:
         if _source(argument) in arguments:
             with np.errstate(invalid="ignore"):
@@ -131,7 +131,7 @@ def _draw(
 
 
 def _draw_real(shape: tuple[int, ...], choices: Choices, rng: np.random.Generator) -> np.ndarray:
-    """Normal numbers; of very different sizes where the operation must be accurate on the whole line."""
+    """Return normal numbers, of very different sizes if the operation must be accurate for all real numbers."""
     real = rng.standard_normal(shape)
     if "loss" not in choices or (choices["loss"], choices["output"]) in JOINED:
         real *= 10.0 ** rng.integers(-3, 2, shape)
@@ -143,6 +143,6 @@ def _draw_slots(optimizer: Optimizer, p: int) -> np.ndarray:
     drawn = {name: rng.standard_normal(p) for name in optimizer.slots}
     for name in drawn:
         if name.endswith("_sq") or name == "square_avg":
-            # a mean square is no smaller than the square of the mean
+            # a mean square is at least the square of the mean
             drawn[name] = drawn[name] ** 2 + 2 * drawn.get("grad_avg", np.zeros(p)) ** 2 + 0.01
     return np.array([drawn[name] for name in optimizer.slots]).reshape(len(drawn), p)

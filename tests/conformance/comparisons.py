@@ -1,4 +1,4 @@
-"""How far results may be from the expected ones, as assertions that say what differs by how much."""
+"""Assertions that results agree with the expected ones; they report the difference."""
 
 from __future__ import annotations
 

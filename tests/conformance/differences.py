@@ -1,4 +1,4 @@
-"""The gradient against central differences of the loss: a check that needs no other implementation to be right."""
+"""The gradient against central differences of the loss: a check that depends on no other implementation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from cases import KINK_MARGIN, cast
 from conformance.runs import EngineType, RunCase, make
 
 STEP = 2.0**-14
-"""Of the parameters. The truncation error goes with its square, 4e-9; rounding over it is below 1e-11."""
+"""Step of the parameters. The truncation error is of the order of its square, 4e-9; rounding over it is below 1e-11."""
 
 TOLERANCE = 1e-6
-"""Norm of the difference over the norm of the gradient."""
+"""Largest norm of the difference over the norm of the gradient."""
 
 
 def check_differences(engine_type: EngineType, case: RunCase) -> None:

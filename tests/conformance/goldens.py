@@ -22,12 +22,12 @@ from nanostep.backends.reference import losses, networks
 FOLDER = Path(__file__).parent.parent / "golden"
 
 UNITS = {"theta": 2.0**-13, "x": 2.0**-10, "y": 2.0**-3}
-"""Of the integers in which drawn numbers are stored."""
+"""Unit of the integers in which drawn numbers are stored."""
 
 
 @dataclass(frozen=True, eq=False)
 class Golden:
-    """One case: an architecture, float64 arrays (drawn ones are exact in float32), and what else describes it."""
+    """One case: an architecture, float64 arrays (drawn ones are exact in float32), and the rest of its description."""
 
     name: str
     architecture: Architecture

@@ -1,6 +1,6 @@
 """Checks of one operation of a backend, as plain functions that raise AssertionError.
 
-They take the function to check, so that `test_can_fail` can hand them wrong ones.
+They take the function to check, so that `test_can_fail` can pass wrong ones.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ POISON: Mapping[str, tuple[str, ...]] = {
     "update": ("grad__p", "slots__sp"),
     "apply": ("grad__p", "slots__sp"),
 }
-"""Arguments of each operation that hold NaN once a run has diverged."""
+"""Arguments of each operation that contain NaN once a run has diverged."""
 
 
 def reference_function(operation: Operation) -> Function:
@@ -58,7 +58,7 @@ def check_operation(function: Function, operation: Operation, dtype: str) -> Non
 
 
 def check_call(function: Function, operation: Operation, arguments: Arguments, what: str) -> None:
-    """Check the results of one call against the reference in high precision, and that it left the rest alone."""
+    """Check the results of one call against the reference in high precision, and that all else is unchanged."""
     expected = evaluate(operation, arguments)
     scales = SCALES[operation.name](**_high(arguments))
     guarded = {name: guard(value) for name, value in arguments.items() if isinstance(value, np.ndarray)}
@@ -122,7 +122,7 @@ def is_defined(choices: Choices, sizes: Mapping[str, int]) -> bool:
 
 
 def evaluate(operation: Operation, arguments: Arguments) -> Mapping[str, Any]:
-    """Return the results of the reference in high precision; `arguments` are left alone."""
+    """Return the results of the reference in high precision; `arguments` are not changed."""
     high = _high(arguments)
     returned = reference_function(operation)(*high.values())
     return _results(operation, high, returned)
@@ -154,7 +154,7 @@ def _high(arguments: Arguments) -> Arguments:
 
 
 def _results(operation: Operation, areas: Mapping[str, Any], returned: Any) -> Mapping[str, Any]:
-    """Return what the call made: its out and inout arrays, and the number it returned if the row says so."""
+    """Return the results of a call: its out and inout arrays, and the number it returned if it returns one."""
     results = {a.name: areas[a.name] for a in operation.arguments if a.direction != "in"}
     results = {name: area.array if isinstance(area, Guarded) else area for name, area in results.items()}
     if operation.returns:

@@ -1,6 +1,7 @@
 """Checks of an engine's short cuts for one row, as plain functions that raise AssertionError.
 
-A short cut may decline (return None) and must then have done nothing; what it does must be what the general path does.
+A short cut may decline (return None), and must then have changed nothing; otherwise it must do the same as the
+general path.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ LR = 0.125
 
 
 def check_rows(engine_type: EngineType, case: RunCase, dtype: str) -> None:
-    """Check that `predict_row` and `step_row` make what `predict` and `train` make, on several parameter vectors."""
+    """Check that `predict_row` and `step_row` do the same as `predict` and `train`, with several parameter vectors."""
     drawn, samples = make(case)
     data = cast(samples, np.dtype(dtype))
     assert data.y is not None
@@ -62,7 +63,7 @@ def _step(engine_type: EngineType, case: RunCase, theta: np.ndarray, sample: Sam
 
 
 def check_declined(engine_type: EngineType, case: RunCase, dtype: str) -> None:
-    """Check that what the gate must see first is declined and changes nothing."""
+    """Check that input which must go through the gate is declined and changes nothing."""
     drawn, samples = make(case)
     data = cast(samples, np.dtype(dtype))
     assert data.y is not None
@@ -83,7 +84,7 @@ def check_declined(engine_type: EngineType, case: RunCase, dtype: str) -> None:
 
 
 def _not_plain(row: np.ndarray) -> Iterator[object]:
-    """Yield what is not a finite contiguous array of the right dtype and shape, made from one that is."""
+    """Yield objects that are not finite contiguous arrays of the right dtype and shape, made from one that is."""
     other = np.dtype(np.float32 if row.dtype == np.float64 else np.float64)
     yield row.tolist()
     yield row.astype(other)
@@ -93,7 +94,7 @@ def _not_plain(row: np.ndarray) -> Iterator[object]:
     yield row[:-1]
     yield np.ma.masked_array(row)
     yield None
-    if len(row) > 1:  # the stride of one element says nothing
+    if len(row) > 1:  # the stride of a single element is arbitrary
         yield np.repeat(row, 2)[::2]
     for value in (np.nan, np.inf, -np.inf):
         bad = row.copy()
@@ -102,7 +103,7 @@ def _not_plain(row: np.ndarray) -> Iterator[object]:
 
 
 def _outside_domain(loss: str, y: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield finite targets that the loss does not take."""
+    """Yield finite targets that the loss does not accept."""
     if loss in ("binary_cross_entropy", "cross_entropy"):
         yield np.full_like(y, -0.25)
         yield np.full_like(y, 1.25)

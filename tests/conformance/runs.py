@@ -1,6 +1,6 @@
 """Checks of a backend's whole runs, as plain functions that raise AssertionError.
 
-They take the class ``Engine`` to check, so that `test_can_fail` can hand them wrong ones. Expected values come from the
+They take the class ``Engine`` to check, so that `test_can_fail` can pass wrong ones. Expected values come from the
 reference's engine in high precision.
 """
 
@@ -27,7 +27,7 @@ EngineType = type[Engine]
 
 @dataclass(frozen=True)
 class RunCase:
-    """A network with data: everything is drawn from the seed."""
+    """A network with data, all drawn from the seed."""
 
     architecture: Architecture
     n: int
@@ -40,7 +40,7 @@ class RunCase:
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a training run does with a case; `extras` names one of `EXTRAS`."""
+    """The settings of a training run of a case; `extras` names one of `EXTRAS`."""
 
     optimizer: str
     batch: int
@@ -50,7 +50,7 @@ class Schedule:
     extras: str = ""
 
     def plan(self, hidden: int, begin: int = 0) -> RunConfig:
-        """Return the plan of a call that begins after `begin` steps, for a network with so many hidden layers."""
+        """Return the settings of a call that begins after `begin` steps, for a network with `hidden` hidden layers."""
         fields = dict(EXTRAS[self.extras])
         if "rates" in fields:
             fields["rates"] = rates(self.steps)[begin:]
@@ -78,16 +78,16 @@ EXTRAS: dict[str, dict[str, Any]] = {
         "batch_mean": True,
     },
 }
-"""Settings of a run beyond the order of samples: fields of `RunConfig`, and data that go with them (`make_data`)."""
+"""Settings of a run beyond the order of samples: fields of `RunConfig`, and the data for them (`make_data`)."""
 
 
 def rates(steps: int) -> np.ndarray:
-    """Return learning rates that stay for three updates, then change; some are 0."""
+    """Return learning rates that change after every three updates; some are 0."""
     return np.array([0.05, 0.02, 0.0, 0.07])[np.arange(steps) // 3 % 4]
 
 
 def make_data(case: RunCase, extras: str) -> tuple[np.ndarray, Samples]:
-    """Return theta and samples in float64: labels where they are smoothed, weights (some 0) where they count."""
+    """Return theta and samples in float64, with labels for smoothing, and with weights (some 0) for weighted runs."""
     theta, samples = make(case)
     rng = np.random.default_rng(case.n)
     if "smoothing" in EXTRAS[extras] and case.architecture.loss == "cross_entropy":
@@ -107,7 +107,7 @@ def make(case: RunCase) -> tuple[np.ndarray, Samples]:
 
 @dataclass
 class State:
-    """What a training run moves on."""
+    """Everything that a training run changes."""
 
     theta: np.ndarray
     slots: np.ndarray
@@ -149,7 +149,7 @@ def train(
 
 @cache
 def expected_training(case: RunCase, schedule: Schedule) -> State:
-    """Return what the reference makes in high precision; treat it as read-only."""
+    """Return the reference's state in high precision, to be treated as read-only."""
     return train(networks.Engine, case, schedule, HIGH)
 
 
@@ -169,7 +169,7 @@ def check_training(engine_type: EngineType, case: RunCase, schedule: Schedule, d
 
 
 def check_steps(engine_type: EngineType, case: RunCase, schedule: Schedule, dtype: str) -> None:
-    """Check every step of a run against the reference's, made from where the engine stood before it."""
+    """Check every step of a run against the reference's step from the engine's state before it."""
     optimizer = OPTIMIZERS[schedule.optimizer]
     got = begin(case, schedule, np.dtype(dtype))
     engine, exact = (
@@ -205,7 +205,7 @@ def assert_states(
     what: str,
     before: np.ndarray | None = None,
 ) -> None:
-    """Check everything that a run moves on; rounding may be that of theta `before` it, if given."""
+    """Check everything that a run changes; rounding may be that of theta `before` it, if given."""
     assert_blocks(case.architecture, got.theta, want.theta, tolerance, f"{what}: theta", before)
     for name, g, w in zip(OPTIMIZERS[schedule.optimizer].slots, got.slots, want.slots, strict=True):
         assert_norm(g, w, tolerance, f"{what}: {name}")
@@ -224,7 +224,7 @@ def assert_states(
 
 
 def check_training_effects(engine_type: EngineType, case: RunCase, schedule: Schedule, dtype: str) -> None:
-    """Check that a run changes nothing but what it moves on: guard words and data stay as they were."""
+    """Check that a run changes only its state: guard words and data stay as they were."""
     theta, samples = make(case)
     optimizer = OPTIMIZERS[schedule.optimizer]
     data = cast(samples, np.dtype(dtype))
@@ -249,7 +249,7 @@ def check_training_effects(engine_type: EngineType, case: RunCase, schedule: Sch
         Cursor(arrays["order"]),
         schedule.steps,
         arrays["epoch_loss"],
-        arrays["epoch_penalty"],
+        epoch_penalty__e=arrays["epoch_penalty"],
     )
     assert_intact(areas, case)
     assert arrays["x"].tobytes() == data.x.tobytes(), f"{case}: changed x"
@@ -258,7 +258,7 @@ def check_training_effects(engine_type: EngineType, case: RunCase, schedule: Sch
 
 
 def check_cuts(engine_type: EngineType, case: RunCase, schedule: Schedule, dtype: str) -> None:
-    """Check that a run cut into calls anywhere makes the same bits as one call."""
+    """Check that a run cut into calls anywhere gives the same bits as one call."""
     whole = train(engine_type, case, schedule, np.dtype(dtype))
     rng = np.random.default_rng(1)
     some = sorted(rng.integers(0, schedule.steps + 1, 5).tolist())
@@ -274,7 +274,7 @@ def check_cuts(engine_type: EngineType, case: RunCase, schedule: Schedule, dtype
 
 
 def check_custom_order(engine_type: EngineType, case: RunCase, batch: int, dtype: str) -> None:
-    """Check that a run on orders that the caller draws makes the bits of one that draws them itself."""
+    """Check that a run with the caller's orders gives the same bits as one that draws the same orders itself."""
     schedule = Schedule("sgd", batch, True, 2 * -(-case.n // batch))
     drawn = train(engine_type, case, schedule, np.dtype(dtype))
     theta, samples = make(case)
@@ -329,7 +329,7 @@ def check_gradient(engine_type: EngineType, case: RunCase, dtype: str) -> None:
 
 
 def check_weights(engine_type: EngineType, case: RunCase, dtype: str) -> None:
-    """Check loss and gradient of samples that count unequally."""
+    """Check loss and gradient of samples with different weights."""
     theta, samples = make_data(case, "weights")
     expected = np.empty(len(theta), HIGH)
     reference = networks.Engine(case.architecture, HIGH)
@@ -400,7 +400,7 @@ def assert_vjp(architecture: Architecture, got: np.ndarray, want: np.ndarray, dt
 
 
 def check_labels(engine_type: EngineType, case: RunCase, dtype: str, scale: float = 1.0) -> None:
-    """Check that class labels do what their one-hot rows do; `scale` multiplies theta, and with it the logits."""
+    """Check that class labels give the same as their one-hot rows; `scale` multiplies theta, and with it the logits."""
     theta, samples = make(case)
     theta = scale * theta
     classes = case.architecture.outputs
@@ -444,7 +444,7 @@ def assert_intact(areas: dict[str, Guarded], case: RunCase) -> None:
 
 
 def assert_unchanged(areas: dict[str, Guarded], theta: np.ndarray, data: Samples, case: RunCase) -> None:
-    """Check guard words, and that theta and the data are bit for bit what they were."""
+    """Check that guard words, theta and the data are unchanged to the bit."""
     assert_intact(areas, case)
     assert data.y is not None
     for name, array in (("theta", theta.astype(data.x.dtype)), ("x", data.x), ("y", data.y)):

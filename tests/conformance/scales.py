@@ -1,4 +1,4 @@
-"""How large the terms are that a result is summed from: the measure of rounding error of each operation.
+"""The size of the terms of which a result is the sum: the measure of rounding error of each operation.
 
 Each function takes the arguments of an operation, in high precision, and returns a scale for each result: the formula
 of the operation with every term taken by absolute value. A result may differ from its exact value by
@@ -119,9 +119,9 @@ def _apply(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots_
     return {**scales, "theta__p": np.abs(theta__p) + scale__p * scales["theta__p"]}
 
 
-# Each rule moves `slots` on as its optimiser does, with absolute values throughout, and returns the scale of the step.
-# A square root in a denominator keeps its exact value; what rounding does to it is a factor of its own: the terms that
-# it is summed from over the sum that is left of them.
+# Each rule updates `slots` as its optimiser does, with absolute values throughout, and returns the scale of the step.
+# A square root in a denominator keeps its exact value; the effect of rounding on it is a factor of its own: the terms
+# of its sum, by absolute value, over the sum itself.
 
 
 def _sgd(o: SGD, t: int, g: Array, slots: dict[str, Array], exact: dict[str, Array]) -> Array:

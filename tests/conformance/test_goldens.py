@@ -1,4 +1,4 @@
-"""Every backend makes the gradients and the training runs that PyTorch makes."""
+"""The gradients and training runs of every backend are those of PyTorch."""
 
 from __future__ import annotations
 

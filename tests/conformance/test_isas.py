@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif("c" not in REQUIRED, reason="NANOSTEP_TEST_BACKE
 
 
 def test_what_is_forced_is_what_runs() -> None:
-    """Part of every run below: the kernel itself says what it was compiled for, and the pool how many took part."""
+    """Part of every run below: the kernel reports what it was compiled for, and the pool how many threads took part."""
     net = ns.Network([4, 40, 40, 2], backend="c")
     history = net.train(np.ones((64, 4)), np.ones((64, 2)), epochs=1, batch_size=64, threads=THREADS)
     assert history.isa == (FORCED or history.isa)
@@ -31,7 +31,7 @@ def test_what_is_forced_is_what_runs() -> None:
 @pytest.mark.skipif(FORCED is not None, reason="is one of the runs that this test starts")
 @pytest.mark.parametrize(("isa", "threads"), [("baseline", 4), ("avx2", 2), ("avx512", 4)])
 def test_conformance(isa: str, threads: int) -> None:
-    """An instruction set that this machine does not have is refused, which test_native.py shows."""
+    """An instruction set that this machine does not have is refused; test_native.py tests that."""
     from nanostep.backends import native
 
     if isa not in native.available_isas():

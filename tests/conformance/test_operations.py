@@ -41,7 +41,7 @@ def test_no_operation_without_a_row(backend: ModuleType) -> None:
 
 
 HELPERS = {"activations": {"softmax"}, "losses": {"sample_losses", "times_output_derivative"}}
-"""Parts of the reference that carry axes in their names but are not operations."""
+"""Functions of the reference whose arguments carry axes but which are not operations."""
 
 
 @EVERY_DTYPE

@@ -62,7 +62,7 @@ TRAINED = (
     RunCase(make_architecture([3, 13, 1], "silu", "identity", "huber"), 18),
     RunCase(make_architecture([5, 30, 1], "elu", "sigmoid", "binary_cross_entropy"), 21),
 )
-"""What is trained with every optimiser: narrow and wider, with last batches that are partial."""
+"""Cases for every optimiser: narrow and wider networks, with partial last batches."""
 
 
 EXTRA_CASES = (
@@ -70,7 +70,7 @@ EXTRA_CASES = (
     RunCase(make_architecture([4, 16, 3], "tanh", "softmax", "cross_entropy"), 37),
     RunCase(make_architecture([5, 40, 33, 2], ["silu", "softplus"], "identity", "huber"), 25),
 )
-"""What is trained with every extra: each regime that a plain run of it takes, and layers of more than a vector."""
+"""Cases for every extra: each regime of plain runs, and layers of more than a vector."""
 
 FITTED = tuple(
     RunCase(make_architecture([*[3, 17, 5, 2][: k % 4 + 1], 2], name, HIDDEN_ACTIVATIONS[k - 1], "squared_error"), n)
@@ -151,7 +151,7 @@ def test_extras_in_batches_larger_than_a_tile(backend: ModuleType, dtype: str) -
 @EVERY_DTYPE
 @pytest.mark.parametrize("batch", [1, 4, 64])
 def test_order_of_the_caller(backend: ModuleType, batch: int, dtype: str) -> None:
-    """An order that stands in the cursor makes the run that it makes where it is drawn."""
+    """A run with an order in the cursor is the same as one that draws this order."""
     for case in EXTRA_CASES:
         check_custom_order(backend.networks.Engine, case, min(batch, case.n), dtype)
 

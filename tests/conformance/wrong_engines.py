@@ -1,4 +1,4 @@
-"""Engines that are wrong on purpose, made from the reference's; `test_can_fail` wants each of them rejected."""
+"""Engines that are wrong on purpose, made from the reference's; `test_can_fail` requires that each is rejected."""
 
 from __future__ import annotations
 
@@ -104,9 +104,9 @@ class HiddenDeltaOfNewWeights(Right):
     def backward(self, theta__p, z, a, d__bo, grad__p, masks=None):  # type: ignore[no-untyped-def]
         _backward(self, theta__p, z, a, d__bo, grad__p, lr=self.lr)
 
-    def train(self, *arguments: Any) -> int:
+    def train(self, *arguments: Any, **penalty: Any) -> int:
         self.lr = arguments[3].lr
-        return super().train(*arguments)
+        return super().train(*arguments, **penalty)
 
 
 class LabelsIgnored(Right):
@@ -129,7 +129,7 @@ class LabelsShiftedInTraining(Right):
 
 
 class _Train(Right):
-    """Trains one step at a time, so that a wrong engine can come in between."""
+    """Trains one step at a time, so that wrong engines can intervene between steps."""
 
     def train(
         self,
@@ -213,7 +213,7 @@ class DoesNotCountUpdates(_Train):
 
 
 class LossOfTheLastBatch(_Train):
-    """Reports the loss of an epoch's last batch for that of the epoch."""
+    """Reports the loss of an epoch's last batch as that of the epoch."""
 
     def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
         cursor.loss_sum = 0.0
@@ -224,7 +224,7 @@ class LossOfTheLastBatch(_Train):
 
 
 class LossAfterTheEpoch(_Train):
-    """Reports the loss of the parameters at the end of the epoch, not the mean of those on the way."""
+    """Reports the loss of the parameters at the end of the epoch, not the mean of the losses during it."""
 
     def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
         done = super().one(theta, slots, samples, optimizer, config, cursor, room)
@@ -234,7 +234,7 @@ class LossAfterTheEpoch(_Train):
 
 
 class SameRateForever(_Train):
-    """Takes the optimiser's rate whatever the settings say."""
+    """Uses the optimiser's rate in place of those in the settings."""
 
     def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
         return super().one(theta, slots, samples, optimizer, replace(config, rates=None), cursor, room)
@@ -288,13 +288,13 @@ class EverySampleCountsTheSame(Right):
     def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
         return super().gradient(theta__p, replace(samples, weight=None), grad__p)
 
-    def train(self, *arguments: Any) -> int:
+    def train(self, *arguments: Any, **penalty: Any) -> int:
         samples = replace(arguments[2], weight=None)
-        return super().train(*arguments[:2], samples, *arguments[3:])
+        return super().train(*arguments[:2], samples, *arguments[3:], **penalty)
 
 
 class BatchesAreDividedByTheirRows(_Train):
-    """Whatever their weights sum to."""
+    """Divides by the number of samples even if the sum of their weights is required."""
 
     def one(self, theta, slots, samples, optimizer, config, cursor, room):  # type: ignore[no-untyped-def]
         return super().one(theta, slots, samples, optimizer, replace(config, batch_mean=False), cursor, room)
@@ -383,28 +383,28 @@ class VjpMovesTheta(_Vjp):
 class LosesAnEpoch(Right):
     """Returns one epoch less than have ended."""
 
-    def train(self, *arguments: Any) -> int:
-        return max(super().train(*arguments) - 1, 0)
+    def train(self, *arguments: Any, **penalty: Any) -> int:
+        return max(super().train(*arguments, **penalty) - 1, 0)
 
 
 class TrainingWritesBeyondTheta(Right):
-    def train(self, *arguments: Any) -> int:
+    def train(self, *arguments: Any, **penalty: Any) -> int:
         np.lib.stride_tricks.as_strided(arguments[0], (len(arguments[0]) + 1,))[-1] = 0
-        return super().train(*arguments)
+        return super().train(*arguments, **penalty)
 
 
 class TrainingScalesTheData(Right):
-    def train(self, *arguments: Any) -> int:
+    def train(self, *arguments: Any, **penalty: Any) -> int:
         arguments[2].x[...] *= 2
-        ended = super().train(*arguments)
+        ended = super().train(*arguments, **penalty)
         arguments[2].x[...] *= 0.25
         return ended
 
 
 class TrainingDoesNothing(Right):
-    def train(self, *arguments: Any) -> int:
+    def train(self, *arguments: Any, **penalty: Any) -> int:
         kept = arguments[0].copy()
-        ended = super().train(*arguments)
+        ended = super().train(*arguments, **penalty)
         arguments[0][...] = kept
         return ended
 
@@ -412,33 +412,33 @@ class TrainingDoesNothing(Right):
 class ForgetsTheLossAtACut(Right):
     """Sums an epoch's loss from the beginning of the call."""
 
-    def train(self, *arguments: Any) -> int:
+    def train(self, *arguments: Any, **penalty: Any) -> int:
         arguments[5].loss_sum = 0.0
-        return super().train(*arguments)
+        return super().train(*arguments, **penalty)
 
 
 class CountsUpdatesFromTheCut(Right):
     """Starts Adam's t, or the first velocity, afresh in every call."""
 
-    def train(self, *arguments: Any) -> int:
+    def train(self, *arguments: Any, **penalty: Any) -> int:
         cursor = arguments[5]
         before, cursor.updates = cursor.updates, 0
-        ended = super().train(*arguments)
+        ended = super().train(*arguments, **penalty)
         cursor.updates += before
         return ended
 
 
 class BeginsTheEpochAgainAtACut(Right):
-    def train(self, *arguments: Any) -> int:
+    def train(self, *arguments: Any, **penalty: Any) -> int:
         arguments[5].row = 0
-        return super().train(*arguments)
+        return super().train(*arguments, **penalty)
 
 
 class RoundsAtACut(Right):
-    """Leaves its private copy of theta rounded when a call ends: small, but not the same bits."""
+    """Rounds theta when a call ends, which makes a small difference, but not the same bits."""
 
-    def train(self, *arguments: Any) -> int:
-        ended = super().train(*arguments)
+    def train(self, *arguments: Any, **penalty: Any) -> int:
+        ended = super().train(*arguments, **penalty)
         arguments[0][...] *= 1 + 2 * np.finfo(arguments[0].dtype).eps
         return ended
 

@@ -1,4 +1,4 @@
-"""Operations that are wrong on purpose, made from the reference's; `test_can_fail` wants each of them rejected."""
+"""Operations that are wrong on purpose, made from the reference's; `test_can_fail` requires that each is rejected."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = np.ndarray
 Sabotage = Callable[[Operation, dict[str, Any], dict[str, Any]], None]
 
 
-# Wrong effects and wrong precision, for every operation: what happens to the arguments after a call that was right.
+# Wrong effects and wrong precision, for every operation: changes of the arguments after a right call.
 
 
 def _arrays(operation: Operation, arguments: dict[str, Any], *directions: str) -> Iterator[Array]:
@@ -189,7 +189,7 @@ def _update_with(change: Callable[[Optimizer, int], tuple[Optimizer, int]]) -> F
 
 
 def ignores(kind: type[Optimizer], field: str) -> Callable[[Optimizer], Optimizer]:
-    """Return what an optimiser becomes where one of its hyper-parameters is not read but has its default."""
+    """Return an optimiser in which one hyper-parameter is not read but has its default."""
     default = next(f.default for f in dataclasses.fields(kind) if f.name == field)  # type: ignore[arg-type]
 
     def changed(optimizer: Optimizer) -> Optimizer:
@@ -197,7 +197,7 @@ def ignores(kind: type[Optimizer], field: str) -> Callable[[Optimizer], Optimize
             return optimizer
         fields = dataclasses.asdict(optimizer) | {field: default}  # type: ignore[call-overload]
         if fields.get("nesterov") and not fields["momentum"]:
-            fields["nesterov"] = False  # they cannot go together
+            fields["nesterov"] = False  # these two cannot be combined
         return kind(**fields)
 
     return changed

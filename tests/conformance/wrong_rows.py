@@ -1,4 +1,4 @@
-"""Short cuts for one row that are wrong on purpose; `test_can_fail` wants each of them rejected."""
+"""Short cuts for one row that are wrong on purpose; `test_can_fail` requires that each is rejected."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Array = np.ndarray
 
 
 class _Rows(networks.Engine):
-    """Has short cuts for one row, which are right."""
+    """Has correct short cuts for one row."""
 
     def predict_row(self, theta__p: Array, x: Any) -> Any:
         if not self.plain(x, self.architecture.inputs):
@@ -52,7 +52,7 @@ class _Rows(networks.Engine):
 
 
 class RightRows(_Rows):
-    """Nothing wrong with it: shows that the variants below are rejected for what they change."""
+    """A correct engine, which shows that the variants below are rejected for their changes."""
 
 
 class StepRowReturnsTheNewLoss(_Rows):

@@ -56,7 +56,7 @@ def client(cluster: LocalCluster) -> Iterator[Client]:
 
 @pytest.fixture
 def two_workers(client: Client) -> list[str]:
-    """Their addresses; a worker that another test has killed comes back."""
+    """Addresses of the workers, once those that another test has killed are restarted."""
     client.wait_for_workers(2, timeout=60)
     return sorted(client.nthreads())
 
@@ -71,7 +71,7 @@ def arrays(cuts: tuple[int, ...] = CUTS) -> tuple[da.Array, da.Array]:
 
 
 def place(collection: Any, addresses: list[str]) -> Any:
-    """Persist a collection of one partition for each address there, or elsewhere once the worker is gone."""
+    """Persist a collection with one partition on the worker at each address, or elsewhere once that is gone."""
     parts = [
         part.persist(workers=[where], allow_other_workers=True)
         for part, where in zip(collection.blocks, addresses, strict=True)
@@ -89,7 +89,7 @@ def same_state(net: ns.Network, twin: ns.Network) -> bool:
 def averaged(
     net: ns.Network, shards: list[list[int]], rounds: int, epochs: int, optimizer: ns.Optimizer, seed: int
 ) -> list[float]:
-    """Do with a network of this process what `nanostep.dask.train` says it does; return the losses."""
+    """Do in this process what `nanostep.dask.train` documents; return the losses."""
     losses, total = [], sum(len(CHUNKS[k][0]) for shard in shards for k in shard)
     net._state = continued(net._state, optimizer)
     for _ in range(rounds):
@@ -116,7 +116,7 @@ def averaged(
 def test_one_shard_is_train(backend: str, dtype: str) -> None:
     net, twin = make(backend, dtype), make(backend, dtype)
     optimizer, other = ns.Adam(0.02), ns.Adam(0.02)
-    for rounds in (3, 2):  # the second call goes on with the same optimiser
+    for rounds in (3, 2):  # the second call continues with the same optimiser
         history = nanostep.dask.train(
             net, *arrays((130,)), rounds=rounds, epochs=2, batch_size=8, optimizer=optimizer, seed=5
         )
@@ -164,7 +164,7 @@ def test_many_shards_are_summed_as_a_tree(monkeypatch: pytest.MonkeyPatch) -> No
     for each in (net, twin):
         each.theta = make(dtype="float32").theta
     nanostep.dask.train(net, *arrays((26,) * 5), rounds=2, batch_size=26, optimizer=ns.SGD(0.1))
-    for _ in range(2):  # means of steps from one place are steps by the mean gradient
+    for _ in range(2):  # the mean of steps from the same parameters is a step by the mean gradient
         twin.theta -= 0.1 * twin.gradient(X, Y)[1]
     np.testing.assert_allclose(net.theta, twin.theta, rtol=1e-5)
 
@@ -184,7 +184,7 @@ def test_workers_places_and_timing_change_no_bit(client: Client, two_workers: li
 
 
 class Inputs(SchedulerPlugin):
-    """Notes of each training task how many bytes of data it takes, and whether they were on the worker it went to."""
+    """Records for each training task the bytes of its data, and whether they were on its worker."""
 
     name = "inputs"
 
@@ -193,7 +193,7 @@ class Inputs(SchedulerPlugin):
         self.seen: list[tuple[int, bool]] = []
 
     def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
-        if finish == "processing" and str(key).startswith("learn"):
+        if finish == "processing" and str(key).startswith("train_partition"):
             task = self._tasks[key]
             data = [each for each in task.dependencies if str(each.key).startswith("prepare")]
             there = all(task.processing_on in each.who_has for each in data)
@@ -201,7 +201,7 @@ class Inputs(SchedulerPlugin):
 
 
 def received(dask_worker: Worker) -> int:
-    """Return the bytes that a worker got from others."""
+    """Return the bytes that a worker received from others."""
     return sum(entry["total"] for entry in dask_worker.transfer_incoming_log)
 
 
@@ -309,7 +309,7 @@ def test_ctrl_c_leaves_the_last_whole_round(monkeypatch: pytest.MonkeyPatch) -> 
 def test_a_cluster_without_workers_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_partitions, "PATIENCE_SECONDS", 0.05)
     options = {"n_workers": 0, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": "CRITICAL"}
-    monkeypatch.setattr("distributed.client._global_clients", {})  # the client is the one that was given
+    monkeypatch.setattr("distributed.client._global_clients", {})  # the given client is used
     monkeypatch.setattr("distributed.client._current_client", ContextVar("none", default=None))
     with LocalCluster(processes=False, **options) as empty:
         client = Client(empty, set_as_default=False)
@@ -330,7 +330,7 @@ FRAME = pd.DataFrame({"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "u": Y[:, 0], "v
 
 
 def frames(columns: list[str]) -> dd.DataFrame:
-    """The rows in the partitions of `arrays`, after one that is left empty."""
+    """Return the rows in the partitions of `arrays`, after an empty one."""
     parts = [FRAME[:1], FRAME[:50], FRAME[50:80], FRAME[80:]]
     frame = dd.from_delayed([dask.delayed(part.assign(first=k == 0)) for k, part in enumerate(parts)])
     return frame[~frame["first"]][columns]

@@ -30,7 +30,7 @@ from nanostep.optimizers import AdamW, Optimizer
 FOLDER = Path(__file__).parent
 
 MOST_CANCELLATION = 20
-"""Gradients that cancel further in the sum over the batch are drawn again: little is left of them but rounding."""
+"""Cases whose gradients cancel further in the sum over the batch are drawn again: they are mostly rounding errors."""
 
 ACTIVATIONS: Mapping[str, nn.Module] = {
     "identity": nn.Identity(),
@@ -66,7 +66,7 @@ LONG_RUNS = (
 
 
 def network(architecture: Architecture, theta: np.ndarray) -> nn.ModuleList:
-    """Return the linear layers with the parameters of theta; ``parameters()`` has the order of theta."""
+    """Return the linear layers with the parameters of theta; ``parameters()`` has theta's order."""
     linear = nn.ModuleList()
     for weights, biases in zip(*architecture.views(theta), strict=True):
         linear.append(nn.Linear(weights.shape[1], weights.shape[0], dtype=torch.float64))
@@ -126,7 +126,7 @@ def gradient(architecture: Architecture, theta: np.ndarray, samples: Samples) ->
 
 
 OURS = ("l1", "clip_norm", "clip_value", "velocity_with_rate", "epsilon_hat")
-"""Hyper-parameters that PyTorch's optimisers do not have: functions of torch.nn.utils, or none."""
+"""Hyper-parameters that PyTorch's optimisers do not have: made by functions of torch.nn.utils, or here."""
 
 
 def trajectory(

@@ -47,7 +47,7 @@ PLATEAUS: list[dict[str, Any]] = [
     {"patience": 3, "mode": "max", "threshold": 0.01, "threshold_mode": "abs", "eps": 0.01},
 ]
 
-# falls, then rests, rises and falls again
+# falls, stays, rises and falls again
 VALUES = [round(1 / (1 + t) + (0.05 if t > 25 else 0) * (t - 25) / 7 - 0.3 * (t > 45), 4) for t in range(PERIODS)]
 
 

@@ -1,4 +1,4 @@
-"""Model files: what is saved comes back, training goes on from it, damage is noticed; pickles and copies too."""
+"""Model files: saved networks are restored, training continues, damage is detected; pickles and copies too."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def test_truncated_files_are_noticed(part: float, tmp_path: Path) -> None:
 
 
 def rewritten(path: Path, change) -> None:
-    """Save a model at `path` after `change` has been at its tensors and header."""
+    """Save a model at `path` after `change` has modified its tensors and header."""
     trained(optimizer=ns.Adam()).save(path)
     header, tensors = _format.read(path)
     tensors = {name: array.copy() for name, array in tensors.items()}

@@ -1,4 +1,4 @@
-"""CSV files and how their columns become numbers."""
+"""CSV files and the encoding of their columns as numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is particular to the Numba backend: how kernels are compiled, its own exp, single steps in registers."""
+"""Tests of the Numba backend alone: compilation of kernels, its own exp, single steps in registers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ALLOCATORS = {"empty", "zeros", "ones", "empty_like", "zeros_like", "array", "co
 
 
 def kernel_faults(source: str) -> list[str]:
-    """Return what is wrong with the kernels in a source file: missing options, threads, allocation."""
+    """Return the faults of the kernels in a source file: missing options, threads, allocation."""
     faults = []
     for function in ast.walk(ast.parse(source)):
         if not isinstance(function, ast.FunctionDef):
@@ -215,9 +215,9 @@ def make_net(sizes: list[int], dtype: str = "float64") -> layout.Net:
 
 
 def test_small_networks_step_in_registers_and_others_as_batches_of_one() -> None:
-    assert sample.is_small(make_net([2, 2, 1]))
-    assert sample.is_small(make_net([64, 32, 10], "float32"))
-    assert not sample.is_small(make_net([784, 128, 10], "float32"))
+    assert sample.weight_count(make_net([2, 2, 1])) <= sample.MAX_VECTORS
+    assert sample.weight_count(make_net([64, 32, 10], "float32")) <= sample.MAX_VECTORS
+    assert sample.weight_count(make_net([784, 128, 10], "float32")) > sample.MAX_VECTORS
     assert make_net([2, 4, 1]).lanes == 4
     assert make_net([2, 5, 1]).lanes == 8
 
@@ -232,7 +232,7 @@ SINGLES = (
     ([9, 20, 18], ["relu"]),
     ([40, 60, 5], ["tanh"]),
 )
-"""Networks for single steps: one to four layers, lone neurons everywhere, several vectors wide, and one too large."""
+"""Networks for single steps: one to four layers, single neurons in any layer, several vectors, and one too large."""
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -240,7 +240,7 @@ SINGLES = (
 def test_single_steps_follow_the_reference(sizes: list[int], hidden: list[str], dtype: str) -> None:
     for k, (loss, output) in enumerate(PAIRS):
         if k % (2 * len(SINGLES)) != SINGLES.index((sizes, hidden)):
-            continue  # half of them: the others differ in what the conformance suite sees
+            continue  # half of them: the others differ in ways that the conformance suite covers
         random = np.random.default_rng(3)
         X, Y = random.standard_normal((20, sizes[0])), draw_targets(loss, (20, sizes[-1]), random)
         nets = [
@@ -267,7 +267,7 @@ def test_logits_that_are_far_apart_have_their_maximum_subtracted(dtype: str) -> 
 
 
 def check_log_clip_min(architecture: Architecture, batch: int) -> None:
-    """Check that a run follows the reference's where losses are bounded, and that they are."""
+    """Check that a run follows the reference's with bounded losses, and that the bound takes effect."""
     random = np.random.default_rng(2)
     theta, X = random.standard_normal(architecture.parameter_count), random.standard_normal((20, architecture.inputs))
     samples = Samples(X, draw_targets(architecture.loss, (20, architecture.outputs), random), None)

@@ -1,5 +1,5 @@
-"""`net.jit()`: functions for a user's own jitted code, and the C library's functions there; the examples that use
-them."""
+"""`net.jit()`: functions for a user's own jitted code, the C library's functions in such code, and the examples that
+use them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ NETWORKS: tuple[tuple[list[int], list[str]], ...] = (
     ([70, 60, 5], ["leaky_relu"]),
     ([8, 16, 1], ["sigmoid"]),
 )
-"""Rows that fill vectors and rows that do not, lone neurons, loops that are written out and loops that are not."""
+"""Widths that fill vectors and widths that do not, single neurons, unrolled loops and others."""
 
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
 
 @njit
 def call_all(fns, theta, x, y, lr, out, grad, work):
-    """Forward of the first row, loss and gradient of all, a step on each row, a step on all."""
+    """Return the output of the first row, loss and gradient of all rows, and make a step on each row and one on all."""
     fns.forward(theta, x[0], out, work)
     loss = fns.loss(theta, x, y, work)
     also = fns.gradient(theta, x, y, grad, work)

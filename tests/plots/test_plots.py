@@ -1,4 +1,4 @@
-"""Pictures: what is seen in them, looked for among their pixels, and the arguments they refuse."""
+"""Plots: their content, checked by pixels, and the arguments that they refuse."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _no_screen():
 
 
 class Picture:
-    """What is seen within some Axes, without the ticks and labels around them.
+    """The pixels within some Axes, without the ticks and labels around them.
 
     Attributes
     ----------
@@ -47,11 +47,11 @@ class Picture:
         self.ax, self.image = ax, whole[len(whole) - top + 2 : len(whole) - bottom - 2, left + 2 : right - 2]
 
     def count(self, colour: str, within: float = 0.04) -> int:
-        """Return how many pixels have a colour."""
+        """Return the number of pixels that have a colour."""
         return int((np.abs(self.image - to_rgb(colour)).max(axis=-1) < within).sum())
 
     def at(self, x: float, y: float) -> np.ndarray:
-        """Return the colour of the pixel at a place in the coordinates of the data."""
+        """Return the colour of the pixel at a point in data coordinates."""
         across, up = self.ax.transData.transform((x, y)) - self.ax.bbox.min - 2
         return self.image[round(len(self.image) - up - 0.5), round(across - 0.5)]
 
@@ -61,13 +61,13 @@ def history(**values: object) -> ns.History:
 
 
 def network(*theta: float) -> ns.Network:
-    """A network of two inputs and one output whose class is on which side of a line the inputs are."""
+    """A network of two inputs and one output, whose class is the side of a line on which the inputs are."""
     net = ns.Network([2, 1], output="sigmoid", loss="binary_cross_entropy", backend="numpy")
     net.theta = theta
     return net
 
 
-# -- the tests' eyes ---------------------------------------------------------------------------------------------------
+# -- the pixels themselves ---------------------------------------------------------------------------------------------
 
 
 def test_an_empty_picture_has_no_colours() -> None:
@@ -126,7 +126,7 @@ def test_wide_ranges_are_logarithmic_and_a_single_epoch_is_a_dot() -> None:
 def test_a_run_that_diverged_is_drawn_as_far_as_it_is_finite() -> None:
     ax = ns.History(loss=[1.0, 2.0, np.inf, np.nan], validation_loss=[np.nan] * 4).plot()
     assert Picture(ax).count(TRAINING) > 100
-    assert len(ax.get_legend().get_texts()) == 2  # there is no least validation loss to mark
+    assert len(ax.get_legend().get_texts()) == 2  # no least validation loss is marked
 
 
 # -- networks ----------------------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ CORNERS, SIDES = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]]),
 
 
 def closest(colour: np.ndarray) -> str:
-    """Return which of the first classes' colours an RGB value is a tint of."""
+    """Return the index of the class whose colour an RGB value is a tint of."""
     shade = 1 - colour
     likeness = [
         shade @ (1 - np.array(to_rgb(name))) / np.linalg.norm(1 - np.array(to_rgb(name))) for name in CATEGORIES
@@ -187,7 +187,7 @@ def closest(colour: np.ndarray) -> str:
 
 
 def check_sides(ax: Axes) -> None:
-    """Check a picture of two classes that a vertical line through 0 parts."""
+    """Check a picture of two classes that are separated by a vertical line through 0."""
     picture = Picture(ax)
     assert closest(picture.at(-0.5, 0.3)) == CATEGORIES[0]
     assert closest(picture.at(0.5, 0.3)) == CATEGORIES[1]

@@ -1,4 +1,4 @@
-"""The table of bad input to populations: the documented exception, why, and nothing changed."""
+"""The table of bad input to populations: the documented exception with its reason, and nothing changed."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def set_rate(value: Any) -> Callable[[ns.PopulationEpochEnd], None]:
     ],
 )
 def test_callbacks_that_go_wrong(callback: Any, error: type[Exception], message: str) -> None:
-    """They end the run after the epoch, which counts."""
+    """Errors in callbacks end the run after the epoch, which counts."""
     population = ns.Population([2, 3, 1], K, backend="numpy")
     with pytest.raises(error) as raised:
         population.train(X, Y, epochs=3, callbacks=callback)

@@ -1,4 +1,4 @@
-"""A population is its networks: whatever it does, each network does alone."""
+"""A population gives what each of its networks gives when trained alone."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nanostep.populations.data import check_samples_of_networks
 
 K = 7
 ULPS = 200
-"""Lanes round in another order. RMSprop, which divides by roots of small sums, makes 27 of it (AVX-512), others 10."""
+"""Lanes round in another order. RMSprop divides by roots of small sums and reaches 27 (AVX-512), the others 10."""
 
 OPTIMIZERS: dict[str, Callable[[Any], ns.Optimizer]] = {
     "sgd": lambda r: ns.SGD(lr=r),
@@ -59,7 +59,7 @@ LEAN = [
     ([3, 5, 4, 2], ["relu", "sigmoid"], ("tanh", "poisson"), "norm", 10, "float32"),
     ([3, 5, 4, 2], ["tanh", "elu"], ("sigmoid", "half_squared_error"), "value", 9, "float32"),
 ]
-"""Every activation, head and kind of update in few networks, for a backend that takes half a second to compile each."""
+"""Every activation, output and kind of update in few networks, because Numba compiles each for half a second."""
 
 
 def data(sizes: list[int], loss: str, n: int = 11) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +71,7 @@ def data(sizes: list[int], loss: str, n: int = 11) -> tuple[np.ndarray, np.ndarr
 
 
 def alone(population: ns.Population, seeds: Any, backend: str) -> list[ns.Network]:
-    """The same networks, each by itself."""
+    """Return the same networks, each as a `Network`."""
     *hidden, output = population.architecture.activations
     loss = population.architecture.loss
     return [
@@ -95,9 +95,9 @@ def agree(population: ns.Population, nets: list[ns.Network], ulps: float) -> boo
 
 def compare(
     backend: str, sizes: list[int], activation: str | list[str], head: tuple[str, str], name: str, dtype: str,
-    batch: int, against: str = "", ulps: float = ULPS,
+    batch: int, *, against: str = "", ulps: float = ULPS,
 ) -> None:  # fmt: skip
-    """A population against its networks alone, of backend `against` if that is given."""
+    """Compare a population with its networks trained alone, on backend `against` if that is given."""
     output, loss = head
     population = ns.Population(
         sizes, K, activation=activation, output=output, loss=loss, dtype=dtype, backend=backend, seed=3
@@ -152,9 +152,9 @@ def test_every_backend(each_backend: str, name: str, dtype: str) -> None:
 @pytest.mark.parametrize("case", LEAN, ids=lambda case: "-".join((*case[2], *map(str, case[3:]))))
 def test_few_networks_of_all_kinds(backend: str, case: tuple) -> None:
     sizes, hidden, head, name, batch, dtype = case
-    # which divides by roots of small sums: 612 on AVX-512, others at most 11
+    # RMSprop, which divides by roots of small sums, reaches 612 on AVX-512, the others at most 11
     ulps = 10_000 if name == "rmsprop" else ULPS
-    compare(backend, sizes, hidden, head, name, dtype, batch, "numpy", ulps)
+    compare(backend, sizes, hidden, head, name, dtype, batch, against="numpy", ulps=ulps)
 
 
 def test_data_of_their_own_and_rows(each_backend: str) -> None:
@@ -213,7 +213,7 @@ def test_seeds_dropout_and_smoothing_of_each_network(each_backend: str) -> None:
 
 
 def test_comparisons_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An engine that gives all networks the rate of the first, or shifts their rows by one, is noticed."""
+    """An engine that gives all networks the rate of the first, or shifts their rows by one, is detected."""
     monkeypatch.setattr(ns.SGD, "of", lambda self, network: ns.SGD(lr=float(np.min(self.lr))))
     x, y = data([3, 5, 2], "half_squared_error")
     ours = ns.Population([3, 5, 2], K, activation="tanh", backend="numpy")
@@ -247,9 +247,9 @@ def test_early_stopping_is_that_of_each_network(each_backend: str) -> None:
         np.testing.assert_allclose(history.validation_loss[i, : history.epochs[i]], alone_history.validation_loss)
         assert np.isnan(history.loss[i, history.epochs[i] :]).all()
     assert agree(ours, nets, 100)
-    assert len(set(history.epochs.tolist())) > 1  # otherwise this test shows little
+    assert len(set(history.epochs.tolist())) > 1  # otherwise the test is too weak
     assert history.stopped == ("early_stopping" if history.epochs.max() < 25 else "epochs")
-    # they stand at different epochs now; training goes on for each from its own
+    # they are at different epochs now; training continues for each from its own
     ours.train(x, y, epochs=2, batch_size=4)
     for net in nets:
         net.train(x, y, epochs=2, batch_size=4)
@@ -277,11 +277,11 @@ def test_cuts_threads_and_company_change_no_bit(each_backend: str) -> None:
 
 @pytest.mark.parametrize("name", ["l1", "weight_decay", "clip_norm", "momentum"])
 def test_bits_do_not_depend_on_company(each_backend: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls for 256 networks, of which the first have no penalty, and for the last 2, against one call for all."""
+    """Calls for 256 networks, the first of which have no penalty, and for the last 2, against one call for all."""
     size = 514
     some = np.where(np.arange(size) < 256, 0.0, 0.5)
     if name == "clip_norm":
-        some = np.where(np.arange(size) < 256, 1e9, 0.01)  # cannot be off in an array
+        some = np.where(np.arange(size) < 256, 1e9, 0.01)  # cannot be switched off in an array
     x, y = data([3, 5, 4, 2], "half_squared_error", 4)
     thetas = []
     for much in (1e9, 1e-9):
@@ -293,7 +293,7 @@ def test_bits_do_not_depend_on_company(each_backend: str, name: str, monkeypatch
         ours.train(x, y, epochs=3, batch_size=1, optimizer=ns.SGD(lr=0.1, **{name: some}))
         thetas.append(ours.theta.copy())
     assert np.array_equal(*thetas)
-    assert not np.array_equal(thetas[0][0], thetas[0][-1])  # the penalty does something
+    assert not np.array_equal(thetas[0][0], thetas[0][-1])  # the penalty has an effect
 
 
 def test_single_networks(each_backend: str) -> None:
@@ -303,7 +303,7 @@ def test_single_networks(each_backend: str) -> None:
     ours.train(x, y, epochs=2, batch_size=4, optimizer=optimizer)
     nets = list(ours)
     assert nets[-1].optimizer == optimizer.of(K - 1) == ours[-1].optimizer
-    for net in nets:  # the state of the optimiser has come along
+    for net in nets:  # the state of the optimiser was copied too
         net.train(x, y, epochs=2, batch_size=4)
     ours.train(x, y, epochs=2, batch_size=4)
     assert agree(ours, nets, 100)
@@ -340,7 +340,7 @@ def test_files_tell_populations_from_networks(tmp_path: Path) -> None:
 
 
 class Interrupting:
-    """An engine whose call number `number` is the last before Ctrl-C is heard."""
+    """An engine in which Ctrl-C takes effect after call number `number`."""
 
     def __init__(self, engine: Any, number: int) -> None:
         self._engine, self._left = engine, number

@@ -1,4 +1,4 @@
-"""How networks of a population begin, and steps and folds: the numbers that each network alone would have."""
+"""Initial weights, steps and folds of populations: the same numbers as those of each network alone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_folds_are_validated_on_rows_left_out(each_backend: str) -> None:
 @pytest.mark.parametrize("backend", QUICK)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_steps_of_optimizers(backend: str, name: str) -> None:
-    """Steps, epochs and plain steps in turn: each goes on from the state that `Network` would have."""
+    """Steps, epochs and plain steps in turn: each continues from the state that a `Network` would have."""
     x, y = data([3, 5, 2], "half_squared_error", 6)
     optimizer = OPTIMIZERS[name](RATES)
     ours = ns.Population([3, 5, 2], K, activation="tanh", backend=backend)
@@ -94,7 +94,7 @@ def test_steps_on_data_of_their_own_and_rows(each_backend: str) -> None:
 
 
 def test_steps_of_networks_that_stand_apart() -> None:
-    """Bias corrections of Adam are those of each network's own number of updates."""
+    """Adam's bias corrections follow each network's own number of updates."""
     x, y = data([3, 5, 2], "half_squared_error")
     stopping = ns.EarlyStopping("loss", patience=1, min_delta=1e-2)
     ours = ns.Population([3, 5, 2], K, activation="tanh")

@@ -51,7 +51,7 @@ def test_callbacks_stop_networks_and_set_rates_as_those_of_each(each_backend: st
         np.testing.assert_array_equal(loss, history.loss[:, epoch - 1])
         np.testing.assert_array_equal(validation_loss, history.validation_loss[:, epoch - 1])
         np.testing.assert_array_equal(training, ends >= epoch)
-    ours.train(x, y, epochs=1, batch_size=4)  # what callbacks have set ends with the run
+    ours.train(x, y, epochs=1, batch_size=4)  # rates set by callbacks end with the run
     for net in nets:
         net.train(x, y, epochs=1, batch_size=4)
     assert agree(ours, nets, 100)
@@ -97,7 +97,7 @@ def test_callbacks_may_change_theta_and_go_with_early_stopping() -> None:
 
 
 class Screen:
-    """Keeps what the progress bar would show."""
+    """Records what the progress bar would show."""
 
     def __init__(self) -> None:
         self.pictures: list[tuple[float, dict[str, str]]] = []

@@ -1,4 +1,4 @@
-"""Learning-rate schedules of populations: the rates, and the parameters, that each network alone would have."""
+"""Learning-rate schedules of populations: the rates and parameters are those of each network alone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RATES = np.linspace(0.05, 0.4, K)
 
 @dataclass(frozen=True)
 class Root(schedules.Schedule):
-    """Somebody's own."""
+    """A user's own schedule."""
 
     def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         return lr / np.sqrt(1 + t)
@@ -32,7 +32,7 @@ class Root(schedules.Schedule):
 
 @dataclass(frozen=True)
 class Scalar(schedules.Schedule):
-    """Knows numbers only."""
+    """A schedule that supports numbers only."""
 
     def at(self, lr: Any, t: np.ndarray, periods_per_epoch: int) -> np.ndarray:
         return np.full(len(t), lr if lr < 1 else 1.0)
@@ -61,7 +61,7 @@ def make(backend: str) -> tuple[ns.Population, list[ns.Network]]:
 def compare(
     backend: str, schedule: schedules.Schedule, batch: int, rates: Any, parts: tuple[int, ...], **more: Any
 ) -> None:
-    """Train a population and its networks for some epochs, in parts, each of which goes on from the last."""
+    """Train a population and its networks for some epochs, in parts that continue each other."""
     ours, nets = make(backend)
     optimizer, seen = ns.SGD(lr=rates, momentum=0.5), []
     alone = [optimizer.of(i) for i in range(K)]
@@ -77,7 +77,7 @@ def compare(
             np.testing.assert_allclose(ours.theta[i], net.theta, rtol=0, atol=0 if backend == "numpy" else 1e-13)
         assert history.lr.shape == (K, epochs)
         seen += history.lr[3].tolist()
-    assert len(set(seen)) > 1  # the rate of one network does change
+    assert len(set(seen)) > 1  # the rate of one network must change
 
 
 @pytest.mark.parametrize("backend", QUICK)
@@ -97,7 +97,7 @@ def test_every_backend(each_backend: str, schedule: schedules.Schedule) -> None:
 
 @pytest.mark.parametrize("number", [1, 2, 6])
 def test_networks_that_stand_apart_have_rates_of_their_own(number: int) -> None:
-    """Early stopping leaves them at different epochs; the next part goes on from there."""
+    """Early stopping leaves the networks at different epochs; the next part continues from there."""
     stopping = ns.EarlyStopping("loss", patience=0, min_delta=2e-3, restore_best=False)
     compare("numpy", SCHEDULES[number], 4, RATES, (9, 2), early_stopping=stopping)
     ours, _ = make("numpy")
@@ -105,13 +105,13 @@ def test_networks_that_stand_apart_have_rates_of_their_own(number: int) -> None:
     history = ours.train(
         X, Y, epochs=9, batch_size=4, optimizer=optimizer, early_stopping=stopping, schedule=SCHEDULES[number]
     )
-    assert len(set(history.epochs.tolist())) > 1  # otherwise this test shows little
+    assert len(set(history.epochs.tolist())) > 1  # otherwise the test is too weak
 
 
 @pytest.mark.parametrize("backend", QUICK)
 @pytest.mark.parametrize("schedule", [*SCHEDULES[:6], *SCHEDULES[9:]], ids=repr)
 def test_cuts_change_no_bit(backend: str, schedule: schedules.Schedule, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls of whole runs, against those of an epoch and as few networks as may be."""
+    """Calls of whole runs, against calls of one epoch and as few networks as possible."""
     found = []
     for seconds, together, fewest in ((1e9, 1 << 22, 256), (1e-9, 6, 2)):
         for name in ("CALL_SECONDS", "FIRST_CALL_FLOPS"):
@@ -128,7 +128,7 @@ def test_cuts_change_no_bit(backend: str, schedule: schedules.Schedule, monkeypa
 @pytest.mark.parametrize("rates", [np.linspace(0.1, 0.9, 300), 0.4], ids=["rates", "rate"])
 @pytest.mark.parametrize("optimizer", [ns.SGD, ns.AdamW])
 def test_rates_of_updates_depend_on_no_company(optimizer: type[ns.SGD | ns.AdamW], rates: Any) -> None:
-    """Single samples go 8 vectors of networks at a time, or 2; batches one vector."""
+    """With single samples the engine takes 8 or 2 vectors of networks at a time, with batches one."""
     schedule, found = schedules.ExponentialLR(0.97, every="step"), []
     for size in (300, K):
         ours = ns.Population([3, 5, 2], size, activation="tanh", backend="c")
@@ -146,7 +146,7 @@ def test_rates_of_updates_depend_on_no_company(optimizer: type[ns.SGD | ns.AdamW
 
 
 def test_steps_count_for_schedules_by_updates() -> None:
-    """An epoch of one update is one more, but not the first, where `step` has made some before."""
+    """An epoch of one update follows those that `step` has made before, rather than being the first."""
     ours, nets = make("numpy")
     optimizer = ns.SGD(lr=RATES)
     ours.step(X, Y, optimizer=optimizer)
@@ -180,7 +180,7 @@ def test_the_state_of_a_plateau_belongs_to_the_population_and_its_optimiser(tmp_
         history = each.train(X, Y, epochs=2, schedule=schedule)
         np.testing.assert_array_equal(history.lr, RATES[:, None] * [0.125, 0.0625])
     assert single.train(X, Y, epochs=2, schedule=schedule).lr == history.lr[2].tolist()
-    # a network whose rate is changed starts again, the others go on
+    # a network whose rate is changed starts afresh, the others continue
     optimizer.lr = np.where(np.arange(K) == 1, 0.3, RATES)
     expected = np.where(np.arange(K) == 1, 0.3, RATES / 32)
     np.testing.assert_array_equal(ours.train(X, Y, epochs=1, schedule=schedule).lr[:, 0], expected)

@@ -1,4 +1,4 @@
-"""Outputs and losses of populations: those of each network alone, whoever else is asked."""
+"""Outputs and losses of populations: those of each network alone, whichever networks are in the call."""
 
 from __future__ import annotations
 
@@ -43,23 +43,23 @@ def test_values_are_those_of_each_network(head: tuple[str, str], activation: str
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_bits_depend_on_neither_company_nor_threads(each_backend: str, dtype: str) -> None:
-    sizes = [2, 40, 2]  # work enough for threads
+    sizes = [2, 40, 2]  # enough work for threads
     ours = ns.Population(sizes, 300, activation="tanh", dtype=dtype, backend=each_backend)
     x, y = data(sizes, "half_squared_error", 19)
     values = check_samples_of_networks(ours, x, y)
-    everybody, losses = ours.predict(x), ours.loss(x, y)
-    for who in (np.array([299, 3, 150]), np.arange(1, 290)):
+    outputs, losses = ours.predict(x), ours.loss(x, y)
+    for indices in (np.array([299, 3, 150]), np.arange(1, 290)):
         for threads in (1, 2):
-            some, some_losses = np.empty((len(who), 19, 2), dtype), np.empty(len(who))
-            ours._engine.predict(ours._theta, values.samples.x, some, who, threads=threads)
-            ours._engine.loss(ours._theta, values, some_losses, who, threads)
-            np.testing.assert_array_equal(some, everybody[who])
-            np.testing.assert_array_equal(some_losses, losses[who])
+            some, some_losses = np.empty((len(indices), 19, 2), dtype), np.empty(len(indices))
+            ours._engine.predict(ours._theta, values.samples.x, some, indices, threads=threads)
+            ours._engine.loss(ours._theta, values, some_losses, indices, threads)
+            np.testing.assert_array_equal(some, outputs[indices])
+            np.testing.assert_array_equal(some_losses, losses[indices])
 
 
 @pytest.mark.parametrize("backend", QUICK)
 def test_weights_count(backend: str) -> None:
-    """Those of 0 hide what is not finite."""
+    """Weights of 0 hide losses that are not finite."""
     ours = ns.Population([3, 5, 2], SIZE, activation="tanh", backend=backend)
     x, y = data([3, 5, 2], "half_squared_error", 12)
     weight = np.random.default_rng(1).integers(0, 3, (SIZE, 12)).astype(float)
@@ -83,7 +83,7 @@ def test_no_rows(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", QUICK)
 def test_extreme_outputs(backend: str) -> None:
-    """Sigmoids that are no normal numbers, and infinite sums."""
+    """Sigmoids that are subnormal numbers, and infinite sums."""
     ours = ns.Population([1, 1], SIZE, output="sigmoid", dtype="float32", backend=backend)
     x = np.array([[-90.0], [-100.0], [-1000.0], [100.0], [1e38]], "float32")
     theta = ours.theta.copy()

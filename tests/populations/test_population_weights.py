@@ -102,14 +102,14 @@ def test_some_networks_go_on_as_they_were(backend: str) -> None:
     plateau = schedules.ReduceLROnPlateau(patience=0, monitor="loss")
     ours = population(backend)
     ours.train(X, Y, epochs=3, batch_size=4, optimizer=optimizer, schedule=plateau)
-    who = [8, 2, 2, -9]
-    some = ours.take(who)
+    indices = [8, 2, 2, -9]
+    some = ours.take(indices)
     assert len(some) == 4
-    np.testing.assert_array_equal(some.optimizer.lr, optimizer.lr[who])
-    np.testing.assert_array_equal(some.theta, ours.theta[who])
+    np.testing.assert_array_equal(some.optimizer.lr, optimizer.lr[indices])
+    np.testing.assert_array_equal(some.theta, ours.theta[indices])
     some.train(X, Y, epochs=2, batch_size=4, schedule=plateau)
     ours.train(X, Y, epochs=2, batch_size=4, schedule=plateau)
-    close(some.theta, ours.theta[who])
+    close(some.theta, ours.theta[indices])
     assert some[1].optimizer == ours[2].optimizer
     mask = np.arange(K) > 6
     np.testing.assert_array_equal(ours.take(mask).theta, ours.theta[7:])

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: PyTorch's numbers, and runs that follow them however they are cut."""
+"""Learning-rate schedules: PyTorch's numbers, and runs that follow them however the runs are cut."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_rates_are_a_function_of_the_updates_made(schedule: schedules.Schedule) 
 def test_rates_of_many_networks_are_those_of_each(schedule: schedules.Schedule) -> None:
     lr = np.array([0.3, LR, 1e-3])
     rates = schedule.rates(lr, 3, 20, 5)
-    assert rates.shape in ((20,), (3, 20))  # one cycle goes by rates of its own
+    assert rates.shape in ((20,), (3, 20))  # OneCycleLR has rates of its own
     for row, one in zip(np.broadcast_to(rates, (3, 20)), lr.tolist(), strict=True):
         np.testing.assert_array_equal(row, schedule.rates(one, 3, 20, 5))
 
@@ -116,7 +116,7 @@ RUNS += [(backend, SCHEDULES[2]) for backend in REQUIRED if backend not in QUICK
 def test_runs_follow_their_schedule_and_go_on_with_the_same_bits(backend: str, schedule: schedules.Schedule) -> None:
     nets, optimizers = [make(backend) for _ in range(3)], [ns.SGD(lr=0.05, momentum=0.5) for _ in range(3)]
     whole = nets[0].train(X, Y, epochs=6, batch_size=5, optimizer=optimizers[0], schedule=schedule)
-    # every epoch on its own, and calls cut by a callback
+    # every epoch in a run of its own, and calls cut by a callback
     lr = [
         nets[1].train(X, Y, epochs=1, batch_size=5, optimizer=optimizers[1], schedule=schedule).lr[0] for _ in range(6)
     ]

@@ -1,4 +1,4 @@
-"""The table of bad input for the estimators: each call raises, says why, and leaves a fitted estimator as it was."""
+"""The table of bad input for the estimators: each call raises with a reason and leaves a fitted estimator unchanged."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ DATA: list[tuple[type, dict[str, Any], tuple[Any, ...], dict[str, Any], str]] = 
 def refused(
     estimator: Any, arguments: tuple[Any, ...], keywords: dict[str, Any], words: str, method: str = "fit"
 ) -> None:
-    """Check that a call raises, with these words."""
+    """Check that a call raises an error with this text."""
     with pytest.raises(ValueError) as caught:
         getattr(estimator, method)(*arguments, **keywords)
     assert words in str(caught.value)

@@ -1,4 +1,4 @@
-"""scikit-learn's own checks of an estimator, on every backend, and the interface of the estimators they stand for."""
+"""scikit-learn's own checks of an estimator, on every backend, and the interface of its estimators."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ ON_NUMBA = {
     "check_methods_subset_invariance",
     "check_sample_weight_equivalence_on_dense_data",
 }
-"""Checks of fits and predictions on data of few shapes: Numba compiles for a second for each. It passes the others too,
-which NANOSTEP_TEST_ALL_CHECKS=1 shows, in a minute."""
+"""Checks of fits and predictions on data of few shapes, because Numba compiles for a second for each shape. With
+NANOSTEP_TEST_ALL_CHECKS=1 all checks run, which takes a minute."""
 
 WHOLE = [b for b in REQUIRED if b == "numpy" or (b == "numba" and "NANOSTEP_TEST_ALL_CHECKS" in os.environ)]
 
@@ -58,13 +58,13 @@ def test_some_checks(backend: str, kind: type[BaseEstimator]) -> None:
 
 @parametrize_with_checks([MLPClassifier(), MLPRegressor()])
 def test_parametrize_with_checks(estimator: BaseEstimator, check: Any) -> None:
-    """Of the estimators as they are, on the backend that "auto" stands for."""
+    """The default estimators, on the backend that "auto" stands for."""
     if check.func.__name__ not in NOT_FOR_US:
         check(estimator)
 
 
 class Forgetful(MLPClassifier):
-    """Breaks a rule: fit changes a parameter."""
+    """Breaks a rule, since `fit` changes a parameter."""
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Forgetful:
         self.max_iter = 1

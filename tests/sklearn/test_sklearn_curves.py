@@ -1,4 +1,4 @@
-"""The estimators follow scikit-learn's: loss curves, scores, learning rates and stops, from the same random_state."""
+"""The estimators follow scikit-learn's loss curves, scores, learning rates and stops, with the same random_state."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def problem(name: str) -> tuple[str, np.ndarray, np.ndarray]:
 
 
 def on_backends(rows: list[Any], *, compiled: list[int]) -> list[Any]:
-    """Return every row on every backend; on Numba, which compiles for each architecture, those that are listed."""
+    """Return every row on every backend; on Numba, which compiles for each architecture, only the listed rows."""
     return [(backend, row) for backend in REQUIRED for i, row in enumerate(rows) if backend != "numba" or i in compiled]
 
 
@@ -81,7 +81,7 @@ RUNS: list[tuple[str, dict[str, Any]]] = [
 
 
 def compare(backend: str, name: str, parameters: dict[str, Any], weighted: bool) -> None:
-    """Fit both for 20 epochs and compare what is left of it."""
+    """Fit both for 20 epochs and compare the results."""
     estimator, X, y = problem(name)
     weight = np.random.default_rng(0).random(len(X)) if weighted else None
     arguments = {"random_state": 3, "max_iter": 20, **parameters}
@@ -117,7 +117,7 @@ def test_it_does_with_weights(backend: str, name: str) -> None:
 
 
 def test_a_wrong_form_of_the_optimiser_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """PyTorch's forms of Adam and of momentum differ by less than shows in a picture, and more than TOLERANCE."""
+    """PyTorch's forms of Adam and of momentum differ by less than a plot shows, but by more than TOLERANCE."""
     from nanostep.sklearn import _parameters
 
     for changed, parameters in (

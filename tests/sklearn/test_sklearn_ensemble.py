@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from nanostep.sklearn import MLPClassifier, MLPEnsembleClassifier, MLPEnsembleRegressor, MLPRegressor
 from nanostep.sklearn._base import BaseMLP
-from nanostep.sklearn._batched_fit import Together
+from nanostep.sklearn._batched_fit import BatchedFit
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -29,7 +29,7 @@ KINDS = pytest.mark.parametrize("kind", [MLPEnsembleClassifier, MLPEnsembleRegre
 @KINDS
 @pytest.mark.parametrize("bootstrap", [True, False])
 def test_check_estimator(kind: Any, bootstrap: bool) -> None:
-    # draws do not know that a sample of weight 2 is two samples; without draws, weights and repetitions are the same
+    # draws treat a sample of weight 2 as one sample; without draws, weights and repetitions are the same
     weights = {f"check_sample_weight_equivalence_on_{data}_data": "draws" for data in ("dense", "sparse")}
     member = kind._member(hidden_layer_sizes=(10,), max_iter=60, learning_rate_init=0.02)
     results = check_estimator(
@@ -44,15 +44,15 @@ def test_check_estimator(kind: Any, bootstrap: bool) -> None:
 
 
 def _alone(ensemble: Any, X: Any, y: Any, weight: np.ndarray | None, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Return the members as single fits with the weights that the ensemble has drawn."""
+    """Return the members fitted singly with the weights that the ensemble has drawn."""
     drawn: list[np.ndarray] = []
-    init = Together.__init__
+    init = BatchedFit.__init__
 
     def spy(self: Any, estimators: Any, data: Any, generator: Any, weight: Any = None) -> None:
         drawn.append(weight)
         init(self, estimators, data, generator, weight)
 
-    monkeypatch.setattr(Together, "__init__", spy)
+    monkeypatch.setattr(BatchedFit, "__init__", spy)
     ensemble.fit(X, y, sample_weight=weight)
     assert len(drawn) == 1
     rows = [None] * len(ensemble.estimators_) if drawn[0] is None else drawn[0]
@@ -61,7 +61,7 @@ def _alone(ensemble: Any, X: Any, y: Any, weight: np.ndarray | None, monkeypatch
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_members_are_weighted_networks(weighted: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    # in batches of all samples orders make no difference, and a member is what its own fit makes it
+    # with all samples in one batch the order makes no difference, so a member equals its own fit
     member = clone(MEMBER).set_params(batch_size=len(X), alpha=0.01)
     weight = np.linspace(0, 2, len(X)) if weighted else None
     ensemble = MLPEnsembleRegressor(member, n_estimators=11, random_state=5)

@@ -1,4 +1,4 @@
-"""What the estimators do beyond scikit-learn's, and what they keep: warm starts, weights, sparse data, validation."""
+"""Behaviour of the estimators beyond scikit-learn's curves: warm starts, weights, sparse data, validation."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def regressor(**parameters: Any) -> MLPRegressor:
     )
 
 
-# -- going on --------------------------------------------------------------------------------------------------------
+# -- continuing ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -309,7 +309,7 @@ def test_threads_are_one_where_many_fits_run(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("outputs", [1, 2])
 def test_lm_without_hidden_layers_is_ridge_regression(outputs: int, weighted: bool) -> None:
-    """Which penalises what `alpha` does: weights, not biases, against the weighted sum of squares."""
+    """Ridge regression penalises weights, not biases, against the weighted sum of squares, as `alpha` does."""
     y = VALUES if outputs == 1 else np.c_[VALUES, 1 - VALUES]
     weight = RNG.random(60) if weighted else None
     parameters: dict[str, Any] = {"hidden_layer_sizes": (), "alpha": 30.0, "max_iter": 200, "tol": 1e-10}
@@ -318,7 +318,7 @@ def test_lm_without_hidden_layers_is_ridge_regression(outputs: int, weighted: bo
     np.testing.assert_allclose(fitted.coefs_[0].T.squeeze(), ridge.coef_, rtol=1e-6)
     np.testing.assert_allclose(fitted.intercepts_[0], ridge.intercept_, rtol=1e-6)
     lbfgs = regressor(**parameters, solver="lbfgs").fit(X, y, weight)
-    # SciPy's L-BFGS-B ends where the loss falls by less than 2e-9 of itself in an iteration
+    # SciPy's L-BFGS-B ends when an iteration lowers the loss by less than 2e-9 of it
     assert fitted.loss_ == pytest.approx(lbfgs.loss_, rel=1e-5)
 
 

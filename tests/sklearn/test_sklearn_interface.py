@@ -1,4 +1,4 @@
-"""The estimators among scikit-learn's tools: frames, pipelines, searches, routing, callbacks, pickles, parameters."""
+"""The estimators with scikit-learn's tools: frames, pipelines, searches, routing, callbacks, pickles, parameters."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def regressor(**parameters: Any) -> MLPRegressor:
     ],
 )
 def test_the_short_way_gives_what_the_long_way_gives(backend: str, dtype: str) -> None:
-    """Lists go through scikit-learn's validation, plain arrays past it; one row past the engine's gate too."""
+    """Lists go through scikit-learn's validation; plain arrays skip it, and a single row skips the gate too."""
     plain = X.astype(dtype)
     targets = (LABELS, LABELS == "yes", np.c_[LABELS == "yes", LABELS == "no"].astype(int))
     fitted = [classifier(backend=backend, dtype=dtype).fit(plain, y) for y in targets]
@@ -223,7 +223,7 @@ def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest
 
 
 class Recorder:
-    """A callback that notes what it is told, and ends the fit after some iterations."""
+    """A callback that records its calls, and ends the fit after some iterations."""
 
     def __init__(self, iterations: int | None = None) -> None:
         self.iterations, self.events, self.estimators = iterations, [], []

@@ -1,4 +1,4 @@
-"""`PopulationSearchCV` gives what GridSearchCV gives, by fits that are made together."""
+"""`PopulationSearchCV` gives GridSearchCV's results, with fits that are made as populations."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sklearn.svm import SVC
 
 from nanostep.sklearn import MLPClassifier, MLPRegressor, PopulationSearchCV
 from nanostep.sklearn._base import BaseMLP
-from nanostep.sklearn._batched_fit import Together, fit_together, group_key
-from nanostep.sklearn._fit_cache import ReadyFit, find_ready, fingerprint, fit_key, ready_fits
+from nanostep.sklearn._batched_fit import BatchedFit, fit_batch, group_key
+from nanostep.sklearn._fit_cache import CachedFit, cached_fits, find_cached_fit, fingerprint, fit_key
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -60,8 +60,8 @@ def test_results_are_those_of_grid_search(name: str, monkeypatch: pytest.MonkeyP
     estimator, grid, y = CASES[name]
     want = GridSearchCV(estimator, grid, cv=3, return_train_score=True).fit(X, y)
     runs = itertools.count()
-    run = Together.run
-    monkeypatch.setattr(Together, "run", lambda self: (next(runs), run(self))[1])
+    run = BatchedFit.run
+    monkeypatch.setattr(BatchedFit, "run", lambda self: (next(runs), run(self))[1])
     got = PopulationSearchCV(estimator, grid, cv=3, return_train_score=True).fit(X, y)
     assert next(runs) >= 3  # a population for each fold
     np.testing.assert_allclose(_scores(got), _scores(want), atol=1e-9)
@@ -80,7 +80,7 @@ def test_all_fits_of_the_search_are_made_together(monkeypatch: pytest.MonkeyPatc
     search.fit(X, LABELS)
     pipeline = make_pipeline(StandardScaler(), CLASSIFIER)
     PopulationSearchCV(pipeline, {"mlpclassifier__alpha": [0.1, 1, 2]}, cv=3, refit=False).fit(X, LABELS)
-    # splits that are drawn anew whenever one asks, and splits that can be asked for once
+    # splits that are drawn anew at every call, and splits that can be read only once
     PopulationSearchCV(CLASSIFIER, GRID, cv=KFold(3, shuffle=True), refit=False).fit(X, LABELS)
     PopulationSearchCV(CLASSIFIER, GRID, cv=iter(list(KFold(3).split(X))), refit=False).fit(X, LABELS)
     with pytest.raises(AssertionError, match="one by one"):
@@ -93,7 +93,7 @@ def test_estimators_are_as_if_fitted_alone(case: str) -> None:
     estimator, grid, y = CASES[case]
     rates = [{**{name: values[0] for name, values in grid.items()}, "learning_rate_init": r} for r in (0.01, 0.02, 0.4)]
     together = [clone(estimator).set_params(**rate) for rate in rates]
-    fits = fit_together(together, X, y)
+    fits = fit_batch(together, X, y)
     for fit, rate in zip(fits, rates, strict=True):
         alone = clone(estimator).set_params(**rate).fit(X, y)
         got = fit.estimator
@@ -101,7 +101,7 @@ def test_estimators_are_as_if_fitted_alone(case: str) -> None:
         assert (got.n_iter_, got.t_) == (alone.n_iter_, alone.t_)
         np.testing.assert_allclose(got.loss_curve_, alone.loss_curve_, rtol=1e-9)
         np.testing.assert_allclose(got.best_loss_, alone.best_loss_, rtol=1e-9)
-        # the optimiser's state too: both go on alike
+        # the optimiser's state too: both continue alike
         for one in (got, alone):
             one.partial_fit(X, y)
         np.testing.assert_allclose(got.network_.theta, alone.network_.theta, rtol=1e-7, atol=1e-9)
@@ -139,7 +139,7 @@ def test_errors_are_those_of_grid_search() -> None:
                 kind(CLASSIFIER, grid, cv=3, error_score="raise").fit(X, y)
             messages.append(str(caught.value))
         assert messages[0] == messages[1]
-    # a fit that goes to infinity spoils its own score only
+    # a fit that diverges affects its own score only
     huge = {"learning_rate_init": [0.01, 1e300]}
     with pytest.warns(FitFailedWarning, match="3 fits failed"), pytest.warns(UserWarning, match="non-finite"):
         search = PopulationSearchCV(REGRESSOR, huge, cv=3).fit(X, VALUES)
@@ -148,22 +148,22 @@ def test_errors_are_those_of_grid_search() -> None:
 
 def test_a_fit_is_found_for_its_own_data_and_parameters_only() -> None:
     fitted = clone(CLASSIFIER).fit(X, LABELS)
-    store = {fit_key(CLASSIFIER, fingerprint(X, LABELS)): ReadyFit(fitted, None, [], 1.0)}
-    assert find_ready(CLASSIFIER, X, LABELS) is None
-    with ready_fits(store):
-        assert find_ready(clone(CLASSIFIER), X.copy(), LABELS.copy()) is not None
+    store = {fit_key(CLASSIFIER, fingerprint(X, LABELS)): CachedFit(fitted, None, [], 1.0)}
+    assert find_cached_fit(CLASSIFIER, X, LABELS) is None
+    with cached_fits(store):
+        assert find_cached_fit(clone(CLASSIFIER), X.copy(), LABELS.copy()) is not None
         other = X.copy()
         other[50, 2] += 1e-9
-        assert find_ready(CLASSIFIER, other, LABELS) is None
-        assert find_ready(CLASSIFIER, X, LABELS[::-1]) is None
-        assert find_ready(CLASSIFIER, X.astype(np.float32), LABELS) is None
-        assert find_ready(CLASSIFIER, X.reshape(-1, 10), LABELS) is None
-        assert find_ready(clone(CLASSIFIER).set_params(alpha=0.5), X, LABELS) is None
-        assert find_ready(clone(CLASSIFIER).fit(X, LABELS), X, LABELS) is not None
+        assert find_cached_fit(CLASSIFIER, other, LABELS) is None
+        assert find_cached_fit(CLASSIFIER, X, LABELS[::-1]) is None
+        assert find_cached_fit(CLASSIFIER, X.astype(np.float32), LABELS) is None
+        assert find_cached_fit(CLASSIFIER, X.reshape(-1, 10), LABELS) is None
+        assert find_cached_fit(clone(CLASSIFIER).set_params(alpha=0.5), X, LABELS) is None
+        assert find_cached_fit(clone(CLASSIFIER).fit(X, LABELS), X, LABELS) is not None
         weights = np.linspace(0.1, 2, len(X))
         weighted = clone(CLASSIFIER).fit(X, LABELS, sample_weight=weights)
         assert weighted.loss_curve_ != fitted.loss_curve_
-    assert find_ready(CLASSIFIER, X, LABELS) is None
+    assert find_cached_fit(CLASSIFIER, X, LABELS) is None
 
 
 def test_groups() -> None:

@@ -75,7 +75,7 @@ def test_lbfgs_takes_any_loss(backend: str) -> None:
 
 
 def test_one_step_of_levenberg_and_marquardt(each_backend: str) -> None:
-    """Against the formula, with a Jacobian of finite differences."""
+    """Compared with the formula, with a Jacobian by finite differences."""
     net, twin, weight = make(each_backend), make(), WEIGHT / WEIGHT.mean()
     theta = twin.theta.copy()
     j = np.empty((120, len(theta)))

@@ -1,4 +1,4 @@
-"""`ns.sweep`: every score is that of a Network trained alone, whoever makes the tasks, however they are cut."""
+"""`ns.sweep`: every score is that of a Network trained alone, however the tasks are cut and distributed."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], np.ndarray]] = {
 }
 
 
-# Numba compiles for a second for each kind of network
+# Numba compiles each kind of network for a second
 @pytest.mark.parametrize(
     ("name", "backend"),
     [(name, backend) for name in CASES for backend in REQUIRED if backend != "numba" or name == "rates and decays"],
@@ -136,7 +136,7 @@ def test_halving_drops_settings_and_goes_on_with_the_rest() -> None:
     assert ns.Halving({"lr": [0.1]}).rounds(5) == [(1, 5)]
     table = ns.sweep(X, LABELS, ns.Halving(grid), cv=3, epochs=27)
     assert sorted(table["epochs"]) == [3] * 12 + [9] * 4 + [27] * 2
-    # those that went on are as if they had been trained in one go
+    # networks that went on are as if they had been trained in one run
     whole = ns.sweep(X, LABELS, grid, cv=3, epochs=27)
     last = table["epochs"] == 27
     np.testing.assert_array_equal(table["mean_score"][last], whole["mean_score"][last])
@@ -177,7 +177,7 @@ def test_a_sweep_goes_on_from_its_file(halving: bool, tmp_path: Path, monkeypatc
         ns.sweep(X, LABELS, space, cv=3, epochs=9, path=path)
     assert len(path.read_text().splitlines()) == 4
     with path.open("a") as file:
-        file.write('{"task": "cut off')  # as where the machine went down
+        file.write('{"task": "cut off')  # as if the machine had gone down
     left = 6 - 4 if not halving else 6 - 4 + 6 + 6
     monkeypatch.setattr(rounds, "run", lambda *args, **options: (made.append(args[0]), run(*args, **options))[1])
     _same(ns.sweep(X, LABELS, space, cv=3, epochs=9, path=path), want)
@@ -185,7 +185,7 @@ def test_a_sweep_goes_on_from_its_file(halving: bool, tmp_path: Path, monkeypatc
     before = len(made)
     _same(ns.sweep(X, LABELS, space, cv=3, epochs=9, path=path), want)
     assert len(made) == before
-    # other data, another seed or metric: nothing is taken for it
+    # with other data, another seed or another metric, no scores are reused
     ns.sweep(X, LABELS, grid, cv=3, epochs=9, path=path, seed=1)
     ns.sweep(X[::-1], LABELS, grid, cv=3, epochs=9, path=path)
     ns.sweep(X, LABELS, grid, cv=3, epochs=9, path=path, metric="accuracy")
@@ -329,16 +329,17 @@ def test_picture() -> None:
     np.testing.assert_array_equal(best.get_ydata(), want)
     assert [label.get_text() for label in panels[1].get_xticklabels()] == ["(3,)", "(2, 2)"]
     ax = Figure().add_subplot()
-    assert plot_sweep(table, "batch_size", ax) is ax
-    assert plot_sweep(table, "lr").get_xlabel() == "lr"
+    assert table.plot("batch_size", ax) is ax
+    assert table.plot("lr").get_xlabel() == "lr"
+    drawn = plot_sweep(dict(table), table.varied, metric="loss", mode="min", x="lr")
+    np.testing.assert_array_equal(drawn.lines[2].get_ydata(), want)
     most = ns.sweep(X, LABELS, {"lr": [0.001, 0.1]}, cv=2, epochs=2, metric="accuracy")
     assert most.plot().lines[2].get_ydata().tolist() == most["mean_score"].tolist()
     for arguments, kind, message in (
-        ((dict(table),), TypeError, "table must be what ns.sweep returns"),
-        ((table, "epochs"), ValueError, "'epochs' was not varied; the settings are lr, hidden"),
-        ((table, None, ax), ValueError, "say by x which of lr"),
-        ((table, "lr", "here"), TypeError, "ax must be a matplotlib Axes"),
+        (("epochs",), ValueError, "'epochs' was not varied; the settings are lr, hidden"),
+        ((None, ax), ValueError, "say by x which of lr"),
+        (("lr", "here"), TypeError, "ax must be a matplotlib Axes"),
     ):
         with pytest.raises(kind, match=message):
-            plot_sweep(*arguments)
+            table.plot(*arguments)
     pyplot.close("all")

@@ -49,7 +49,7 @@ def test_a_sweep_is_the_same_on_a_cluster(client: Client, monkeypatch: pytest.Mo
     with joblib.parallel_config("dask"):
         there = sweep()
     assert same(here, there)
-    assert len(set(here["epochs"])) == 4  # rounds: what goes on travels between processes
+    assert len(set(here["epochs"])) == 4  # several rounds, between which states are sent from process to process
     with pytest.raises(AssertionError, match="made in this process"):
         sweep()
 
@@ -62,7 +62,7 @@ def test_a_worker_that_is_killed_changes_no_bit(
 
     def add_and_kill(self: Results, key: str, scores: np.ndarray) -> None:
         add(self, key, scores)
-        if not killed:  # after the first task that is finished, with others under way and waiting
+        if not killed:  # after the first finished task, with other tasks running and waiting
             killed.extend(client.run(os.getpid).values())
             os.kill(killed[0], signal.SIGKILL)
 

@@ -22,12 +22,12 @@ from nanostep.io import _format
 from nanostep.training import checkpoints
 
 KILLS = -(-56 // (len(CASES) * len(REQUIRED)))
-"""By case and backend: 56 in all, or a few more."""
+"""Kills of each case on each backend: 56 in all, or a few more."""
 
 
 @pytest.fixture(autouse=True)
 def no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In this process, which nobody kills, files need not reach the disk; the runs that are killed have their own."""
+    """In this process, which is not killed, files need not reach the disk; the killed runs write to theirs as usual."""
     monkeypatch.setattr(_format.os, "fsync", lambda handle: None)
 
 
@@ -48,11 +48,11 @@ def test_killed_runs_end_with_the_same_bits(backend: str, tmp_path: Path) -> Non
 
 
 class Killed(BaseException):
-    """Stands for a kill, at a place of our choice."""
+    """Simulates a kill at a chosen place."""
 
 
 def killed_after(writes: int, monkeypatch: pytest.MonkeyPatch, make: Callable[[], ns.Network]) -> ns.Network | None:
-    """Return what `make` makes, or None if it was ended after so many writings."""
+    """Return the result of `make`, or None if it was ended after that many writes."""
     left, write = [writes], checkpoints.write
 
     def limited(*arguments: Any) -> None:
@@ -112,7 +112,7 @@ WRONG: dict[str, tuple[str, Callable[[checkpoints.RunState], checkpoints.RunStat
 
 @pytest.mark.parametrize("what", list(WRONG))
 def test_what_is_forgotten_is_noticed(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The comparison of digests finds every part of the position that is lost."""
+    """The comparison of digests detects the loss of any part of the state."""
     case, spoil = WRONG[what]
     run, _, arguments = CASES[case]
     read = checkpoints.read

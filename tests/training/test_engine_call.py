@@ -1,4 +1,4 @@
-"""The calls that a run is made of: the choice of threads, and Ctrl-C within a long step."""
+"""The engine calls of a run: the choice of threads, and Ctrl-C within a long step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ needs_c = pytest.mark.skipif("c" not in REQUIRED, reason="NANOSTEP_TEST_BACKENDS
 
 
 def chosen(trial: ThreadTuner, seconds: dict[int, float], number: int) -> list[int]:
-    """The threads of the next `number` calls, where a step takes `seconds` on so many threads and a call 10 ms."""
+    """Return the threads of the next `number` calls of 10 ms, if a step takes `seconds` with that many threads."""
     used = []
     for _ in range(number):
         threads, _ = trial.next_call()
@@ -33,7 +33,7 @@ def chosen(trial: ThreadTuner, seconds: dict[int, float], number: int) -> list[i
 
 @pytest.mark.parametrize("backend", QUICK)
 def test_a_run_leaves_no_memory_to_the_garbage_collector(backend: str) -> None:
-    """A workspace may have hundreds of megabytes: it must go when the run does."""
+    """A workspace may have hundreds of megabytes, so it must be freed at the end of the run."""
     net, x = ns.Network([3, 4, 2], backend=backend), np.ones((8, 3))
 
     def left_over() -> list[str]:
@@ -41,7 +41,7 @@ def test_a_run_leaves_no_memory_to_the_garbage_collector(backend: str) -> None:
             engine_call.EngineCall,
             Cursor,
             Samples,
-        )  # compared as types: isinstance would ask dead weak references
+        )  # compared by type, because isinstance would use dead weak references
         return [type(thing).__name__ for thing in gc.get_objects() if type(thing) in kinds]
 
     gc.collect()
@@ -72,7 +72,7 @@ def test_the_faster_number_of_threads_is_chosen() -> None:
 def test_trials_are_made_again() -> None:
     trial = ThreadTuner((1, 2))
     chosen(trial, {1: 1.0, 2: 2.0}, BEFORE + 2 * TRIAL_CALLS)
-    seconds = {1: 2.0, 2: 1.0}  # now two are faster
+    seconds = {1: 2.0, 2: 1.0}  # now two threads are faster
     assert chosen(trial, seconds, CALLS_BETWEEN_TRIALS) == [1] * CALLS_BETWEEN_TRIALS
     chosen(trial, seconds, 2 * TRIAL_CALLS)
     assert chosen(trial, seconds, 1) == [2]
@@ -99,7 +99,7 @@ def test_a_network_remembers_what_was_found() -> None:
 
 @needs_c
 def test_trials_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
-    # a run of many calls, on however fast a machine
+    # a run of many calls, even on a fast machine
     for name, seconds in (("CALL_SECONDS", 2e-4), ("TRIAL_SECONDS", 2e-4), ("SECONDS_BEFORE_TRIAL", 1e-4)):
         monkeypatch.setattr(engine_call, name, seconds)
     rng = np.random.default_rng(0)
@@ -129,7 +129,7 @@ def interrupt_soon() -> None:
 @needs_c
 @pytest.mark.parametrize("call", ["train", "step"])
 def test_ctrl_c_ends_a_step_that_takes_long(call: str) -> None:
-    """Ctrl-C comes long before the first step is over, which is then never made."""
+    """Ctrl-C comes long before the end of the first step, which is then not made."""
     rows = 100_000
     x, y = np.ones((rows, 64), np.float32), np.ones((rows, 1), np.float32)
     net = ns.Network([64, 512, 512, 1], activation="tanh", output="identity", dtype="float32", backend="c")
@@ -192,7 +192,7 @@ def test_ctrl_c_while_the_thread_starts_leaves_no_call_behind(begun: bool, monke
         return
     with pytest.raises(KeyboardInterrupt):
         interruptible(until_cancelled, cancel)
-    start(threads[0])  # the system may let it begin late: it does nothing
+    start(threads[0])  # the system may start it late, and then it does nothing
     threads[0].join()
     assert not started.is_set()
 

@@ -1,4 +1,4 @@
-"""What is measured after each epoch, early stopping, callbacks that steer, and the record."""
+"""Measurements after each epoch, early stopping, callbacks that control the run, and the history."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ SERIES = [5.0, 4.0, 4.05, 3.95, 3.9, 4.2, 4.1, 4.0, 3.0]
 
 
 def stopped_after(values: list[float], stopping: ns.EarlyStopping) -> tuple[int, int | None, str, int]:
-    """Train with a metric that takes these values; return epochs, best epoch, why it ended and whose theta it has."""
+    """Train with a metric of these values; return epochs, best epoch, why it ended, and the epoch of its theta."""
     series, net, thetas = iter(values), make(), []
 
     def scripted(y_true: np.ndarray, y_pred: np.ndarray) -> float:
@@ -193,7 +193,7 @@ def test_callbacks_at_steps_can_stop(backend: str, how: str) -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 5])
 def test_callbacks_at_steps_may_change_theta(each_backend: str, batch_size: int) -> None:
-    """What an engine has prepared from the parameters before must not be used."""
+    """Values that an engine has prepared from the previous parameters must not be used."""
     net, twin = make(each_backend), make(each_backend)
 
     def shrink(event: ns.StepEnd) -> None:

@@ -1,4 +1,4 @@
-"""The progress bar: where it is drawn, what it shows, and that drawing takes no more than its share of a run."""
+"""The progress bar: where it is drawn, what it shows, and that drawing takes a limited share of a run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_terminal_shows_epochs_losses_and_rate() -> None:
     try:
         while part := os.read(master, 4096):
             seen += part
-    except OSError:  # Linux's word for the end
+    except OSError:  # Linux's error at the end
         pass
     os.close(master)
     assert process.communicate()[0] == "True\n"
@@ -56,7 +56,7 @@ def test_nothing_is_drawn_or_imported_without_a_terminal() -> None:
 
 
 class Clock:
-    """Time that passes when it is told to."""
+    """A clock that tests advance."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -66,7 +66,7 @@ class Clock:
 
 
 class SlowScreen:
-    """Takes some time for each picture, on the clock."""
+    """A screen that takes some time of the clock for each drawing."""
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self.clock, self.seconds, self.drawn_at, self.pictures = clock, seconds, [], []
@@ -97,7 +97,7 @@ def simulate(monkeypatch: pytest.MonkeyPatch, drawing: float, run: float) -> tup
 def test_drawing_takes_at_most_a_hundredth_of_the_time(monkeypatch, drawing: float, run: float) -> None:
     screen, seconds = simulate(monkeypatch, drawing, run)
     spent = drawing * len(screen.drawn_at)
-    # what is guessed too low for the first picture is found out by drawing it
+    # the guess for the first drawing is too low, and is corrected by drawing it
     allowed = max(progress.SHARE * seconds, 2 * drawing if drawing > progress.FIRST_DRAWING_SECONDS else 0)
     assert spent <= allowed
     assert all(b - a >= progress.INTERVAL for a, b in zip(screen.drawn_at[:-1], screen.drawn_at[1:-1], strict=False))

@@ -1,4 +1,4 @@
-"""Sample weights, class weights, label smoothing, held-out rows and dropout: what a run makes of them."""
+"""Sample weights, class weights, label smoothing, held-out rows and dropout in runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def backend(request: pytest.FixtureRequest) -> str:
 
 
 def test_integer_weights_are_repetitions_of_the_samples(backend: str) -> None:
-    """A batch of all samples, each as often as its weight says, has the same mean."""
+    """A batch in which each sample is repeated according to its weight has the same mean."""
     net, twin = make(backend), make(backend)
     rows = np.repeat(np.arange(30), WEIGHT.astype(int))
     assert net.loss(X, Y, sample_weight=WEIGHT) == pytest.approx(net.loss(X[rows], Y[rows]), rel=1e-13)
@@ -94,7 +94,7 @@ def test_smoothed_labels_are_smoothed_rows(each_backend: str, batch_size: int) -
     nets[2].train(X, 0.8 * np.eye(3)[LABELS] + 0.2 / 3, epochs=3, batch_size=batch_size)
     for net in nets[1:]:
         np.testing.assert_allclose(net.theta, nets[0].theta, rtol=1e-9)
-    # metrics are of the targets that were given
+    # metrics use the given targets
     for net in nets[:2]:
         assert net.history is not None
         assert net.history.metrics["loss"][-1] == pytest.approx(net.loss(X, LABELS), rel=1e-12)

@@ -41,13 +41,13 @@ from nanostep.backends.native._library import ffi
 
 @pytest.fixture
 def run(tmp_path: Path):
-    """Runs a program that may call `trained` in a process of its own and returns what it prints; it must not hang."""
+    """Runs a program, which may call `trained`, in a process of its own and returns its output; it must not hang."""
     (tmp_path / "networks.py").write_text(NETWORKS, encoding="utf-8")
     program = tmp_path / "program.py"
 
     def run(code: str, *, fails: bool = False, **environment: str) -> str:
         program.write_text(PROGRAM + code, encoding="utf-8")
-        # Python 3.12 warns of every fork in a process that has threads
+        # Python 3.12 warns about every fork in a process that has threads
         command = [sys.executable, "-W", "ignore::DeprecationWarning", str(program)]
         result = subprocess.run(
             command, env=os.environ | environment, capture_output=True, text=True, timeout=120, check=False

@@ -1,4 +1,4 @@
-"""Runs of training: histories, orders, state that goes on, stopping, threads."""
+"""Training runs: histories, orders, state that continues, stopping, threads."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_another_optimiser_and_a_reset_start_afresh(net: ns.Network, new: Callab
         thetas.append(net.theta.tobytes())
     assert thetas[0] == thetas[1] == thetas[2]
     net.theta = make().theta
-    net.train(X, Y, epochs=2, optimizer=optimizer)  # not fresh: moments and order go on
+    net.train(X, Y, epochs=2, optimizer=optimizer)  # not fresh: moments and order continue
     assert net.theta.tobytes() != thetas[0]
 
 
@@ -140,7 +140,7 @@ def test_steps_and_runs_share_the_state(net: ns.Network) -> None:
     net.train(X, Y, epochs=3, batch_size=45, shuffle=False, optimizer=optimizer)
     twin.train(X, Y, epochs=1, batch_size=45, shuffle=False, optimizer=other)
     twin.step(X, Y, optimizer=other)
-    twin.step(X, Y, lr=1e-30)  # a plain step leaves the state alone
+    twin.step(X, Y, lr=1e-30)  # a plain step does not change the state
     twin.step(X, Y)
     np.testing.assert_allclose(twin.theta, net.theta, rtol=1e-14)
 

@@ -1,4 +1,4 @@
-"""The worksheet: its values, its checks of gradients, and what its renderings say."""
+"""The worksheet: its values, its checks of gradients, and its renderings."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ MAZUR_W2 = ["0.35891648", "0.408666186", "0.511301270", "0.561370121"]
 
 
 def to_places(values: np.ndarray, printed: list[str]) -> list[str]:
-    """Return `values` with as many decimal places as their printed counterparts have."""
+    """Return `values` rounded to the decimal places of their printed counterparts."""
     pairs = zip(values.ravel(), printed, strict=True)
     return [f"{value:.{len(text.partition('.')[2])}f}" for value, text in pairs]
 
@@ -134,7 +134,7 @@ def test_mazurs_last_figure_takes_hidden_deltas_from_new_weights(backend):
 def test_makes_the_same_step_as_the_network(backend, dtype):
     rng = np.random.default_rng(11)
     eps = float(np.finfo(dtype).eps)
-    # the numba backend compiles each pair; that all of them work there is seen by the conformance suite
+    # the numba backend compiles each pair; the conformance suite covers all of them there
     for loss, output in PAIRS[::12] if backend == "numba" else PAIRS:
         net = ns.Network(
             [3, 5, 2, 4], activation=["silu", "elu"], output=output, loss=loss, dtype=dtype, backend=backend, seed=5
@@ -168,7 +168,7 @@ def test_any_depth(sizes):
 
 
 def test_kinks_accept_any_subgradient():
-    # z = 0 exactly: relu'(0) is taken as 0, the central difference is half way between the two slopes
+    # z = 0 exactly: relu'(0) is defined as 0, and the central difference is half way between the two slopes
     net = ns.Network([2, 1], output="relu", loss="absolute_error", backend="numpy")
     net.theta = [1.0, -1.0, 0.0]
     sheet = net.worksheet([0.5, 0.5], 1.0)
@@ -339,7 +339,7 @@ def environments(nodes: list[LatexNode]) -> list[LatexEnvironmentNode]:
 
 
 def row_lengths(grid: LatexEnvironmentNode) -> list[int]:
-    """Return the number of cells of every row of an environment, its nested environments left aside."""
+    """Return the number of cells of every row of an environment, without its nested environments."""
     lengths, cells, empty = [], 1, True
     for node in grid.nodelist:
         if getattr(node, "specials_chars", None) == "&":

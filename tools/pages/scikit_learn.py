@@ -30,13 +30,18 @@ def build(raw: Path) -> dict[str, Any]:
 
 def make(searches: list[dict[str, Any]]) -> dict[str, Any]:
     """Return a row for each search of the case with the defaults: seconds, over the first's, scores that differ."""
-    found = {one["who"]: one for one in searches if one["case"] == CASE}
+    found = {one["name"]: one for one in searches if one["case"] == CASE}
     first, rows = found["PopulationSearchCV"], []
-    for who, name in NAMES.items():
-        different = np.count_nonzero(np.array(found[who]["scores"]) - np.array(first["scores"]))
+    for search, name in NAMES.items():
+        different = np.count_nonzero(np.array(found[search]["scores"]) - np.array(first["scores"]))
         number = f"{different or 'none'} of {np.size(first['scores']):,}"
-        seconds = found[who]["seconds"]
+        seconds = found[search]["seconds"]
         rows.append(
-            [name, f"{seconds:.3g}", f"{seconds / first['seconds']:.2g}", "" if who == "PopulationSearchCV" else number]
+            [
+                name,
+                f"{seconds:.3g}",
+                f"{seconds / first['seconds']:.2g}",
+                "" if search == "PopulationSearchCV" else number,
+            ]
         )
     return table(["search", "seconds", "over the first", "scores that differ"], rows)

@@ -1,4 +1,4 @@
-"""What the classifier and the regressor share: the course of a fit, and predictions."""
+"""`BaseMLP`: the steps of a fit that the classifier and the regressor share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nanostep._arrays import convert
 from nanostep.network import Network
 from nanostep.sklearn._callbacks import CallbackSupportMixin, FitTask
 from nanostep.sklearn._dataset import Dataset, engine_rows
-from nanostep.sklearn._fit_cache import ReadyFit, find_ready
+from nanostep.sklearn._fit_cache import CachedFit, find_cached_fit
 from nanostep.sklearn._full_batch import fit_lbfgs, fit_lm
 from nanostep.sklearn._objective import Objective
 from nanostep.sklearn._parameters import (
@@ -35,7 +35,7 @@ from nanostep.training.optimizer_state import fresh_state
 
 
 def is_stochastic(estimator: Any) -> bool:
-    """Return True, or raise for a solver that `partial_fit` is not for, so that it is not there."""
+    """Return True, or raise AttributeError for a solver without `partial_fit`, which hides the method."""
     if estimator.solver not in STOCHASTIC_SOLVERS:
         raise AttributeError(f"partial_fit is for solver='sgd' and 'adam', not for solver={estimator.solver!r}")
     return True
@@ -59,15 +59,15 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         """Set the constructor's parameters, its ``locals()``, as attributes, unchanged."""
         self.__dict__ |= {name: value for name, value in parameters.items() if name != "self"}
 
-    # -- what differs -------------------------------------------------------------------------------------------------
+    # -- to be defined by subclasses ----------------------------------------------------------------------------------
 
     @abstractmethod
     def _learn_targets(self, y: Any, *, first_pass: bool, incremental: bool) -> None:
-        """Learn from y what it can hold, or check that it holds what is known."""
+        """Learn the classes or the number of outputs from y, or check that y agrees with those of the last fit."""
 
     @abstractmethod
     def _check_held_out(self, y: Any) -> None:
-        """Raise ValueError if targets of held-out data are none that the network could predict."""
+        """Raise ValueError if the network could not predict the targets of held-out data."""
 
     @abstractmethod
     def _make_objective(self) -> tuple[Objective, int]:
@@ -75,11 +75,11 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
 
     @abstractmethod
     def _encode(self, y: Any, dtype: np.dtype) -> dict[str, np.ndarray]:
-        """Return y as the engine takes it: `y` or `labels` of a `Dataset`."""
+        """Return y in the engine's form: `y` or `labels` of a `Dataset`."""
 
     @abstractmethod
     def _weigh(self, y: Any, weight: np.ndarray | None, *, incremental: bool) -> np.ndarray | None:
-        """Return the weight of each sample, given those of the user."""
+        """Return the weight of each sample, given the user's sample weights."""
 
     @abstractmethod
     def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
@@ -89,9 +89,9 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
 
     def _fit(self, X: Any, y: Any, sample_weight: Any, validation: Validation, *, incremental: bool) -> BaseMLP:
         if not incremental and sample_weight is None and validation.X is None:
-            ready = find_ready(self, X, y)
-            if ready is not None:
-                return self._become(ready)
+            cached = find_cached_fit(self, X, y)
+            if cached is not None:
+                return self._copy_fit(cached)
         data, generator, task = self._begin(X, y, sample_weight, validation, incremental=incremental, is_fit=True)
         if self.solver in STOCHASTIC_SOLVERS:
             self._fit_stochastic(data, validation, generator, task, incremental)
@@ -110,9 +110,9 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         incremental: bool = False,
         is_fit: bool = False,
     ) -> tuple[Dataset, np.random.RandomState, FitTask]:
-        """Check everything and make ready to learn: network, data, the generator of what is random, and the task.
+        """Check everything and prepare the network; return the data, the random generator and the task.
 
-        `is_fit` is True within `fit` and `partial_fit`, where scikit-learn's callbacks listen.
+        `is_fit` is True within `fit` and `partial_fit`, where scikit-learn's callbacks are called.
         """
         first_pass = not self.__sklearn_is_fitted__() or not (self.warm_start or incremental)
         widths = hidden_widths(self.hidden_layer_sizes)
@@ -129,18 +129,18 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         if weight is not None:
             weight = convert("sample_weight", weight, dtype)
         data = Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
-        most = 1 if incremental else self.max_iter
-        task = FitTask(self, X, y, sample_weight, most, self._fitted_attributes, is_fit=is_fit)
+        iterations = 1 if incremental else self.max_iter
+        task = FitTask(self, X, y, sample_weight, iterations, self._fitted_attributes, is_fit=is_fit)
         return data, generator, task
 
-    def _become(self, ready: ReadyFit) -> BaseMLP:
-        """Take over a fit that has been made ahead."""
-        for message in ready.messages:
+    def _copy_fit(self, cached: CachedFit) -> BaseMLP:
+        """Copy the result of a precomputed fit, with its warnings or its error."""
+        for message in cached.messages:
             warnings.warn(message, stacklevel=5)
-        if ready.error is not None:
-            raise ready.error
+        if cached.error is not None:
+            raise cached.error
         parameters = self.get_params(deep=False)
-        self.__dict__ |= {name: value for name, value in vars(ready.estimator).items() if name not in parameters}
+        self.__dict__ |= {name: value for name, value in vars(cached.estimator).items() if name not in parameters}
         return self
 
     def _end(self, task: FitTask) -> None:
@@ -151,7 +151,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         task.end()
 
     def _check_combinations(self, widths: tuple[int, ...], validation: Validation, incremental: bool) -> None:
-        """Raise ValueError for parameters that do not go together."""
+        """Raise ValueError for parameters that cannot be combined."""
         if (validation.X is None) != (validation.y is None):
             raise ValueError("X_val and y_val belong together; got one of them")
         if validation.X is None and validation.sample_weight is not None:
@@ -184,7 +184,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
     def _prepare_network(
         self, X: Any, widths: tuple[int, ...], first_pass: bool, generator: np.random.RandomState
     ) -> None:
-        """Make the network of a first pass, or go on with the one there is."""
+        """Make the network of a first pass, or continue with the existing one."""
         self._objective, self.n_outputs_ = self._make_objective()
         self.out_activation_ = self._objective.out_activation
         sizes = (X.shape[1], *widths, self.n_outputs_)
@@ -217,7 +217,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         )
 
     def _start_record(self) -> None:
-        """Set the attributes that describe a fit to what they are before its first iteration."""
+        """Set the attributes that describe a fit to their values before the first iteration."""
         self.n_layers_ = len(self._network.sizes)
         self.n_iter_ = self.t_ = self._no_improvement_count = 0
         self._optimizer_settings: Any = None
@@ -227,8 +227,8 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
             self.validation_scores_: list[float] | None = None
             self.best_validation_score_: float | None = None
 
-    def _ready_optimizer(self) -> None:
-        """Go on with the optimiser's state if the parameters that make it are those of the last fit; else start afresh.
+    def _prepare_optimizer(self) -> None:
+        """Keep the optimiser's state if its parameters are those of the last fit; otherwise start with a fresh state.
 
         A first pass has no last fit.
         """
@@ -247,7 +247,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         task: FitTask,
         incremental: bool,
     ) -> None:
-        self._ready_optimizer()
+        self._prepare_optimizer()
         data, held_out = self._hold_out(data, validation, generator)
         if held_out is not None and self.validation_scores_ is None:
             self.validation_scores_, self.best_validation_score_ = [], -np.inf
@@ -265,7 +265,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
     def _hold_out(
         self, data: Dataset, validation: Validation, generator: np.random.RandomState
     ) -> tuple[Dataset, Dataset | None]:
-        """Return the samples to learn from and those to score on, if there are any."""
+        """Return the samples to train on, and those to score on or None."""
         if validation.X is not None:
             X, y = self._validate(validation.X, validation.y, reset=False)
             self._check_held_out(y)
@@ -276,7 +276,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
             return data, Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
         if not self.early_stopping:
             return data, None
-        # as scikit-learn does it: by class for two classes only
+        # as in scikit-learn, stratified for two classes only
         strata = data.y[:, 0] if is_classifier(self) and self.n_outputs_ == 1 and data.y is not None else None
         rows, held_out = train_test_split(
             np.arange(len(data)), random_state=generator, test_size=self.validation_fraction, stratify=strata
@@ -292,7 +292,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         (fit_lm if self.solver == "lm" else fit_lbfgs)(self, data, task)
 
     def _fitted_attributes(self) -> dict[str, Any]:
-        """Return what a copy of this estimator needs to be as if the fit had ended now."""
+        """Return the attributes that a copy of this estimator needs, as if the fit had ended now."""
         network = copy(self._network)
         if self.early_stopping and self.solver in STOCHASTIC_SOLVERS:
             network.theta = self._best_theta
@@ -320,7 +320,7 @@ def no_convergence(epochs: int) -> ConvergenceWarning:
 
 
 def _draw_parameters(network: Network, activation: str, generator: np.random.RandomState) -> None:
-    """Draw initial parameters as scikit-learn does, biases too: Glorot's limit, a smaller one for "logistic".
+    """Draw initial weights and biases as scikit-learn does: with Glorot's limit, or a smaller one for "logistic".
 
     Source: Glorot & Bengio, 2010, "Understanding the difficulty of training deep feedforward neural networks"; numbers
     are drawn in the order of scikit-learn's ``MLPClassifier`` 1.9, W (in x out) before b, layer by layer.

@@ -1,4 +1,4 @@
-"""scikit-learn's callback protocol (``sklearn.callback``, 1.9), where the installed version has it."""
+"""scikit-learn's callback protocol (``sklearn.callback``, 1.9), if the installed version has it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ try:
 except ImportError:
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Before scikit-learn 1.9 there are no callbacks."""
+        """Stands in for scikit-learn's mixin before version 1.9, which has no callbacks."""
 
 
 class FitTask:
-    """A fit as callbacks see it: a task with one subtask for each iteration. Costs nothing where none listens.
+    """A fit as a task of the callback protocol, with one subtask for each iteration. Does nothing without callbacks.
 
     Parameters
     ----------
@@ -24,18 +24,15 @@ class FitTask:
     X, y : array-like
         Training data as validated, and the targets as the user gave them.
     sample_weight : ndarray or None
-    most : int
-        Most iterations.
+    max_iterations : int
     fitted : callable
         Returns the attributes that a copy of the estimator needs to predict as if the fit had ended here.
-
     is_fit : bool, default=True
-        Within `fit` of the estimator; otherwise there are no callbacks.
+        True within `fit` of the estimator; otherwise no callbacks are called.
 
     Attributes
     ----------
-    is_heard : bool
-        There are callbacks.
+    has_callbacks : bool
     """
 
     def __init__(
@@ -44,7 +41,7 @@ class FitTask:
         X: Any,
         y: Any,
         sample_weight: Any,
-        most: int,
+        max_iterations: int,
         fitted: Callable[[], dict[str, Any]],
         *,
         is_fit: bool = True,
@@ -55,27 +52,27 @@ class FitTask:
         self._subtask: Any = None
         self._task: Any = None
         if is_fit and hasattr(estimator, "_init_callback_context"):
-            # also without callbacks: a meta-estimator joins its tree of tasks with this one
-            self._task = estimator._init_callback_context(max_subtasks=most)
+            # even without callbacks, because a meta-estimator adds this task to its own tree of tasks
+            self._task = estimator._init_callback_context(max_subtasks=max_iterations)
             self._task.call_on_fit_task_begin(**self._data)
-        self.is_heard = self._task is not None and hasattr(estimator, "_skl_callbacks")
+        self.has_callbacks = self._task is not None and hasattr(estimator, "_skl_callbacks")
 
     def begin_iteration(self) -> None:
-        """Tell the callbacks that an iteration begins."""
-        if self.is_heard:
+        """Notify the callbacks that an iteration begins."""
+        if self.has_callbacks:
             self._subtask = self._task.subcontext(task_name="iteration")
             self._subtask.call_on_fit_task_begin(**self._data)
 
     def end_iteration(self) -> bool:
-        """Tell the callbacks that it is over; True if one of them asks to end the fit."""
-        if not self.is_heard:
+        """Notify the callbacks that the iteration is over; return True if one of them requests the end of the fit."""
+        if not self.has_callbacks:
             return False
         stop = self._subtask.call_on_fit_task_end(**self._data, reconstruction_attributes=self._fitted)
         # a callback may have put arrays into coefs_
-        self._data["estimator"]._take_assigned()
+        self._data["estimator"]._sync_assigned()
         return bool(stop)
 
     def end(self) -> None:
-        """Tell the callbacks that the fit is over."""
+        """Notify the callbacks that the fit is over."""
         if self._task is not None:
             self._task.call_on_fit_task_end(**self._data, reconstruction_attributes=self._fitted)

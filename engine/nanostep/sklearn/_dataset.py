@@ -1,4 +1,4 @@
-"""The samples of a fit, dense or sparse, handed to the engine as dense rows."""
+"""The samples of a fit, dense or sparse, which the engine gets as dense rows."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from scipy import sparse
 from nanostep._arrays import Samples, convert
 
 DENSE_BYTES = 2**26
-"""A sparse matrix whose dense form is no larger than this is made dense once; of a larger one, a block at a time."""
+"""A sparse matrix whose dense form is no larger than this is made dense once; a larger one, block by block."""
 
 BLOCK_BYTES = 2**22
-"""Dense form of a block of a larger sparse matrix: it fits a second-level cache or nearly, and makes calls long."""
+"""Size of the dense form of a block of a larger sparse matrix: about that of an L2 cache, and enough for long calls."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Dataset:
         return Samples(self.x if self.is_dense else _dense(self.x), self.y, self.labels, self.weight)
 
     def blocks(self, order: np.ndarray | None = None, multiple: int = 1) -> Iterator[Samples]:
-        """Yield the samples in `order`, dense: all at once if x is dense, otherwise in blocks of `multiple` or more."""
+        """Yield the samples in `order`, dense: all at once if x is dense, else in blocks of k * `multiple` rows."""
         if self.is_dense:
             yield (self if order is None else self.take(order)).samples()
             return

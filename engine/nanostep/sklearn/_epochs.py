@@ -1,4 +1,4 @@
-"""Epochs of stochastic updates in an order of the estimator's own."""
+"""`EpochRunner`: epochs of stochastic updates in orders that the estimator draws."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ NO_ORDER = np.empty(0, np.int64)
 
 
 class EpochRunner:
-    """Makes the updates of one epoch after another; the network's optimiser state moves on with them.
+    """Makes the updates of one epoch after another, and updates the state of the network's optimiser.
 
     Parameters
     ----------
     network : Network
     state : OptimizerState
-        Of the network; its optimiser's ``lr`` may be changed between epochs.
+        State of the network's optimiser, whose ``lr`` may be changed between epochs.
     data : Dataset
     config : RunConfig
-        Without an order: each epoch is given its own.
     """
 
     def __init__(self, network: Network, state: OptimizerState, data: Dataset, config: RunConfig) -> None:
@@ -41,14 +40,14 @@ class EpochRunner:
         Parameters
         ----------
         order : ndarray of int64, shape (n,), or None
-            The order of the samples; None for the order in which they stand.
+            The order of the samples; None for the order of the data.
         epochs : int, default=1
-            More than one without an order only.
+            More than one only without an order.
 
         Raises
         ------
         KeyboardInterrupt
-            Ctrl-C: theta and the state hold what was learned until then.
+            Ctrl-C: theta and the state hold the results of the updates until then.
         """
         if self._engine_call is None:
             for _ in range(epochs):
@@ -61,7 +60,7 @@ class EpochRunner:
             yield from ended
 
     def _run_blocks(self, order: np.ndarray | None) -> tuple[float, float]:
-        """As `run`, for data that are made dense a block of whole batches at a time; each is an epoch to the engine."""
+        """Run an epoch on sparse data, a dense block of whole batches at a time; each is an epoch for the engine."""
         epoch, sums = self._cursor.epoch, np.zeros(2)
         for samples in self._data.blocks(order, self._config.batch):
             block_config = replace(self._config, batch=min(self._config.batch, len(samples)), custom_order=False)
@@ -72,7 +71,7 @@ class EpochRunner:
         return float(loss), float(penalty)
 
     def _run(self, engine_call: EngineCall, epochs: int) -> list[tuple[float, float]]:
-        """Make updates until an epoch or more have ended, at most `epochs`; return the means of each."""
+        """Make updates until one to `epochs` epochs have ended; return the mean loss and penalty of each."""
         while True:
             losses = engine_call.call(epochs)
             self._state.updates, self._state.epochs = self._cursor.updates, self._cursor.epoch

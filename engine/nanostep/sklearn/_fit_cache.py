@@ -1,7 +1,6 @@
-"""Fits made ahead: a search trains many networks at once, and each `fit` that scikit-learn then asks for finds itself
-already made.
+"""Cache of precomputed fits: a search trains many networks at once, and scikit-learn's calls of `fit` use the results.
 
-Whether a fit is found never changes a result: what is not found is fitted.
+Whether a fit is found never changes a result: a fit that is not in the cache is computed.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from typing import Any
 import joblib
 import numpy as np
 
-_STORE: ContextVar[dict[Hashable, ReadyFit] | None] = ContextVar("fits made ahead", default=None)
+_STORE: ContextVar[dict[Hashable, CachedFit] | None] = ContextVar("fits made ahead", default=None)
 
 
 @dataclass
-class ReadyFit:
-    """What came of a fit: the fitted estimator, or an error; its warnings; its seconds, or its share of them."""
+class CachedFit:
+    """A precomputed fit: the fitted estimator, an error or None, its warnings, and its (share of the) seconds."""
 
     estimator: Any
     error: Exception | None
@@ -30,8 +29,8 @@ class ReadyFit:
 
 
 @contextmanager
-def ready_fits(store: dict[Hashable, ReadyFit]) -> Iterator[None]:
-    """Within this context `find_ready` looks into `store`, whose keys are those of `fit_key`."""
+def cached_fits(store: dict[Hashable, CachedFit]) -> Iterator[None]:
+    """Make `find_cached_fit` search `store`, whose keys are made by `fit_key`, within this context."""
     token = _STORE.set(store)
     try:
         yield
@@ -39,14 +38,14 @@ def ready_fits(store: dict[Hashable, ReadyFit]) -> Iterator[None]:
         _STORE.reset(token)
 
 
-def find_ready(estimator: Any, X: Any, y: Any) -> ReadyFit | None:
-    """Return the fit of an equal estimator to equal data, if it has been made ahead."""
+def find_cached_fit(estimator: Any, X: Any, y: Any) -> CachedFit | None:
+    """Return the precomputed fit of an equal estimator to equal data, or None."""
     store = _STORE.get()
     return None if not store else store.get(fit_key(estimator, fingerprint(X, y)))
 
 
 def fit_key(estimator: Any, data: str) -> Hashable:
-    """Return what tells a fit from others: the estimator's parameters, and the fingerprint of its data."""
+    """Return the key of a fit: the estimator's class and parameters, and the fingerprint of its data."""
     parameters = estimator.get_params(deep=False)
     return type(estimator), tuple((name, repr(parameters[name])) for name in sorted(parameters)), data
 

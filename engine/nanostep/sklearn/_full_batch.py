@@ -1,4 +1,4 @@
-"""Solvers that see all samples at once: ``solver="lbfgs"`` and ``"lm"``."""
+"""Solvers that use all samples at once: ``solver="lbfgs"`` and ``"lm"``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STOPPED = 99
 
 
 def fit_lbfgs(estimator: Any, data: Dataset, task: FitTask) -> None:
-    """Minimise the penalised loss over all samples by SciPy's L-BFGS-B, with the options that scikit-learn gives it."""
+    """Minimise the penalised loss over all samples by SciPy's L-BFGS-B, with the same options as scikit-learn."""
     network = estimator._network
     objective = FullObjective(network, data, estimator._objective, float(estimator.alpha))
     estimator.n_iter_ = 0

@@ -1,4 +1,4 @@
-"""The estimators' losses, made of the engine's: scikit-learn divides some by the outputs, but not their gradients."""
+"""The estimators' losses in terms of the engine's: scikit-learn divides some by the outputs, not their gradients."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from nanostep.sklearn._dataset import Dataset
 
 @dataclass(frozen=True)
 class Objective:
-    """How a loss of the estimator's is made of one of the engine's.
+    """A loss of the estimators in terms of one of the engine's.
 
     Attributes
     ----------
     loss, output : str
-        Of the engine.
+        The engine's loss and output activation.
     out_activation : str
         scikit-learn's name of the output activation.
     gradient_factor : float
-        What is descended is the gradient of the engine's loss times this: the sum over outputs.
+        Factor from the gradient of the engine's loss to the one that is descended, a sum over outputs.
     value_factor : float
-        What is reported is the engine's loss times this.
+        Factor from the engine's loss to the reported loss.
     """
 
     loss: str
@@ -35,9 +35,9 @@ class Objective:
     value_factor: float = 1.0
 
     def constants(self, data: Dataset) -> np.ndarray | None:
-        """Return what is added to the loss of each sample, float64 (n,), or None for nothing.
+        """Return the constants to add to the losses of the samples, float64 (n,), or None for zero.
 
-        The Poisson deviance is 0 for a perfect prediction; the engine leaves out what predictions do not change.
+        The Poisson deviance is 0 for a perfect prediction; the engine omits terms that do not depend on predictions.
         """
         if self.loss != "poisson" or data.y is None:
             return None
@@ -54,7 +54,7 @@ def elementwise_objective(loss: str, output: str, out_activation: str, outputs: 
 
 
 class ReportedLoss:
-    """What scikit-learn calls the loss of an epoch: a mean over batches, each a weighted mean over samples.
+    """The loss of an epoch as scikit-learn defines it: a mean over batches of weighted means over samples.
 
     Parameters
     ----------
@@ -91,12 +91,12 @@ class ReportedLoss:
 class FullObjective:
     """The penalised loss over all samples as a function of theta, with its gradient.
 
-    Unlike scikit-learn's, the value is that of which the gradient is taken, also for several outputs.
+    Unlike in scikit-learn, the gradient belongs to this value even with several outputs.
 
     Attributes
     ----------
     reported : float
-        The last value as scikit-learn reports it.
+        The last value as scikit-learn would report it.
     """
 
     def __init__(self, network: Network, data: Dataset, objective: Objective, alpha: float) -> None:

@@ -1,4 +1,4 @@
-"""The constructor's parameters: what each accepts, and what the engine is told for it."""
+"""The constructor's parameters: their constraints, and their translation for the engine."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ CONSTRAINTS: dict[str, Any] = {
     "clip": [Interval(Real, 0, None, closed="neither"), None],
     "dtype": "no_validation",
 }
-"""Of the parameters that classifier and regressor share; scikit-learn raises InvalidParameterError (a ValueError)."""
+"""Constraints of the parameters that classifier and regressor share; violations raise InvalidParameterError."""
 
 
 def hidden_widths(value: object) -> tuple[int, ...]:

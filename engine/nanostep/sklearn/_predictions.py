@@ -1,4 +1,4 @@
-"""From rows to the network's outputs: the short way for plain arrays, and scikit-learn's validation for the rest."""
+"""The network's outputs for rows of X: a short path for plain arrays, scikit-learn's validation for all others."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from sklearn import get_config
 
 
 class Predictions(NetworkViews):
-    """Mixin of an estimator that predicts by its network."""
+    """Mixin of an estimator that predicts with its network."""
 
     out_activation_: str
 
     def _outputs(self, X: Any, check_input: bool) -> np.ndarray:
         """Return the outputs for every row of X, shape (n, outputs), a new array.
 
-        A plain array of the network's dtype goes past scikit-learn's validation, which takes a hundred times as long as
-        one row.
+        A plain array of the network's dtype skips scikit-learn's validation, which takes a hundred times as long as the
+        prediction of one row.
         """
         network: Network | None = vars(self).get("_network")
         if network is None:
             check_is_fitted(self)
             raise AssertionError("check_is_fitted raises for an estimator without a network")
-        self._take_assigned()
+        self._sync_assigned()
         if (
             type(X) is np.ndarray
             and X.dtype == network._dtype
@@ -57,11 +57,11 @@ class Predictions(NetworkViews):
         return self._link(a__no)
 
     def _link(self, a__no: np.ndarray) -> np.ndarray:
-        """Apply what the engine leaves out of the output activation."""
+        """Apply the part of the output activation that the engine leaves out."""
         return np.exp(a__no, out=a__no) if self.out_activation_ == "exp" else a__no
 
 
 def _is_finite(x: np.ndarray) -> bool:
-    """Return True if a sum shows that all entries are finite; an overflow shows nothing."""
+    """Return True if a finite sum proves that all entries are finite; an overflowing sum proves nothing."""
     with np.errstate(all="ignore"):
         return bool(np.isfinite(x.sum()))

@@ -1,4 +1,4 @@
-"""The loop over epochs of solvers "sgd" and "adam": scores, learning rates and when to stop, as scikit-learn's."""
+"""The loop over epochs of solvers "sgd" and "adam", with scikit-learn's scores, learning rates and stopping rules."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from nanostep.training.arguments import check_dropout
 from nanostep.training.threads import thread_limit
 
 EPOCHS_AT_ONCE = 100
-"""Most epochs between two looks at the loss."""
+"""Most epochs in one call."""
 
 LOWEST_RATE = 1e-6
-"""``learning_rate="adaptive"`` ends the fit instead of going on with less than this."""
+"""``learning_rate="adaptive"`` ends the fit rather than reduce a rate of at most this."""
 
 
 def fit_stochastic(
@@ -34,20 +34,20 @@ def fit_stochastic(
     epochs: int,
     task: FitTask,
 ) -> bool:
-    """Train the estimator's network, keeping the attributes that describe a fit.
+    """Train the estimator's network, updating the attributes that describe a fit.
 
     Parameters
     ----------
     estimator : BaseMLP
     data : Dataset
     score : callable, optional
-        Returns the validation score of the network as it stands.
+        Returns the current validation score of the network.
     generator : RandomState
         Draws the order of each epoch, as `sklearn.utils.shuffle` does.
     epochs : int
         Most epochs to make.
     task : FitTask
-        Whose iterations the epochs are.
+        Task whose iterations are the epochs.
 
     Returns
     -------
@@ -61,11 +61,11 @@ def fit_stochastic(
     reported = ReportedLoss(estimator._objective, data, config.batch)
     order = np.arange(n) if config.custom_order else None
     invscaling = estimator.solver == "sgd" and estimator.learning_rate == "invscaling"
-    looks_at_each = score is not None or task.is_heard or invscaling or order is not None
+    one_by_one = score is not None or task.has_callbacks or invscaling or order is not None
     estimator.n_iter_ = 0
     try:
         while estimator.n_iter_ < epochs:
-            count = 1 if looks_at_each else min(epochs - estimator.n_iter_, _epochs_before_a_stop(estimator))
+            count = 1 if one_by_one else min(epochs - estimator.n_iter_, _epochs_until_stop(estimator))
             if estimator.shuffle:
                 drawn = [generator.permutation(n) for _ in range(count)]
                 order = None if order is None else order[drawn[0]]
@@ -77,7 +77,7 @@ def fit_stochastic(
                 estimator.loss_curve_.append(estimator.loss_)
                 if estimator.verbose:
                     print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
-                _note_progress(estimator, score)
+                _update_progress(estimator, score)
             if invscaling:
                 optimizer.lr = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
             settled = estimator._no_improvement_count > estimator.n_iter_no_change
@@ -90,14 +90,14 @@ def fit_stochastic(
     return True
 
 
-def _epochs_before_a_stop(estimator: Any) -> int:
-    """Return how many epochs can be made in one go: after fewer, the loss cannot have stalled for long enough."""
+def _epochs_until_stop(estimator: Any) -> int:
+    """Return how many epochs can be made in one call: in fewer, the loss cannot have stalled long enough."""
     left = estimator.n_iter_no_change - estimator._no_improvement_count
     return EPOCHS_AT_ONCE if left > EPOCHS_AT_ONCE else max(1, math.floor(left) + 1)
 
 
 def make_run_config(estimator: Any, data: Dataset, generator: np.random.RandomState) -> RunConfig:
-    """Return what stays the same through a fit."""
+    """Return the settings of the engine for a fit."""
     n = len(data)
     batch = AUTO_BATCH if estimator.batch_size == "auto" else int(estimator.batch_size)
     if batch > n and estimator.batch_size != "auto":
@@ -106,21 +106,21 @@ def make_run_config(estimator: Any, data: Dataset, generator: np.random.RandomSt
     return RunConfig(
         batch=min(batch, n),
         shuffle=False,
-        # in a batch of all samples their order makes no difference but in rounding
+        # with all samples in one batch, their order only affects rounding
         custom_order=bool(estimator.shuffle) and batch < n,
-        # drawn only where it is used: scikit-learn draws none
+        # drawn only if it is used, because scikit-learn draws none
         seed=int(generator.randint(2**31 - 1)) if dropout else 0,
         threads=thread_limit(estimator.threads),
         dropout=dropout,
         alpha=float(estimator.alpha),
         scale=estimator._objective.gradient_factor,
         batch_mean=True,
-        # scikit-learn's log loss takes probabilities to be no less than the machine epsilon
+        # scikit-learn's log loss clips probabilities at the machine epsilon
         log_clip_min=math.log(np.finfo(estimator._network.dtype).eps),
     )
 
 
-def _note_progress(estimator: Any, score: Callable[[], float] | None) -> None:
+def _update_progress(estimator: Any, score: Callable[[], float] | None) -> None:
     """Score the network on the validation data, if there are any, and count epochs without improvement."""
     if score is not None:
         value = score()
@@ -141,7 +141,7 @@ def _note_progress(estimator: Any, score: Callable[[], float] | None) -> None:
 
 
 def _is_over(estimator: Any, optimizer: Any) -> bool:
-    """Return whether a fit that has settled ends; with an adaptive rate it first goes on with a fifth of it."""
+    """Return True if a fit that has settled ends; with an adaptive rate it first continues with a fifth of the rate."""
     measure = "validation score" if estimator.early_stopping else "training loss"
     message = f"The {measure} has not improved by tol={estimator.tol:g} in {estimator.n_iter_no_change} epochs"
     over = estimator.solver != "sgd" or estimator.learning_rate != "adaptive" or optimizer.lr <= LOWEST_RATE

@@ -1,4 +1,4 @@
-"""Class labels and what the network's outputs stand for."""
+"""The classes of a classifier, and their encoding as targets and outputs of the network."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from scipy import sparse
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 THRESHOLD = 0.5
-"""A sigmoid output above it means yes."""
+"""A sigmoid output above this counts as positive."""
 
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a classifier, and the way from labels to targets and from outputs to labels.
+    """The classes of a classifier; encodes labels as targets and decodes outputs as labels.
 
     Attributes
     ----------
@@ -43,17 +43,17 @@ class Classes:
         return np.searchsorted(self.labels, y)
 
     def decide(self, a__no: np.ndarray) -> np.ndarray:
-        """Return what outputs say, encoded as by `encode`."""
+        """Return the predicted classes of outputs, encoded as by `encode`."""
         if self.kind == "multiclass":
             return a__no.argmax(axis=1)
         yes__no = a__no > THRESHOLD
         return yes__no if self.kind == "multilabel" else yes__no[:, 0].astype(np.int64)
 
     def decode(self, a__no: np.ndarray) -> Any:
-        """Return the labels that outputs say, in the form of the targets of `fit`."""
+        """Return the predicted labels of outputs, in the form of the targets of `fit`."""
         encoded = self.decide(a__no)
         if self.kind != "multilabel":
-            # with a single class there is one answer
+            # clipped, because a single class has one label but two encoded values
             return self.labels.take(encoded, mode="clip")
         answers = encoded.astype(np.int64)
         return sparse.csr_matrix(answers) if self.sparse else answers
@@ -68,7 +68,7 @@ def find_classes(y: Any) -> Classes:
         y holds continuous values, or several columns of more than two classes.
     """
     if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "biuUS":
-        # nothing else can be meant, and type_of_target takes as long as some epochs
+        # such an array can only hold labels, and type_of_target takes as long as a few epochs
         return classes_of(np.unique(y))
     kind = type_of_target(y, input_name="y")
     if kind == "multilabel-indicator":

@@ -1,4 +1,4 @@
-"""``coefs_`` and ``intercepts_``: views of the network's parameters, kept in step with what users assign."""
+"""``coefs_`` and ``intercepts_``: views of the network's parameters, which users may replace by arrays."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from nanostep.network import Network
 class NetworkViews:
     """Mixin of an estimator that holds a network.
 
-    ``coefs_`` and ``intercepts_`` are lists of views into the network's theta: what is written into them reaches it at
-    once. An array put in the place of a view, or of a list, is copied in when the estimator next looks.
+    ``coefs_`` and ``intercepts_`` are lists of views into the network's theta, so writing into them changes theta at
+    once. An array assigned in place of a view, or a list in place of a list, is copied into theta at the next use of
+    the network.
     """
 
     _network: Network
@@ -24,10 +25,10 @@ class NetworkViews:
 
     @property
     def network_(self) -> Network:
-        """The network itself."""
+        """The network."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"this {type(self).__name__} has no network_ before it is fitted")
-        self._take_assigned()
+        self._sync_assigned()
         return self._network
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -46,8 +47,8 @@ class NetworkViews:
             "_views": (coefs.copy(), intercepts.copy()),
         }
 
-    def _take_assigned(self) -> None:
-        """Copy arrays that were put in the place of views into the network."""
+    def _sync_assigned(self) -> None:
+        """Copy arrays that were assigned in place of views into the network."""
         given = (self.coefs_, self.intercepts_)
         if not all(len(a) == len(b) and all(map(is_, a, b)) for a, b in zip(given, self._views, strict=True)):
             for name, views in zip(("coefs_", "intercepts_"), self._views, strict=True):
@@ -61,7 +62,7 @@ class NetworkViews:
 
     def __getstate__(self) -> dict[str, Any]:
         if self.__sklearn_is_fitted__():
-            self._take_assigned()
+            self._sync_assigned()
         state: dict[str, Any] = dict(super().__getstate__())  # type: ignore[call-overload]
         for name in ("coefs_", "intercepts_", "_views"):
             state.pop(name, None)

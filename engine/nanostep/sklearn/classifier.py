@@ -28,13 +28,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     ----------
     {network_parameters}
     solver : {"adam", "sgd", "lbfgs"}, default="adam"
-        "lbfgs" is SciPy's L-BFGS-B, on all samples at once.
+        "lbfgs" is SciPy's L-BFGS-B on all samples at once.
     {shared_parameters}
     class_weight : dict, "balanced", list of dict or None, default=None
-        Weight of each class; "balanced" makes them inversely proportional to the classes' frequencies. They multiply
-        `sample_weight`. A list has a dict for each label of multilabel targets.
+        Weight of each class; "balanced" makes them inversely proportional to the classes' frequencies. `sample_weight`
+        is multiplied by them. A list has a dict for each label of multilabel targets.
     loss : {"log_loss", "squared_error", "absolute_error", "huber"}, default="log_loss"
-        The others are taken between probabilities and 0 or 1: "squared_error" is half the squared error.
+        All but "log_loss" compare probabilities with 0 and 1; "squared_error" is half the squared error.
 
     Attributes
     ----------
@@ -120,9 +120,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         X : array-like or sparse matrix, shape (n_samples, n_features)
         y : array-like, shape (n_samples,), or indicator matrix (n_samples, n_labels), which may be sparse
         sample_weight : array-like, shape (n_samples,), optional
-            What each sample counts, >= 0; a batch is divided by the sum of its weights.
+            Weight of each sample, >= 0; a batch is divided by the sum of its weights.
         X_val, y_val : as X and y, optional
-            Data to score on after each epoch, in place of a share of X; without `early_stopping` for the record only.
+            Data to score on after each epoch, in place of a share of X; only recorded without `early_stopping`.
         sample_weight_val : array-like, optional
 
         Returns
@@ -135,14 +135,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> Self:
-        """Make one epoch over X and y, going on from the weights and the optimiser's state; for "sgd" and "adam".
+        """Make one epoch over X and y from the current weights and optimiser state; for "sgd" and "adam".
 
         Parameters
         ----------
         X, y, sample_weight
             As in `fit`.
         classes : array-like, shape (n_classes,)
-            All classes there will be; needed in the first call.
+            All classes that may occur; required in the first call.
 
         Returns
         -------
@@ -161,7 +161,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ----------
         X : array-like or sparse matrix, shape (n_samples, n_features)
         check_input : bool, default=True
-            Look for NaN and infinity.
+            Check for NaN and infinity.
 
         Returns
         -------
@@ -171,7 +171,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._classes.decode(a__no)
 
     def predict_proba(self, X: Any, check_input: bool = True) -> np.ndarray:
-        """Return the probability of every class, in the order of `classes_`; of every label for multilabel targets.
+        """Return the probability of every class in the order of `classes_`, or of every label for multilabel targets.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self._check_classes("y_val", find_classes(y), all_of_them=False)
 
     def _check_classes(self, name: str, found: Classes, *, all_of_them: bool) -> None:
-        """Raise ValueError unless the classes found in targets are those known, or some of them."""
+        """Raise ValueError unless the classes found in targets are the known ones, or some of them."""
         known = self._classes
         new = np.setdiff1d(found.labels, known.labels)
         if (found.kind == "multilabel") != (known.kind == "multilabel"):
@@ -245,7 +245,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return weight
 
     def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
-        """Accuracy; of multilabel targets the share of rows that are all right."""
+        """Return the accuracy; for multilabel targets the share of rows in which all labels are right."""
         decide = self._classes.decide
         right = decide(a__no) == (data.labels if data.y is None else decide(data.y))
         return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=data.weight))

@@ -1,4 +1,4 @@
-"""`MLPEnsembleClassifier` and `MLPEnsembleRegressor`: networks trained together, and how far they agree."""
+"""`MLPEnsembleClassifier` and `MLPEnsembleRegressor`: networks trained as one population, their mean and spread."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
 from nanostep.sklearn._base import BaseMLP, no_convergence
-from nanostep.sklearn._batched_fit import Together, group_key
+from nanostep.sklearn._batched_fit import BatchedFit, group_key
 from nanostep.sklearn._documentation import documented_ensemble
 from nanostep.sklearn.classifier import MLPClassifier
 from nanostep.sklearn.regressor import MLPRegressor
 
 
 class _BaseEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
-    """What both ensembles share."""
+    """Base of both ensembles."""
 
     _parameter_constraints: ClassVar[dict] = {
         "estimator": [HasMethods(["fit", "predict"]), None],
@@ -62,7 +62,7 @@ class _BaseEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
         y : array-like, shape (n_samples,), (n_samples, n_outputs) or (n_samples, n_labels)
             As in the members' `fit`.
         sample_weight : array-like, shape (n_samples,), optional
-            What each sample counts, >= 0; multiplied by how often a member has drawn it.
+            Weight of each sample, >= 0; multiplied by the number of times that a member has drawn it.
 
         Returns
         -------
@@ -84,8 +84,8 @@ class _BaseEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
         drawn = self._draw(generator, weight)
         if data.is_dense and group_key(members[0]) is not None:
             for member in members:
-                member._ready_optimizer()
-            used_up = Together(members, data, orders, None if drawn is None else drawn * weight).run()
+                member._prepare_optimizer()
+            used_up = BatchedFit(members, data, orders, None if drawn is None else drawn * weight).run()
             for member, (_, _, task) in zip(members, begun, strict=True):
                 member._end(task)
             if used_up.any():
@@ -101,25 +101,25 @@ class _BaseEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
         self.n_features_in_ = members[0].n_features_in_
         if hasattr(members[0], "feature_names_in_"):
             self.feature_names_in_ = members[0].feature_names_in_
-        self._learned(members[0])
+        self._copy_common(members[0])
         if self.oob_score:
             assert drawn is not None
             self._score_out_of_bag(X, y, drawn == 0)
         return self
 
     def _mean(self, X: Any, return_std: bool) -> Any:
-        """Return the mean of what the members predict, and its standard deviation if that is asked for."""
+        """Return the mean of the members' predictions, with `return_std` also their standard deviation."""
         members = self.predict_members(X)
         return (members.mean(axis=0), members.std(axis=0)) if return_std else members.mean(axis=0)
 
     def _draw(self, generator: np.random.RandomState, weight: np.ndarray) -> np.ndarray | None:
-        """Return how often each member draws each sample, (members, n): as many draws, with replacement, as samples."""
+        """Return how often each member draws each sample, (members, n), in n draws with replacement; or None."""
         if not self.bootstrap:
             return None
         n = len(weight)
         drawn = generator.multinomial(n, np.full(n, 1 / n), size=self.n_estimators).astype(np.float64)
         for counts in drawn:
-            while not (counts * weight).any():  # of few samples that count
+            while not (counts * weight).any():  # possible if few samples have a weight
                 counts[:] = generator.multinomial(n, np.full(n, 1 / n))
         return drawn
 
@@ -135,19 +135,19 @@ class _BaseEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
         shape = left_out.shape + (1,) * (outputs.ndim - 2)
         total = (outputs * left_out.reshape(shape)).sum(axis=0)
         means = total / np.where(count > 0, count, np.nan).reshape(shape[1:])
-        self._keep_out_of_bag(means, np.asarray(y), count > 0)
+        self._set_out_of_bag(means, np.asarray(y), count > 0)
 
     @abstractmethod
-    def _learned(self, member: Any) -> None:
-        """Take over what is said of all members alike."""
+    def _copy_common(self, member: Any) -> None:
+        """Copy the attributes that are the same for all members."""
 
     @abstractmethod
-    def _keep_out_of_bag(self, means: np.ndarray, y: np.ndarray, known: np.ndarray) -> None:
+    def _set_out_of_bag(self, means: np.ndarray, y: np.ndarray, known: np.ndarray) -> None:
         """Set the attributes of the out-of-bag score."""
 
     @abstractmethod
     def predict_members(self, X: Any) -> np.ndarray:
-        """Return what each member predicts."""
+        """Return the predictions of each member."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -161,7 +161,7 @@ def _fit_member(member: Any, X: Any, y: Any, weight: np.ndarray | None) -> Any:
 
 @documented_ensemble("MLPClassifier")
 class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
-    """Networks that classify by the mean of their probabilities, trained as one population.
+    """An ensemble of networks that classifies by their mean probabilities, trained as one population.
 
     Parameters
     ----------
@@ -206,7 +206,7 @@ class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
         return self.estimators_[0]._classes.decode(outputs)
 
     def predict_proba(self, X: Any, return_std: bool = False) -> Any:
-        """Return the mean of the members' probabilities, and on request how far they are spread.
+        """Return the mean of the members' probabilities, and with `return_std` their standard deviation.
 
         Parameters
         ----------
@@ -230,10 +230,10 @@ class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
         check_is_fitted(self)
         return np.stack([member.predict_proba(X) for member in self.estimators_])
 
-    def _learned(self, member: Any) -> None:
+    def _copy_common(self, member: Any) -> None:
         self.classes_ = member.classes_
 
-    def _keep_out_of_bag(self, means: np.ndarray, y: np.ndarray, known: np.ndarray) -> None:
+    def _set_out_of_bag(self, means: np.ndarray, y: np.ndarray, known: np.ndarray) -> None:
         self.oob_decision_function_ = means
         classes = self.estimators_[0]._classes
         decided = classes.decode(means[known] if classes.kind != "binary" else means[known][:, 1:])
@@ -248,7 +248,7 @@ class MLPEnsembleClassifier(ClassifierMixin, _BaseEnsemble):
 
 @documented_ensemble("MLPRegressor")
 class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
-    """Networks whose mean is the prediction and whose spread says how sure it is, trained as one population.
+    """An ensemble of networks that predicts by their mean, with their spread as uncertainty; trained as one population.
 
     Parameters
     ----------
@@ -278,7 +278,7 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
     _member = MLPRegressor
 
     def predict(self, X: Any, return_std: bool = False) -> Any:
-        """Return the mean of the members' predictions, and on request how far they are spread.
+        """Return the mean of the members' predictions, and with `return_std` their standard deviation.
 
         Parameters
         ----------
@@ -289,8 +289,8 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
         -------
         mean : ndarray, shape (n_samples,) or (n_samples, n_outputs)
         std : ndarray of that shape
-            Standard deviation over the members, with ``return_std=True``: what the members do not agree about, without
-            the noise of the targets.
+            Standard deviation over the members, with ``return_std=True``: the disagreement of the members, without the
+            noise of the targets.
         """
         return self._mean(X, return_std)
 
@@ -299,10 +299,10 @@ class MLPEnsembleRegressor(RegressorMixin, _BaseEnsemble):
         check_is_fitted(self)
         return np.stack([member.predict(X) for member in self.estimators_])
 
-    def _learned(self, member: Any) -> None:
-        """Nothing: a regressor has no classes."""
+    def _copy_common(self, member: Any) -> None:
+        """Do nothing: regressors have no classes."""
 
-    def _keep_out_of_bag(self, means: np.ndarray, y: np.ndarray, known: np.ndarray) -> None:
+    def _set_out_of_bag(self, means: np.ndarray, y: np.ndarray, known: np.ndarray) -> None:
         self.oob_prediction_ = means
         self.oob_score_ = float(r2_score(y.reshape(means.shape)[known], means[known]))
 

@@ -26,13 +26,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     Parameters
     ----------
     loss : {"squared_error", "poisson", "absolute_error", "huber"}, default="squared_error"
-        "squared_error" is half the squared error; "poisson" half the Poisson deviance of the exponential of the output,
-        for y >= 0; "huber" has delta 1. The gradient is the sum over outputs; reported is the mean over them, for
-        "poisson" the sum.
+        "squared_error" is half the squared error; "poisson" is half the Poisson deviance of the exponential of the
+        output, for y >= 0; "huber" has delta 1. The gradient is that of the sum over outputs; the reported loss is the
+        mean over outputs, for "poisson" the sum.
     {network_parameters}
     solver : {"adam", "sgd", "lbfgs", "lm"}, default="adam"
-        "lbfgs" is SciPy's L-BFGS-B, on all samples at once; so is "lm", the method of Levenberg and Marquardt
-        (`nanostep.LevenbergMarquardt`), for "squared_error" and up to some hundred parameters.
+        "lbfgs" is SciPy's L-BFGS-B on all samples at once. "lm" is the method of Levenberg and Marquardt
+        (`nanostep.LevenbergMarquardt`), also on all samples, for "squared_error" and up to some hundred parameters.
     {shared_parameters}
 
     Attributes
@@ -112,9 +112,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         X : array-like or sparse matrix, shape (n_samples, n_features)
         y : array-like, shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like, shape (n_samples,), optional
-            What each sample counts, >= 0; a batch is divided by the sum of its weights.
+            Weight of each sample, >= 0; a batch is divided by the sum of its weights.
         X_val, y_val : as X and y, optional
-            Data to score on after each epoch, in place of a share of X; without `early_stopping` for the record only.
+            Data to score on after each epoch, in place of a share of X; only recorded without `early_stopping`.
         sample_weight_val : array-like, optional
 
         Returns
@@ -127,7 +127,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @available_if(is_stochastic)
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
-        """Make one epoch over X and y, going on from the weights and the optimiser's state; for "sgd" and "adam".
+        """Make one epoch over X and y from the current weights and optimiser state; for "sgd" and "adam".
 
         Parameters
         ----------
@@ -148,7 +148,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         ----------
         X : array-like or sparse matrix, shape (n_samples, n_features)
         check_input : bool, default=True
-            Look for NaN and infinity.
+            Check for NaN and infinity.
 
         Returns
         -------
@@ -185,7 +185,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return weight
 
     def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
-        """R2, the mean over outputs."""
+        """Return R2, as the mean over outputs."""
         assert data.y is not None
         return r2(data.y, a__no, data.weight)
 

@@ -1,4 +1,4 @@
-"""`PopulationSearchCV`: GridSearchCV whose fits are made as populations."""
+"""`PopulationSearchCV`: a GridSearchCV that trains its candidates as populations."""
 
 from __future__ import annotations
 
@@ -15,24 +15,25 @@ from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.parallel import Parallel, delayed
 
 from nanostep.sklearn._base import BaseMLP
-from nanostep.sklearn._batched_fit import fit_alone, fit_together, group_key
-from nanostep.sklearn._fit_cache import ReadyFit, fingerprint, fit_key, ready_fits
+from nanostep.sklearn._batched_fit import fit_batch, fit_single, group_key
+from nanostep.sklearn._fit_cache import CachedFit, cached_fits, fingerprint, fit_key
 
 
 class PopulationSearchCV(GridSearchCV):
     """`sklearn.model_selection.GridSearchCV` for this package's estimators that trains many candidates at once.
 
-    Parameters, attributes, scores and warnings are those of GridSearchCV. What differs is who does the fits: candidates
+    Parameters, attributes, scores and warnings are those of GridSearchCV. The fits are made in another way: candidates
     that share an architecture, a batch size, a solver and an int `random_state`, and differ in rates, penalties,
-    momenta or what ends a fit, are trained as one population on each training set (see `nanostep.Population`), to the
-    same weights but for rounding; networks with layers of more than 64 units take a thread each. Other candidates,
-    early stopping and dropout are fitted one by one.
+    momenta or stopping criteria, are trained as one population on each training set (see `nanostep.Population`), to the
+    same weights up to rounding; networks with layers of more than 64 units take a thread each. Other candidates, and
+    those with early stopping or dropout, are fitted one by one.
 
     Parameters
     ----------
     estimator : MLPClassifier, MLPRegressor, or Pipeline that ends with one
-        With others, and with `sample_weight` in `fit`, it is a GridSearchCV. ``random_state=None`` lets no two
-        candidates see the samples in the same order, and so trains them one by one: give an int.
+        With other estimators, and with `sample_weight` in `fit`, this is a plain GridSearchCV. With
+        ``random_state=None`` every candidate has its own order of the samples, so they are trained one by one: give an
+        int.
     param_grid, scoring, n_jobs, refit, cv, verbose, pre_dispatch, error_score, return_train_score
         As in GridSearchCV. `n_jobs` populations are trained at a time; each of them uses the estimator's `threads`, by
         default all processors in the main process and one in a worker of joblib.
@@ -40,7 +41,7 @@ class PopulationSearchCV(GridSearchCV):
     Attributes
     ----------
     cv_results_ : dict
-        As in GridSearchCV. The fit time of a candidate is its share of that of the population.
+        As in GridSearchCV. The fit time of a candidate is its share of the population's.
     best_estimator_, best_score_, best_params_, best_index_, scorer_, n_splits_, refit_time_, multimetric_, classes_, \
 n_features_in_, feature_names_in_
         As in GridSearchCV.
@@ -58,7 +59,7 @@ n_features_in_, feature_names_in_
     """
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Self:
-        """Fit all candidates, and the best one again to all data.
+        """Fit all candidates, and refit the best one to all data.
 
         Parameters
         ----------
@@ -76,13 +77,13 @@ n_features_in_, feature_names_in_
             return self
         X, y = indexable(X, y)
         cv = self.get_params(deep=False)["cv"]
-        # drawn once: other splits would find none of the fits
+        # split once, because fits are looked up by their training data
         splits = list(check_cv(cv, y, classifier=is_classifier(self.estimator)).split(X, y, params.get("groups")))
         store, seconds = self._fit_ahead(X, y, splits)
         try:
             self.cv = splits
-            # no workers for looking up what is there
-            with ready_fits(store), joblib.parallel_config("sequential") if store else nullcontext():
+            # sequential, because fits are only looked up
+            with cached_fits(store), joblib.parallel_config("sequential") if store else nullcontext():
                 super().fit(X, y, **params)
         finally:
             self.cv = cv
@@ -92,10 +93,10 @@ n_features_in_, feature_names_in_
 
     def _fit_ahead(
         self, X: Any, y: Any, splits: list[tuple[np.ndarray, np.ndarray]]
-    ) -> tuple[dict[Hashable, ReadyFit], np.ndarray]:
+    ) -> tuple[dict[Hashable, CachedFit], np.ndarray]:
         """Return the fits of all candidates to all training sets, and the seconds of each, (candidates, splits).
 
-        Fits that cannot be made are left out: whoever asks for them finds out why.
+        Fits that fail are left out; scikit-learn repeats them and reports the error.
         """
         candidates = [clone(self.estimator).set_params(**clone(c, safe=False)) for c in ParameterGrid(self.param_grid)]
         tasks = (
@@ -105,21 +106,21 @@ n_features_in_, feature_names_in_
         )
         parallel = Parallel(n_jobs=self.n_jobs, pre_dispatch=self.pre_dispatch)
         store, seconds = {}, np.full((len(candidates), len(splits)), np.nan)
-        for split, members, fits in parallel(delayed(_make)(*task) for task in tasks):
-            for c, (key, fit) in zip(members, fits, strict=False):
+        for split, group, fits in parallel(delayed(_fit_group)(*task) for task in tasks):
+            for c, (key, fit) in zip(group, fits, strict=False):
                 store[key], seconds[c, split] = fit, fit.seconds
         return store, seconds
 
 
 def _tasks(candidates: list[Any], X: Any, y: Any) -> Iterator[tuple[list[int], list[BaseMLP], Any, Any]]:
-    """Yield which candidates are fitted together to a training set: their numbers, their networks' estimators, data."""
-    heads: dict[str, list[int]] = {}
+    """Yield the groups of candidates that are fitted together to a training set: indices, final estimators, data."""
+    by_transformers: dict[str, list[int]] = {}
     for c, candidate in enumerate(candidates):
-        head = repr(candidate[:-1].get_params()) if isinstance(candidate, Pipeline) else ""
-        heads.setdefault(head, []).append(c)
-    for members in heads.values():
-        first = candidates[members[0]]
-        rows, finals = X, [candidates[c] for c in members]
+        transformers = repr(candidate[:-1].get_params()) if isinstance(candidate, Pipeline) else ""
+        by_transformers.setdefault(transformers, []).append(c)
+    for indices in by_transformers.values():
+        first = candidates[indices[0]]
+        rows, finals = X, [candidates[c] for c in indices]
         if isinstance(first, Pipeline):
             finals = [final[-1] for final in finals]
             try:
@@ -132,13 +133,13 @@ def _tasks(candidates: list[Any], X: Any, y: Any) -> Iterator[tuple[list[int], l
             if key is not None:
                 groups.setdefault(key, []).append(k)
         for group in groups.values():
-            yield [members[k] for k in group], [finals[k] for k in group], rows, y
+            yield [indices[k] for k in group], [finals[k] for k in group], rows, y
 
 
 def _group_of(final: Any, number: int) -> Hashable | None:
-    """Return what is the same for estimators that are fitted together, or None for one that is not fitted ahead."""
+    """Return a key that is equal for estimators that are fitted together; None for one that is not precomputed."""
     if not isinstance(final, BaseMLP) or isinstance(final.random_state, np.random.RandomState):
-        return None  # a generator cannot be known again
+        return None  # a generator's state changes, so the fit would not be found again
     try:
         final._validate_params()
         key = group_key(final)
@@ -147,15 +148,15 @@ def _group_of(final: Any, number: int) -> Hashable | None:
     return ("alone", number) if key is None else key
 
 
-def _make(
-    split: int, members: list[int], estimators: list[BaseMLP], X: Any, y: Any
-) -> tuple[int, list[int], list[tuple[Hashable, ReadyFit]]]:
-    """Fit some estimators to a training set; none of them if the data are not acceptable."""
+def _fit_group(
+    split: int, group: list[int], estimators: list[BaseMLP], X: Any, y: Any
+) -> tuple[int, list[int], list[tuple[Hashable, CachedFit]]]:
+    """Fit a group of estimators to a training set; return no fits if the data are not acceptable."""
     data = fingerprint(X, y)
     keys = [fit_key(estimator, data) for estimator in estimators]
     try:
         copies = [clone(estimator) for estimator in estimators]
-        fits = fit_together(copies, X, y) if len(copies) > 1 else [fit_alone(copies[0], X, y)]
+        fits = fit_batch(copies, X, y) if len(copies) > 1 else [fit_single(copies[0], X, y)]
     except (TypeError, ValueError):
         fits = []
-    return split, members, list(zip(keys, fits, strict=False))
+    return split, group, list(zip(keys, fits, strict=False))

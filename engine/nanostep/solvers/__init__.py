@@ -5,8 +5,8 @@ An epoch is an iteration, and ``History.loss`` is the loss after it. A solver ke
 changes theta.
 """
 
+from nanostep.solvers.base import Solver
 from nanostep.solvers.lbfgs import LBFGS
 from nanostep.solvers.levenberg_marquardt import LevenbergMarquardt
-from nanostep.solvers.problem import Solver
 
 __all__ = ["LBFGS", "LevenbergMarquardt", "Solver"]

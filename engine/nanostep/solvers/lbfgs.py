@@ -9,7 +9,8 @@ from typing import Any
 from nanostep._checks import check_integer, check_real
 from nanostep._optional import require
 from nanostep.architecture import Architecture
-from nanostep.solvers.problem import Problem, Solver
+from nanostep.solvers.base import Solver
+from nanostep.solvers.problem import Problem
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ import numpy as np
 from nanostep._checks import check_memory, check_real
 from nanostep._optional import require
 from nanostep.architecture import Architecture
-from nanostep.solvers.problem import Problem, Solver
+from nanostep.solvers.base import Solver
+from nanostep.solvers.problem import Problem
 
 LOSSES = ("half_squared_error", "squared_error")
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nanostep.model import Model
-from nanostep.solvers.problem import Problem, Solver
+from nanostep.solvers.base import Solver
+from nanostep.solvers.problem import Problem
 from nanostep.training.arguments import Data, TrainArguments, TrainConfig
 from nanostep.training.recorder import Recorder
 from nanostep.training.run_state import RunState

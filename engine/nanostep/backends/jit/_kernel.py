@@ -89,19 +89,19 @@ def register_static(static: type[Static], kind: type[StaticType]) -> None:
 register_static(Static, StaticType)
 
 
-@cache
-def _host_features() -> Any:
-    """Features of the processor; the query takes a third of a millisecond."""
-    return binding.get_host_cpu_features()
-
-
 def vector_bytes() -> int:
     """Width of the vectors of the processor for which code is compiled."""
-    features = config.CPU_FEATURES or _host_features()
-    if isinstance(features, str):
+    return _vector_bytes(config.CPU_FEATURES)
+
+
+@cache
+def _vector_bytes(features: str | None) -> int:
+    """The same for features in LLVM's notation; None stands for this processor, whose query takes a third of a
+    millisecond."""
+    if features:
         enabled = {name[1:] for name in features.split(",") if name.startswith("+")}
     else:
-        enabled = {name for name, is_there in features.items() if is_there}
+        enabled = {name for name, is_there in binding.get_host_cpu_features().items() if is_there}
     return 64 if "avx512f" in enabled else 32 if "avx2" in enabled else 16
 
 

@@ -16,7 +16,7 @@ from nanostep.backends.jit.jacobian import jacobian_rows
 from nanostep.backends.jit.layout import GROUP, MAX_TILE, make_net
 from nanostep.backends.jit.optimizers import hyperparameters_of, rule_of
 from nanostep.backends.jit.passes import mean_gradient, mean_loss, predict_rows
-from nanostep.backends.jit.sample import is_small, weight_count
+from nanostep.backends.jit.sample import MAX_VECTORS, weight_count
 from nanostep.backends.jit.team import TEAM_WORDS
 from nanostep.backends.jit.train import FUSED_SGD, train_batches, train_samples
 from nanostep.backends.jit.vjp import Pull, vjp_rows
@@ -39,6 +39,7 @@ class Engine:
         self.architecture = architecture
         self.dtype = dtype
         self._net = make_net(architecture, dtype, vector_bytes())
+        self._weight_count = weight_count(self._net)
         self.isa = {64: "avx512", 32: "avx2"}.get(self._net.lanes * dtype.itemsize, "")
 
     def predict_row(self, theta__p: Array, x: object) -> None:
@@ -117,15 +118,18 @@ class Engine:
         rates = np.array([optimizer.lr] if config.rates is None else config.rates[:steps], np.float64)
         self.threads = 1
         is_unweighted = extras.is_empty and data.weight is None
-        in_registers = config.batch == 1 and is_unweighted and is_small(net) and is_plain(optimizer)
-        size = weight_count(net) * net.lanes if in_registers else net.memory_size(len(slots__sp))
-        memory, seed = self._aligned(size), np.uint64(config.seed)
-        run = Run(steps, rates, seed, config.shuffle, theta__p, data, progress, memory)
+        in_registers = config.batch == 1 and is_unweighted and self._weight_count <= MAX_VECTORS and is_plain(optimizer)
         if in_registers:
-            ended = self._train_samples(run._replace(rates=rates * config.scale), cursor)
+            rates, memory = rates * config.scale, self._aligned(self._weight_count * net.lanes)
+            data = data._replace(y=None) if data.labelled else data._replace(labels=None)
+            run = Run(steps, rates, np.uint64(config.seed), config.shuffle, theta__p, data, progress, memory)
+            ended = self._train_samples(run, cursor)
         else:
-            h, scale = hyperparameters_of(optimizer), float(config.scale)
-            run = run._replace(slots=slots__sp, optimizer=h, extras=extras, batch=config.batch, scale=scale)
+            run = Run(
+                steps, rates, np.uint64(config.seed), config.shuffle, theta__p, data, progress,
+                self._memory(len(slots__sp)), slots__sp, hyperparameters_of(optimizer), extras, config.batch,
+                float(config.scale), ALONE,
+            )  # fmt: skip
             ended = self._train_batches(run, optimizer, config)
         cursor.epoch, cursor.row, cursor.updates = (int(value) for value in progress.counters)
         cursor.loss_sum = float(progress.loss_sum[0])
@@ -136,22 +140,20 @@ class Engine:
         return ended
 
     def _train_samples(self, run: Run, cursor: Cursor) -> int:
-        net, data = self._net, run.data
+        net = self._net
         if cursor.backend_state is None:
             cursor.backend_state = np.zeros(net.layers[0].out_pad, self.dtype), np.array([0.0, 0.0, 1.0])
-        run = run._replace(data=data._replace(y=None) if data.labelled else data._replace(labels=None))
         return int(specialised(train_samples, net)(net, run, Lookahead(*cursor.backend_state)))
 
     def _train_batches(self, run: Run, optimizer: Optimizer, config: RunConfig) -> int:
         """Train on a team of threads; each worker advances progress of its own."""
         net = self._net
         workers = self.threads = self._workers(config, run.data.n)
-        rule = rule_of(optimizer, self.dtype)
-        if is_plain(optimizer) and run.extras.squares is None and config.batch <= net.tile:
-            rule = choice(self.dtype, FUSED_SGD)
+        is_fused = is_plain(optimizer) and run.extras.squares is None and config.batch <= net.tile
+        rule = choice(self.dtype, FUSED_SGD) if is_fused else rule_of(optimizer, self.dtype)
         train = specialised(train_batches, net, rule)
         if workers == 1:
-            return int(train(net, rule, run._replace(worker=ALONE)))
+            return int(train(net, rule, run))
         team, losses = aligned(TEAM_WORDS, np.dtype(np.int64)), np.empty(MAX_TILE // GROUP)
         team[:] = 0
 

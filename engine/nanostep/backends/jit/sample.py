@@ -51,10 +51,6 @@ def weight_count(net: Net) -> int:
     return count + sum(s.outputs * vectors(net, s.inputs) + vectors(net, s.outputs) for s in others)
 
 
-def is_small(net: Net) -> bool:
-    return weight_count(net) <= MAX_VECTORS
-
-
 @dataclass
 class Weights:
     """The weights of a network as lists of vectors.
