@@ -206,6 +206,7 @@ CHECKS: dict[Callable[[EngineType], None], tuple[EngineType, ...]] = {
     ),
     golden_vjps: (
         wrong_engines.VjpOfTheMean,
+        wrong_engines.VjpOfTheMeanByInputs,
         wrong_engines.VjpAlwaysOfZ,
         wrong_engines.VjpWithoutHiddenDerivative,
     ),

@@ -17,8 +17,8 @@ from nanostep.backends.contract import Engine
 class PullBack:
     """What `Network.vjp` returns beside the outputs: a function from their gradient to that of parameters and inputs.
 
-    It keeps copies of the inputs and of theta and computes the activations again, tile by tile, so that its memory does
-    not grow with the width of the network.
+    It has copies of the inputs and of theta, and no tape: each call computes the activations again, tile by tile, on
+    the way to the gradient.
     """
 
     _engine: Engine

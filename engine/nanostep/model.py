@@ -146,28 +146,36 @@ class Model(BaseModel):
     def vjp(self, X: ArrayLike) -> tuple[np.ndarray, PullBack]:
         """Return the outputs for every row of X, and a function that pulls a gradient back through the network.
 
-        This is for losses of your own, which are computed from the outputs together with their derivatives (the
-        vector-Jacobian product, as ``jax.vjp``).
+        For losses of your own: compute the derivatives of the loss with respect to the outputs, and `pull` returns
+        those with respect to theta and X (the vector-Jacobian product, as by ``jax.vjp``). Neither dropout nor
+        penalties take part.
 
         Parameters
         ----------
         X : array-like, shape (n, inputs) or (inputs,)
-            n may be 0.
+            n may be 0. It is copied.
 
         Returns
         -------
         out : ndarray, shape (n, outputs), or (outputs,) for one 1-D sample
             The same bits as those of `predict`.
         pull : callable
-            ``pull(dout, *, inputs=False, params=True, wrt="out")`` takes dL/d(out) and returns dL/d(theta), laid out as
-            `theta` and summed over the rows; with ``inputs=True`` also dL/dX; with ``params=False`` dL/dX alone.
-            ``wrt="z"`` takes dL/dz of the output layer. It may be called any number of times, until theta changes: then
-            it raises RuntimeError. See `nanostep._pull_back.PullBack`.
+            ``pull(dout, *, inputs=False, params=True, wrt="out")``, see below.
 
         Raises
         ------
         TypeError, ValueError
             X is not acceptable.
+
+        Notes
+        -----
+        ``pull(dout)`` takes dL/d(out), of the shape of `out` and finite, and returns dL/d(theta), a new array
+        (parameters,), laid out as `theta`. It is the sum over the rows: for a mean, divide dout by n.
+        ``pull(dout, inputs=True)`` returns dL/d(theta) and dL/dX, of the shape of X; ``pull(dout, params=False)``
+        returns dL/dX alone. ``wrt="z"`` takes dL/dz of the output layer, before its activation.
+
+        It may be called any number of times, with the same bits, until theta changes: after any change, be it through
+        a view, it raises RuntimeError. Unacceptable arguments raise TypeError or ValueError.
 
         Examples
         --------

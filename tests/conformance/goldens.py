@@ -77,15 +77,15 @@ def check_golden_vjp(engine_type: EngineType, golden: Golden, dtype: str) -> Non
     dout["z"], dout["out"] = np.empty_like(y), np.empty_like(y)
     losses.output_delta(a.loss, a.output, z[-1], outputs[-1], y, dout["z"])
     losses.loss_derivative(a.loss, outputs[-1], y, dout["out"])
-    engine, got = engine_type(a, np.dtype(dtype)), np.full(len(theta), np.nan, dtype)
+    engine = engine_type(a, np.dtype(dtype))
     for wrt, values in dout.items():
         if wrt == "out" and (a.loss, a.output) in losses.JOINED:
             continue  # for the sake of which they are joined
-        engine.vjp(
-            theta, samples.x, (values / n).astype(dtype), of_z=wrt == "z", grad__p=got, dx__ni=None
-        )  # fmt: skip
-        tolerance = 4 * TOLERANCE[dtype]
-        assert_blocks(a, got, golden.arrays["gradient"], tolerance, f"{golden}: pulled back from {wrt}")
+        grad, dx = np.full(len(theta), np.nan, dtype), np.full(samples.x.shape, np.nan, dtype)
+        engine.vjp(theta, samples.x, (values / n).astype(dtype), of_z=wrt == "z", grad__p=grad, dx__ni=dx)
+        tolerance, what = 4 * TOLERANCE[dtype], f"{golden}: pulled back from {wrt}"
+        assert_blocks(a, grad, golden.arrays["gradient"], tolerance, what)
+        assert_norm(dx, golden.arrays["dx"], tolerance, f"{what}, dx")
 
 
 def check_golden_trajectory(engine_type: EngineType, golden: Golden, dtype: str, tolerance: float) -> None:
