@@ -19,6 +19,7 @@ from nanostep.backends.jit.passes import mean_gradient, mean_loss, predict_rows
 from nanostep.backends.jit.sample import MAX_VECTORS, weight_count
 from nanostep.backends.jit.team import TEAM_WORDS
 from nanostep.backends.jit.train import FUSED_SGD, train_batches, train_samples
+from nanostep.backends.jit.vjp import Pull, vjp_rows
 from nanostep.backends.reference.losses import JOINED
 from nanostep.backends.reference.order import drop_threshold
 from nanostep.optimizers import SGD, Optimizer
@@ -76,6 +77,26 @@ class Engine:
         run = specialised(jacobian_rows, self._net)
         a, jacobian = a__no.reshape(-1), jac__nop.reshape(-1)
         run(self._net, theta__p, len(x__ni), flat(x__ni), a, jacobian, self._memory(0))
+
+    def vjp(
+        self,
+        theta__p: Array,
+        x__ni: Array,
+        dout__no: Array,
+        *,
+        of_z: bool,
+        grad__p: Array | None,
+        dx__ni: Array | None,
+    ) -> None:
+        if len(x__ni) == 0:
+            if grad__p is not None:
+                grad__p[...] = 0
+            return
+        none = np.empty(0, self.dtype)
+        grad, dx = (none if array is None else array.reshape(-1) for array in (grad__p, dx__ni))
+        pull = Pull(flat(dout__no), grad, dx, of_z, grad__p is not None, dx__ni is not None)
+        run = specialised(vjp_rows, self._net)
+        run(self._net, theta__p, len(x__ni), flat(x__ni), pull, self._memory(0))
 
     def train(
         self,

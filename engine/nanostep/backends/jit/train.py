@@ -15,7 +15,7 @@ from nanostep.backends.jit.batch import Batch, index_of
 from nanostep.backends.jit.dropout import make_dropout
 from nanostep.backends.jit.gradient import fused_sgd, pack, refresh, unpack
 from nanostep.backends.jit.layout import Net
-from nanostep.backends.jit.optimizers import Update, apply, clip_factor
+from nanostep.backends.jit.optimizers import Update, apply_rule, clip_factor
 from nanostep.backends.jit.order import shuffle_kernel
 from nanostep.backends.jit.passes import backward_tile, batch_gradient, load_parameters
 from nanostep.backends.jit.sample import pack_sample, sample_steps, unpack_sample
@@ -102,7 +102,7 @@ def batch_step(m: Any, net: Net, rule: Choice, how: UpdateRule, data: Data, stat
                 m.store_number(step.penalty_sum, m.load_number(step.penalty_sum) + penalty)
         for at, count in packed_parts(m, net, worker):
             params, grad, slots = (memory + base + at for base in (net.params, net.grad, net.slots))
-            apply(Update(m, h, flags, step.lr, step.t, share, count, net.packed, params, grad, slots), kind)
+            apply_rule(Update(m, h, flags, step.lr, step.t, share, count, net.packed, params, grad, slots), kind)
         refresh(m, net, memory, worker)
     barrier(m, worker)
     if data.weight is None:
