@@ -12,7 +12,7 @@ import pytest
 from conformance import wrong_engines, wrong_operations, wrong_rows
 from conformance.comparisons import TOLERANCE
 from conformance.differences import check_differences
-from conformance.goldens import check_golden_gradient, check_golden_trajectory, load
+from conformance.goldens import check_golden_gradient, check_golden_trajectory, check_golden_vjp, load
 from conformance.operations import POISON, Function, check_operation, check_propagates_nan, reference_function
 from conformance.rows import check_declined, check_rows
 from conformance.runs import (
@@ -27,6 +27,7 @@ from conformance.runs import (
     check_labels,
     check_training,
     check_training_effects,
+    check_vjp,
     check_weights,
 )
 from nanostep.architecture import make_architecture
@@ -115,6 +116,11 @@ def golden_gradients(engine: EngineType) -> None:
         check_golden_gradient(engine, golden, "float64")
 
 
+def golden_vjps(engine: EngineType) -> None:
+    for golden in load("gradients"):
+        check_golden_vjp(engine, golden, "float64")
+
+
 def golden_trajectories(engine: EngineType) -> None:
     for golden in load("optimizers"):
         check_golden_trajectory(engine, golden, "float64", TOLERANCE["float64"])
@@ -146,6 +152,10 @@ def weights(engine: EngineType) -> None:
 
 def jacobian(engine: EngineType) -> None:
     check_jacobian(engine, replace(HIDDEN, architecture=FITTED), "float64")
+
+
+def vjp(engine: EngineType) -> None:
+    check_vjp(engine, replace(HIDDEN, architecture=FITTED), "float64")
 
 
 def effects(engine: EngineType) -> None:
@@ -194,6 +204,12 @@ CHECKS: dict[Callable[[EngineType], None], tuple[EngineType, ...]] = {
         wrong_engines.GradientInFloat32,
         wrong_engines.NoHiddenDerivative,
     ),
+    golden_vjps: (
+        wrong_engines.VjpOfTheMean,
+        wrong_engines.VjpOfTheMeanByInputs,
+        wrong_engines.VjpAlwaysOfZ,
+        wrong_engines.VjpWithoutHiddenDerivative,
+    ),
     golden_trajectories: (
         wrong_engines.AlwaysPlainSGD,
         wrong_engines.DoesNotCountUpdates,
@@ -229,6 +245,16 @@ CHECKS: dict[Callable[[EngineType], None], tuple[EngineType, ...]] = {
     ),
     weights: (wrong_engines.EverySampleCountsTheSame,),
     jacobian: (wrong_engines.JacobianOfTheFirstOutput, wrong_engines.JacobianOfZ),
+    vjp: (
+        wrong_engines.VjpOfTheMean,
+        wrong_engines.VjpOfTheMeanByInputs,
+        wrong_engines.VjpSkipsTheLastRow,
+        wrong_engines.VjpAlwaysOfZ,
+        wrong_engines.VjpNeverOfZ,
+        wrong_engines.VjpWithoutHiddenDerivative,
+        wrong_engines.VjpWritesBeyond,
+        wrong_engines.VjpMovesTheta,
+    ),
     effects: (
         wrong_engines.TrainingWritesBeyondTheta,
         wrong_engines.TrainingScalesTheData,

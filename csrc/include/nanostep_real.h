@@ -39,10 +39,15 @@ NST_API nst_status NST(output_delta)(nst_loss loss, nst_activation output, size_
 NST_API nst_status NST(update)(const nst_optimizer *optimizer, uint64_t t, size_t n, REAL *theta__p,
                                const REAL *grad__p, size_t slot_count, REAL *slots__sp);
 
+/* The same with the change of theta multiplied by scale, >= 0 (a learning rate of each parameter). Where scale is 0,
+ * theta and slots stay as they are, and grad counts as 0 in the norm that is clipped. */
+NST_API nst_status NST(apply)(const nst_optimizer *optimizer, uint64_t t, size_t n, REAL *theta__p, const REAL *grad__p,
+                              size_t slot_count, REAL *slots__sp, const REAL *scale__p);
+
 /* -- Whole networks ------------------------------------------------------------------------------------------------ */
 
-/* Bytes of workspace that train needs, and with slot_count 0 predict, loss, gradient and jacobian. Does not depend on
- * n. */
+/* Bytes of workspace that train needs, and with slot_count 0 predict, loss, gradient, jacobian and vjp. Does not depend
+ * on n. */
 NST_API nst_status NST(workspace_size)(const nst_architecture *net, size_t slot_count, size_t *bytes);
 
 /* a = the network's output for each of n rows; n may be 0 */
@@ -82,6 +87,13 @@ NST_API nst_status NST(gradient)(const nst_architecture *net, const REAL *theta_
  * parameters); n may be 0. NST_E_ACTIVATION if the output is softmax. */
 NST_API nst_status NST(jacobian)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
                                  void *workspace, size_t bytes, REAL *a__no, REAL *jac__nop);
+
+/* For losses of the caller's own: pull dout__no = dL/da of the outputs, or if of_z is 1 dL/dz of the last layer, back
+ * through the network at x. grad = dL/dtheta, the sum over the rows; dx = dL/dx; either may be null. The outputs are
+ * those of nst_*_predict. n may be 0. */
+NST_API nst_status NST(vjp)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
+                            const REAL *dout__no, int32_t of_z, void *workspace, size_t bytes, REAL *grad__p,
+                            REAL *dx__ni);
 
 /* plan = the kernels that nst_*_train would choose for batches of run->batch, with as many threads as run and pool
  * allow. wide__l, one entry per layer: 1 if its weights do not fit into L1, so that threads divide it by neurons and

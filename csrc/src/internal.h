@@ -158,6 +158,7 @@ nst_status nst_row_open(const nst_architecture *net, size_t real_size, void *mem
     X(loss_derivative)            \
     X(output_delta)               \
     X(update)                     \
+    X(apply)                      \
     X(workspace_size)             \
     X(predict_row)                \
     X(step_row)                   \
@@ -165,6 +166,7 @@ nst_status nst_row_open(const nst_architecture *net, size_t real_size, void *mem
     X(loss)                       \
     X(gradient)                   \
     X(jacobian)                   \
+    X(vjp)                        \
     X(choose)                     \
     X(train)                      \
     X(population_workspace_size)  \

@@ -87,6 +87,60 @@ static void test_finite_differences(void)
     free(workspace);
 }
 
+/* The loss' own delta, pulled back, gives its gradient; then an update that leaves the first layer alone. */
+static void test_own_loss(void)
+{
+    double theta[PARAMETERS], before[PARAMETERS], x[ROWS * INPUTS], a[ROWS * CLASSES], want[PARAMETERS], loss;
+    double grad[PARAMETERS], dx[ROWS * INPUTS], only[ROWS * INPUTS], scale[PARAMETERS], slots[2 * PARAMETERS] = {0};
+    const nst_optimizer adam = {.kind = NST_OPTIMIZER_ADAM, .lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    int64_t labels[ROWS];
+    size_t bytes;
+    make_data(theta, x, labels);
+    CHECK(nst_f64_workspace_size(&deep, 0, &bytes) == NST_OK);
+    void *const workspace = malloc(bytes);
+    CHECK(nst_f64_gradient(&deep, theta, ROWS, x, NULL, labels, NULL, workspace, bytes, want, &loss) == NST_OK);
+    CHECK(nst_f64_predict(&deep, theta, ROWS, x, a, workspace, bytes) == NST_OK);
+    for (int b = 0; b < ROWS; b++)
+        for (int o = 0; o < CLASSES; o++)
+            a[b * CLASSES + o] = (a[b * CLASSES + o] - (o == labels[b])) / ROWS;
+    CHECK(nst_f64_vjp(&deep, theta, ROWS, x, a, 1, workspace, bytes, grad, dx) == NST_OK);
+    CHECK(worst(grad, want, PARAMETERS) < 1e-14);
+    CHECK(nst_f64_vjp(&deep, theta, ROWS, x, a, 1, workspace, bytes, NULL, only) == NST_OK);
+    CHECK(memcmp(dx, only, sizeof dx) == 0);
+    for (int i = 0; i < 2 * INPUTS; i++) {
+        const double kept = x[i], h = 1e-6;
+        double above, below;
+        x[i] = kept + h;
+        CHECK(nst_f64_loss(&deep, theta, ROWS, x, NULL, labels, NULL, workspace, bytes, &above) == NST_OK);
+        x[i] = kept - h;
+        CHECK(nst_f64_loss(&deep, theta, ROWS, x, NULL, labels, NULL, workspace, bytes, &below) == NST_OK);
+        x[i] = kept;
+        CHECK(fabs((above - below) / (2 * h) - dx[i]) < 1e-8);
+    }
+    CHECK(nst_f64_vjp(&deep, theta, 0, NULL, NULL, 0, workspace, bytes, want, NULL) == NST_OK);
+    for (int p = 0; p < PARAMETERS; p++)
+        CHECK(want[p] == 0);
+    CHECK(nst_f64_vjp(&deep, theta, ROWS, x, NULL, 0, workspace, bytes, grad, NULL) == NST_E_NULL);
+    CHECK(nst_f64_vjp(&deep, theta, ROWS, x, a, 2, workspace, bytes, grad, NULL) == NST_E_VALUE);
+    CHECK(nst_f64_vjp(&deep, theta, ROWS, x, a, 0, workspace, bytes - 1, grad, NULL) == NST_E_WORKSPACE);
+
+    memcpy(before, theta, sizeof theta);
+    for (int p = 0; p < PARAMETERS; p++)
+        scale[p] = p < HIDDEN * (INPUTS + 1) ? 0 : 2;
+    CHECK(nst_f64_apply(&adam, 1, PARAMETERS, theta, grad, 2, slots, NULL) == NST_E_NULL);
+    CHECK(nst_f64_apply(&adam, 0, PARAMETERS, theta, grad, 2, slots, scale) == NST_E_SIZE);
+    CHECK(nst_f64_apply(&adam, 1, PARAMETERS, theta, grad, 1, slots, scale) == NST_E_OPTIMIZER);
+    CHECK(memcmp(theta, before, sizeof theta) == 0);
+    CHECK(nst_f64_apply(&adam, 1, PARAMETERS, theta, grad, 2, slots, scale) == NST_OK);
+    for (int p = 0; p < PARAMETERS; p++) {
+        /* Adam's first step is lr * sign(grad) */
+        const double moved = 2 * 0.01 * grad[p] / (fabs(grad[p]) + 1e-8);
+        CHECK(scale[p] == 0 ? theta[p] == before[p] && slots[p] == 0 && slots[PARAMETERS + p] == 0
+                            : fabs(before[p] - theta[p] - moved) < 1e-12);
+    }
+    free(workspace);
+}
+
 /* A run in one call and the same run in calls of three steps have the same bits. */
 static void test_cut_run(void)
 {
@@ -119,6 +173,7 @@ int main(void)
     require_isa();
     test_worked_example();
     test_finite_differences();
+    test_own_loss();
     test_cut_run();
     return finish("test_training");
 }

@@ -199,6 +199,22 @@ def _check_domain(name: str, y: np.ndarray, loss: str) -> None:
         raise ValueError(f"{name} must be >= 0 for loss='poisson'; got {y.min()}")
 
 
+def check_scale(architecture: Architecture, dtype: np.dtype, value: Any) -> np.ndarray:
+    """Return factors (parameters,) of the change of theta, finite and >= 0, given for each layer or each parameter."""
+    scale = convert("scale", value, dtype)
+    layers, count = architecture.layers, architecture.parameter_count
+    if scale.shape not in ((len(layers),), (count,)):
+        raise ValueError(
+            f"scale must have shape ({len(layers)},), one for each layer, or ({count},), as theta; got {scale.shape}"
+        )
+    if scale.min() < 0:
+        i = int(np.argmax(scale < 0))
+        raise ValueError(f"scale must be >= 0; scale[{i}] is {scale[i]}")
+    if len(scale) == count:
+        return scale
+    return np.repeat(scale, [(layer.inputs + 1) * layer.outputs for layer in layers])
+
+
 def check_weight(name: str, value: Any, n: int) -> np.ndarray:
     """Return sample weights (n,) in float64, not normalised: finite, >= 0, not all zero."""
     weight = convert(name, value, np.dtype(np.float64))

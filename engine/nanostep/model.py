@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from nanostep._arrays import Samples, check_inputs, check_samples, check_weight, weighted
 from nanostep._base_model import BaseModel, check_dtype
 from nanostep._checks import check_memory, check_seed
+from nanostep._pull_back import PullBack
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.contract import Engine
 from nanostep.initialization import initialize
@@ -141,6 +142,53 @@ class Model(BaseModel):
         samples = self._weighted_samples(X, Y, sample_weight)
         gradient = np.empty_like(self._theta)
         return self._engine.gradient(self._theta, samples, gradient), gradient
+
+    def vjp(self, X: ArrayLike) -> tuple[np.ndarray, PullBack]:
+        """Return the outputs for every row of X, and a function that pulls a gradient back through the network.
+
+        For losses of your own: compute the derivatives of the loss with respect to the outputs, and `pull` returns
+        those with respect to theta and X (the vector-Jacobian product, as by ``jax.vjp``). Neither dropout nor
+        penalties take part.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, inputs) or (inputs,)
+            n may be 0. It is copied.
+
+        Returns
+        -------
+        out : ndarray, shape (n, outputs), or (outputs,) for one 1-D sample
+            The same bits as those of `predict`.
+        pull : callable
+            ``pull(dout, *, inputs=False, params=True, wrt="out")``, see below.
+
+        Raises
+        ------
+        TypeError, ValueError
+            X is not acceptable.
+
+        Notes
+        -----
+        ``pull(dout)`` takes dL/d(out), of the shape of `out` and finite, and returns dL/d(theta), a new array
+        (parameters,), laid out as `theta`. It is the sum over the rows: for a mean, divide dout by n.
+        ``pull(dout, inputs=True)`` returns dL/d(theta) and dL/dX, of the shape of X; ``pull(dout, params=False)``
+        returns dL/dX alone. ``wrt="z"`` takes dL/dz of the output layer, before its activation.
+
+        It may be called any number of times, with the same bits, until theta changes: after any change, be it through
+        a view, it raises RuntimeError. Unacceptable arguments raise TypeError or ValueError.
+
+        Examples
+        --------
+        >>> import nanostep as ns
+        >>> net = ns.Network([2, 1], output="identity", backend="numpy", seed=1)
+        >>> out, pull = net.vjp([[1, 2], [3, 4]])
+        >>> pull([[1], [1]]).tolist()
+        [4.0, 6.0, 2.0]
+        """
+        x = check_inputs(self._architecture, self._dtype, X).copy()  # the caller's may change before the backward pass
+        theta = self._theta.copy()
+        out = self.predict(x[0] if np.ndim(X) == 1 else x)
+        return out, PullBack(self._engine, self._theta, theta, x, out.shape)
 
     def _weighted_samples(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None) -> Samples:
         samples = check_samples(self._architecture, self._dtype, X, Y)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nanostep._arrays import check_samples
+from nanostep._arrays import check_samples, check_scale, convert
 from nanostep._checks import check_real
 from nanostep.architecture import Architecture
 from nanostep.backends import load
@@ -335,6 +335,40 @@ class Network(Model):
         return self.train(
             X, Y, epochs=1, batch_size=batch_size, shuffle=shuffle, seed=seed, sample_weight=sample_weight
         )
+
+    def apply_gradient(
+        self, grad: ArrayLike, *, optimizer: Optimizer | None = None, scale: ArrayLike | None = None
+    ) -> None:
+        """Make one update from a given gradient, such as that of a loss of your own (see `vjp`).
+
+        ``loss, grad = net.gradient(X, Y)`` and ``net.apply_gradient(grad)`` do what ``net.step(X, Y)`` does, but for
+        rounding.
+
+        Parameters
+        ----------
+        grad : array-like, shape (parameters,)
+            Laid out as `theta`, finite. It is clipped, and enters the optimiser's slots, as it is given.
+        optimizer : Optimizer, optional
+            As in `step`; the default is the network's `optimizer`, whose state goes on.
+        scale : array-like, shape (layers,) or (parameters,), optional
+            Factors >= 0 of the change of theta, decoupled penalties included: a learning rate for each layer of weights
+            (W and b), or for each parameter. Where it is 0, theta and slots stay as they are, bit for bit, and the
+            gradient does not count in the norm that is clipped.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Before anything is changed.
+        """
+        if optimizer is not None:
+            check_optimizer(optimizer)
+        gradient = convert("grad", grad, self._dtype)
+        if gradient.shape != self._theta.shape:
+            raise ValueError(f"grad must have shape {self._theta.shape}, as theta; got {gradient.shape}")
+        scales = None if scale is None else check_scale(self._architecture, self._dtype, scale)
+        self._check_writable()
+        self._state = continued(self._state, optimizer)
+        run.apply(self, self._state, gradient, scales)
 
     def reset_optimizer(self) -> None:
         """Forget the optimiser's running state (slots, number of updates, epochs); keep its hyper-parameters."""

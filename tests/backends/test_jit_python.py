@@ -18,7 +18,7 @@ TESTS = Path(__file__).resolve().parents[1]
 KERNELS = (
     "_math", "activations", "arguments", "batch", "dropout", "gradient", "jacobian", "lanes", "lanes_batch",
     "lanes_layers", "lanes_step", "lanes_update", "layers", "layout", "losses", "optimizers", "order", "output",
-    "passes", "population", "product", "row", "sample", "squares", "train", "vector",
+    "passes", "population", "product", "row", "sample", "squares", "train", "vector", "vjp",
 )  # fmt: skip
 """Files whose every function is a kernel or part of one."""
 
@@ -105,8 +105,8 @@ def check_small_cases() -> int:
 
 
 def check_extras(engine: Any) -> int:
-    """Check extras of runs, with rules that clip and penalise, sample weights, and the Jacobian."""
-    from conformance.runs import RunCase, Schedule, check_jacobian, check_training, check_weights
+    """Check extras of runs, with rules that clip and penalise, sample weights, the Jacobian, and vjp."""
+    from conformance.runs import RunCase, Schedule, check_jacobian, check_training, check_vjp, check_weights
     from nanostep.architecture import make_architecture
 
     cases = [
@@ -128,11 +128,13 @@ def check_extras(engine: Any) -> int:
         check_weights(engine, case, "float64")
     for sizes in ([3, 2], [3, 5, 9]):
         check_jacobian(engine, RunCase(make_architecture(sizes, "tanh", "sigmoid", "huber"), 3), "float64")
+    for case in cases:
+        check_vjp(engine, case, "float64")
     from test_jit import check_log_clip_min
 
     for case in cases[:2]:
         check_log_clip_min(case.architecture, 4)
-    return len(cases) * (len(schedules) + 1) + 4
+    return len(cases) * (len(schedules) + 2) + 4
 
 
 def check_populations() -> int:

@@ -28,6 +28,10 @@ SIZES: tuple[dict[str, int], ...] = tuple(
 """Lengths of the axes: one-wide, batch 1, odd, around the widths of vector registers, and beyond tiles."""
 
 
+SCALE = (1.0, 0.5, 0.0, 2.5, 0.0)
+"""Factors of the change of theta, repeated."""
+
+
 @dataclass
 class Guarded:
     """An array inside a larger buffer with known guard words around it."""
@@ -112,6 +116,8 @@ def _draw(
     if argument.values == "slots":
         return _draw_slots(choices["optimizer"], sizes["p"]).astype(dtype)
     shape = tuple(sizes[axis] for axis in argument.axes)
+    if argument.values == "scale":
+        return np.resize(SCALE, shape).astype(dtype)
     if argument.values == "index":
         return np.full(shape, -1, np.int64)
     if argument.direction == "out":

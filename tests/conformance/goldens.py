@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from cases import OPTIMIZERS
+from cases import HIGH, OPTIMIZERS
 from conformance.comparisons import TOLERANCE, assert_blocks, assert_norm
 from conformance.runs import EngineType
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.contract import Cursor, RunConfig
+from nanostep.backends.reference import losses, networks
 
 FOLDER = Path(__file__).parent.parent / "golden"
 
@@ -67,6 +68,26 @@ def check_golden_gradient(engine_type: EngineType, golden: Golden, dtype: str) -
     assert_blocks(golden.architecture, got, golden.arrays["gradient"], TOLERANCE[dtype], f"{golden}: gradient")
 
 
+def check_golden_vjp(engine_type: EngineType, golden: Golden, dtype: str) -> None:
+    """Check that the derivatives of the loss by z and by the outputs, pulled back, are PyTorch's gradient."""
+    theta, samples = golden.start(dtype)
+    a, n = golden.architecture, len(samples)
+    z, outputs = networks.Engine(a, HIGH).forward(theta.astype(HIGH), samples.x.astype(HIGH))
+    y, dout = golden.arrays["y"].astype(HIGH), {}
+    dout["z"], dout["out"] = np.empty_like(y), np.empty_like(y)
+    losses.output_delta(a.loss, a.output, z[-1], outputs[-1], y, dout["z"])
+    losses.loss_derivative(a.loss, outputs[-1], y, dout["out"])
+    engine = engine_type(a, np.dtype(dtype))
+    for wrt, values in dout.items():
+        if wrt == "out" and (a.loss, a.output) in losses.JOINED:
+            continue  # for the sake of which they are joined
+        grad, dx = np.full(len(theta), np.nan, dtype), np.full(samples.x.shape, np.nan, dtype)
+        engine.vjp(theta, samples.x, (values / n).astype(dtype), of_z=wrt == "z", grad__p=grad, dx__ni=dx)
+        tolerance, what = 4 * TOLERANCE[dtype], f"{golden}: pulled back from {wrt}"
+        assert_blocks(a, grad, golden.arrays["gradient"], tolerance, what)
+        assert_norm(dx, golden.arrays["dx"], tolerance, f"{what}, dx")
+
+
 def check_golden_trajectory(engine_type: EngineType, golden: Golden, dtype: str, tolerance: float) -> None:
     """Check the loss before every step and all parameters after it, or after every few steps if the file has fewer."""
     theta, samples = golden.start(dtype)
@@ -74,9 +95,9 @@ def check_golden_trajectory(engine_type: EngineType, golden: Golden, dtype: str,
     engine = engine_type(golden.architecture, np.dtype(dtype))
     plan = RunConfig(batch=golden.description["batch"], shuffle=False, seed=0)
     slots, cursor = np.zeros((len(optimizer.slots), len(theta)), dtype), Cursor(np.empty(0, np.int64))
-    losses, thetas = golden.arrays["losses"], golden.arrays["thetas"]
-    every = len(losses) // len(thetas)
-    for step, expected_loss in enumerate(losses):
+    values, thetas = golden.arrays["losses"], golden.arrays["thetas"]
+    every = len(values) // len(thetas)
+    for step, expected_loss in enumerate(values):
         assert samples.y is not None
         rows = slice(cursor.row, min(cursor.row + plan.batch, n))
         loss = engine.loss(theta, Samples(samples.x[rows], samples.y[rows], None))

@@ -36,6 +36,7 @@ POISON: Mapping[str, tuple[str, ...]] = {
     "loss_derivative": ("a__bo",),
     "output_delta": ("z__bo",),
     "update": ("grad__p", "slots__sp"),
+    "apply": ("grad__p", "slots__sp"),
 }
 """Arguments of each operation that contain NaN once a run has diverged."""
 

@@ -357,6 +357,48 @@ def check_jacobian(engine_type: EngineType, case: RunCase, dtype: str) -> None:
     assert_norm(areas["jacobian"].array, expected, TOLERANCE[dtype], f"{case}: jacobian")
 
 
+def check_vjp(engine_type: EngineType, case: RunCase, dtype: str) -> None:
+    """Check values and effects of vjp: gradients by theta and by x together and alone, of the outputs and of z."""
+    theta, samples = make(case)
+    rng = np.random.default_rng(case.n)
+    dout = np.round(rng.standard_normal((case.n, case.architecture.outputs)) * 2**8) / 2**8
+    right = networks.Engine(case.architecture, HIGH)
+    for of_z in (False, True):
+        want_grad, want_dx = np.empty(len(theta), HIGH), np.empty(samples.x.shape, HIGH)
+        high = (array.astype(HIGH) for array in (theta, samples.x, dout))
+        right.vjp(*high, of_z=of_z, grad__p=want_grad, dx__ni=want_dx)
+        for wants_grad, wants_dx in ((True, True), (True, False), (False, True)):
+            areas, _ = _guarded(theta, samples, dtype)
+            areas["dout"] = guard(dout.astype(dtype))
+            grad, dx = guard(np.full(len(theta), np.nan, dtype)), guard(np.full(samples.x.shape, np.nan, dtype))
+            engine_type(case.architecture, np.dtype(dtype)).vjp(
+                *(areas[name].array for name in ("theta", "x", "dout")),
+                of_z=of_z,
+                grad__p=grad.array if wants_grad else None,
+                dx__ni=dx.array if wants_dx else None,
+            )
+            assert_unchanged(areas, theta, cast(samples, np.dtype(dtype)), case)
+            assert_intact({"grad": grad, "dx": dx}, case)
+            assert areas["dout"].array.tobytes() == dout.astype(dtype).tobytes(), f"{case}: changed dout"
+            what = f"{case}: pulled back from {'z' if of_z else 'a'}"
+            if wants_grad:
+                assert_vjp(case.architecture, grad.array, want_grad, dtype, what)
+            if wants_dx:
+                assert_norm(dx.array, want_dx, VJP_TOLERANCE[dtype], f"{what}, dx")
+
+
+VJP_TOLERANCE = {dtype: 4 * TOLERANCE[dtype] for dtype in TOLERANCE}
+"""Of gradients of random signs, whose sums over rows cancel."""
+
+
+def assert_vjp(architecture: Architecture, got: np.ndarray, want: np.ndarray, dtype: str, what: str) -> None:
+    """Check each W and b, with their norm or that of the whole gradient as the size: sums over rows may cancel."""
+    assert_norm(got, want, VJP_TOLERANCE[dtype], what)
+    for l, layer in enumerate(architecture.layers):
+        for name, block in (("W", layer.weights), ("b", layer.biases)):
+            assert_norm(got[block], want[block], VJP_TOLERANCE[dtype], f"{what}, {name} of layer {l}", want)
+
+
 def check_labels(engine_type: EngineType, case: RunCase, dtype: str, scale: float = 1.0) -> None:
     """Check that class labels give the same as their one-hot rows; `scale` multiplies theta, and with it the logits."""
     theta, samples = make(case)

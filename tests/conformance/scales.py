@@ -114,6 +114,11 @@ def _update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots
     return {"theta__p": theta + step, "slots__sp": np.array(list(slots.values())).reshape(slots__sp.shape)}
 
 
+def _apply(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array, scale__p: Array) -> Scales:
+    scales = _update(optimizer, t, theta__p, np.where(scale__p == 0, 0, grad__p), slots__sp)
+    return {**scales, "theta__p": np.abs(theta__p) + scale__p * scales["theta__p"]}
+
+
 # Each rule updates `slots` as its optimiser does, with absolute values throughout, and returns the scale of the step.
 # A square root in a denominator keeps its exact value; the effect of rounding on it is a factor of its own: the terms
 # of its sum, by absolute value, over the sum itself.
@@ -166,5 +171,6 @@ SCALES: dict[str, Callable[..., Scales]] = {
     "loss_derivative": _loss_derivative,
     "output_delta": _output_delta,
     "update": _update,
+    "apply": _apply,
     "shuffle": lambda seed, epoch, order__n: {"order__n": np.zeros(len(order__n))},
 }

@@ -9,7 +9,7 @@ import pytest
 
 from cases import DTYPES, NOT_IN_PYTORCH, OPTIMIZERS, PAIRS
 from conformance.comparisons import TOLERANCE
-from conformance.goldens import Golden, check_golden_gradient, check_golden_trajectory, load
+from conformance.goldens import Golden, check_golden_gradient, check_golden_trajectory, check_golden_vjp, load
 from nanostep.architecture import HIDDEN_ACTIVATIONS
 
 EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
@@ -19,6 +19,12 @@ EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("golden", load("gradients"), ids=str)
 def test_gradient(backend: ModuleType, golden: Golden, dtype: str) -> None:
     check_golden_gradient(backend.networks.Engine, golden, dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("golden", load("gradients"), ids=str)
+def test_vjp(backend: ModuleType, golden: Golden, dtype: str) -> None:
+    check_golden_vjp(backend.networks.Engine, golden, dtype)
 
 
 @EVERY_DTYPE

@@ -20,6 +20,7 @@ from conformance.runs import (
     check_labels,
     check_training,
     check_training_effects,
+    check_vjp,
     check_weights,
 )
 from nanostep.architecture import HIDDEN_ACTIVATIONS, make_architecture
@@ -165,6 +166,22 @@ def test_weighted_samples(backend: ModuleType, case: RunCase, dtype: str) -> Non
 @pytest.mark.parametrize("case", FITTED, ids=str)
 def test_jacobian(backend: ModuleType, case: RunCase, dtype: str) -> None:
     check_jacobian(backend.networks.Engine, case, dtype)
+
+
+@EVERY_DTYPE
+@pytest.mark.parametrize("case", [*NETWORKS, *FITTED], ids=str)
+def test_vjp(backend: ModuleType, case: RunCase, dtype: str) -> None:
+    check_vjp(backend.networks.Engine, case, dtype)
+
+
+@EVERY_DTYPE
+def test_vjp_of_no_rows(backend: ModuleType, dtype: str) -> None:
+    engine = backend.networks.Engine(NETWORKS[-1].architecture, np.dtype(dtype))
+    theta = np.ones(NETWORKS[-1].architecture.parameter_count, dtype)
+    none, grad = np.empty((0, 4), dtype), np.full_like(theta, np.nan)
+    for of_z in (False, True):
+        engine.vjp(theta, none, none, of_z=of_z, grad__p=grad, dx__ni=none.copy())
+        assert not grad.any()
 
 
 @EVERY_DTYPE

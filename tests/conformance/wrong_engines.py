@@ -318,6 +318,68 @@ class JacobianOfZ(Right):
         jac__nop /= df__no[:, :, None]
 
 
+class _Vjp(Right):
+    """Pulls back rightly, and then spoils what was asked for."""
+
+    def spoil(self, theta: Array, x: Array, dout: Array, grad: Array, dx: Array) -> None:
+        raise NotImplementedError
+
+    def vjp(self, theta__p, x__ni, dout__no, *, of_z, grad__p, dx__ni):  # type: ignore[no-untyped-def]
+        super().vjp(theta__p, x__ni, dout__no, of_z=of_z, grad__p=grad__p, dx__ni=dx__ni)
+        grad = np.empty_like(theta__p) if grad__p is None else grad__p
+        self.spoil(theta__p, x__ni, dout__no, grad, np.empty_like(x__ni) if dx__ni is None else dx__ni)
+
+
+class VjpOfTheMean(_Vjp):
+    def spoil(self, theta: Array, x: Array, dout: Array, grad: Array, dx: Array) -> None:
+        grad /= len(x)
+
+
+class VjpOfTheMeanByInputs(_Vjp):
+    def spoil(self, theta: Array, x: Array, dout: Array, grad: Array, dx: Array) -> None:
+        dx /= len(x)
+
+
+class VjpSkipsTheLastRow(Right):
+    def vjp(self, theta__p, x__ni, dout__no, **to):  # type: ignore[no-untyped-def]
+        kept = dout__no.copy()
+        kept[-1] = 0
+        super().vjp(theta__p, x__ni, kept, **to)
+
+
+class VjpAlwaysOfZ(Right):
+    """Leaves the derivative of the output's activation out."""
+
+    def vjp(self, theta__p, x__ni, dout__no, *, of_z, **to):  # type: ignore[no-untyped-def]
+        super().vjp(theta__p, x__ni, dout__no, of_z=True, **to)
+
+
+class VjpNeverOfZ(Right):
+    def vjp(self, theta__p, x__ni, dout__no, *, of_z, **to):  # type: ignore[no-untyped-def]
+        super().vjp(theta__p, x__ni, dout__no, of_z=False, **to)
+
+
+class VjpWithoutHiddenDerivative(Right):
+    def vjp(self, theta__p, x__ni, dout__no, **to):  # type: ignore[no-untyped-def]
+        right = networks.activation_derivative
+        networks.activation_derivative = lambda f, z, a, df: df.fill(1)  # type: ignore[assignment]
+        try:
+            super().vjp(theta__p, x__ni, dout__no, **to)
+        finally:
+            networks.activation_derivative = right
+
+
+class VjpWritesBeyond(_Vjp):
+    def spoil(self, theta: Array, x: Array, dout: Array, grad: Array, dx: Array) -> None:
+        if grad.base is not None:
+            np.lib.stride_tricks.as_strided(grad, (grad.size + 1,))[-1] = 0
+
+
+class VjpMovesTheta(_Vjp):
+    def spoil(self, theta: Array, x: Array, dout: Array, grad: Array, dx: Array) -> None:
+        theta += 1
+
+
 class LosesAnEpoch(Right):
     """Returns one epoch less than have ended."""
 

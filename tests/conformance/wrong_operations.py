@@ -224,6 +224,33 @@ def _rmsprop_eps_under_the_root(o: Optimizer, t: int, theta__p: Array, grad__p: 
         theta__p[...] = before - o.lr * grad__p / np.sqrt(slots__sp[0] + o.eps)
 
 
+def _apply_ignores_the_scale(o: Optimizer, t: int, theta: Array, grad: Array, slots: Array, scale: Array) -> None:
+    optimizers.update(o, t, theta, grad, slots)
+
+
+def _apply_scales_the_gradient(o: Optimizer, t: int, theta: Array, grad: Array, slots: Array, scale: Array) -> None:
+    optimizers.update(o, t, theta, scale * grad, slots)
+
+
+def _apply_moves_frozen_slots(o: Optimizer, t: int, theta: Array, grad: Array, slots: Array, scale: Array) -> None:
+    moved = slots.copy()
+    optimizers.update(o, t, theta.copy(), np.where(scale == 0, 0, grad), moved)
+    optimizers.apply(o, t, theta, grad, slots, scale)
+    slots[...] = moved
+
+
+def _apply_takes_the_norm_of_all(o: Optimizer, t: int, theta: Array, grad: Array, slots: Array, scale: Array) -> None:
+    clipped = optimizers.clipped(o, grad)
+    free = dataclasses.replace(o, clip_norm=None) if o.clip_norm is not None else o
+    optimizers.apply(free, t, theta, clipped, slots, scale)
+
+
+def _apply_does_not_scale_decay(o: Optimizer, t: int, theta: Array, grad: Array, slots: Array, scale: Array) -> None:
+    optimizers.apply(o, t, theta, grad, slots, scale)
+    if isinstance(o, AdamW):
+        theta -= np.where(scale == 0, 0, (1 - scale) * o.lr * o.weight_decay * theta)
+
+
 def _shuffle_is_identity(seed: int, epoch: int, order__n: Array) -> None:
     order__n[...] = np.arange(len(order__n))
 
@@ -303,6 +330,13 @@ FORMULAS: dict[str, dict[str, Function]] = {
         "SGD decays its first velocity": _update_with(lambda o, t: (o, max(t, 2) if isinstance(o, SGD) else t)),
         "AdamW decays after the step": _adamw_decays_after_the_step,
         "RMSprop adds eps under the root": _rmsprop_eps_under_the_root,
+    },
+    "apply": {
+        "ignores the scale": _apply_ignores_the_scale,
+        "scales the gradient": _apply_scales_the_gradient,
+        "moves the slots of what is frozen": _apply_moves_frozen_slots,
+        "takes the norm of all": _apply_takes_the_norm_of_all,
+        "does not scale decoupled decay": _apply_does_not_scale_decay,
     },
     "shuffle": {
         "identity": _shuffle_is_identity,

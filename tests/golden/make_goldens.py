@@ -110,11 +110,12 @@ def stored(theta: np.ndarray, samples: Samples) -> dict[str, np.ndarray]:
 
 
 def gradient(architecture: Architecture, theta: np.ndarray, samples: Samples) -> tuple[dict[str, np.ndarray], float]:
-    """Return loss and gradient, and the largest cancellation in a W or b when the samples' gradients are summed."""
+    """Return loss and gradients by theta and x, and the largest cancellation in a W or b when the samples' gradients
+    are summed."""
     linear = network(architecture, theta)
-    x, y = torch.from_numpy(samples.x), torch.from_numpy(samples.y)
+    x, y = torch.from_numpy(samples.x).requires_grad_(), torch.from_numpy(samples.y)
     mean_loss = loss_of(architecture, linear, x, y)
-    mean = torch.autograd.grad(mean_loss, list(linear.parameters()))
+    *mean, dx = torch.autograd.grad(mean_loss, [*linear.parameters(), x])
     size = [torch.zeros_like(block) for block in mean]
     for row in range(len(x)):
         one = torch.autograd.grad(
@@ -122,7 +123,7 @@ def gradient(architecture: Architecture, theta: np.ndarray, samples: Samples) ->
         )
         size = [total + block.abs() / len(x) for total, block in zip(size, one, strict=True)]
     cancellation = max(float(s.norm() / m.norm()) for s, m in zip(size, mean, strict=True))
-    return {"loss": np.array(mean_loss.item()), "gradient": flat(mean)}, cancellation
+    return {"loss": np.array(mean_loss.item()), "gradient": flat(mean), "dx": dx.numpy()}, cancellation
 
 
 OURS = ("l1", "clip_norm", "clip_value", "velocity_with_rate", "epsilon_hat")

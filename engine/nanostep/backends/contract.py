@@ -34,7 +34,8 @@ class Argument:
     """One argument of an operation.
 
     `axes` has a letter per axis ("bi"), or is empty for a choice or a number. `values` says how test data are drawn:
-    "real", "activation:z" (the activation of argument z), "target", "probability", or the name of a choice.
+    "real", "activation:z" (the activation of argument z), "target", "probability", "scale" (some of them 0), or the
+    name of a choice.
     """
 
     name: str
@@ -184,6 +185,22 @@ OPERATIONS: tuple[Operation, ...] = (
         ),
         ulps=16,
         flops=lambda n: 12 * n["p"],
+    ),
+    Operation(
+        "apply",
+        "optimizers",
+        "update, with the change of theta multiplied by scale; entries of scale 0 keep theta and slots, and their grad "
+        "counts as 0",
+        (
+            _in("optimizer", "optimizer"),
+            _in("t", "update"),
+            _inout("theta__p"),
+            _in("grad__p"),
+            _inout("slots__sp", "slots"),
+            _in("scale__p", "scale"),
+        ),
+        ulps=16,
+        flops=lambda n: 15 * n["p"],
     ),
     Operation(
         "shuffle",
@@ -338,6 +355,23 @@ class Engine(Protocol):
         """Write the network's output for every row of x into a, and its derivatives by the parameters into jac.
 
         n may be 0. The output activation is elementwise: not softmax.
+        """
+        ...
+
+    def vjp(
+        self,
+        theta__p: np.ndarray,
+        x__ni: np.ndarray,
+        dout__no: np.ndarray,
+        *,
+        of_z: bool,
+        grad__p: np.ndarray | None,
+        dx__ni: np.ndarray | None,
+    ) -> None:
+        """Pull a gradient back through the network (the vector-Jacobian product of one forward pass at x).
+
+        `dout` is dL/da of the network's output, or dL/dz of the last layer if `of_z`. dL/dtheta, the sum over the rows,
+        is written into `grad`, and dL/dx into `dx`; None for what is not needed. n may be 0.
         """
         ...
 

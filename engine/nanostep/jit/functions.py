@@ -9,7 +9,7 @@ from nanostep.backends.jit._kernel import kernel
 from nanostep.backends.jit.arguments import Data, Hyperparameters
 from nanostep.backends.jit.batch import Batch
 from nanostep.backends.jit.gradient import unpack
-from nanostep.backends.jit.optimizers import LR, Update, apply, gradient_factor, hyperparameter, static_flags
+from nanostep.backends.jit.optimizers import LR, Update, apply_rule, gradient_factor, hyperparameter, static_flags
 from nanostep.backends.jit.passes import batch_gradient, load_parameters, loss_of
 from nanostep.backends.jit.row import row_forward, row_output, row_step
 
@@ -111,4 +111,4 @@ def update_all(m: Any, fns: Any, theta: Any, grad: Any, slots: Any, t: Any) -> N
     flags = static_flags(fns.hyperparameters)
     factor = gradient_factor(m, h, flags, m.index(count), grad)
     update = Update(m, h, flags, hyperparameter(m, h, LR), t, factor, count, count, theta, grad, slots)
-    apply(update, {"adamw": "adam"}.get(fns.kind, fns.kind))
+    apply_rule(update, {"adamw": "adam"}.get(fns.kind, fns.kind))

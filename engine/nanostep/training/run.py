@@ -43,6 +43,20 @@ def step(model: Model, state: OptimizerState, samples: Samples) -> float:
     return losses[0]
 
 
+def apply(model: Model, state: OptimizerState, grad: np.ndarray, scale: np.ndarray | None) -> None:
+    """Make one update from a gradient laid out as theta; `scale`, (parameters,), multiplies the change of theta."""
+    # the kernels write theta while they read the others
+    grad, *scales = (
+        array.copy() if np.may_share_memory(array, model._theta) else array
+        for array in (grad, *(() if scale is None else (scale,)))
+    )
+    optimizers = load(model.backend).optimizers
+    update = optimizers.apply if scales else optimizers.update
+    with np.errstate(all="ignore"):  # overflow is silent, as in compiled code
+        update(state.optimizer, state.updates + 1, model._theta, grad, state.slots, *scales)
+    state.updates += 1
+
+
 class Run(ABC):
     """A run by an optimiser: moves theta, the optimiser's state and `run_state` on."""
 

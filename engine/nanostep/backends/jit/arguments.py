@@ -124,7 +124,7 @@ ALONE = Worker()
 
 
 class Run(NamedTuple):
-    """A call of `train.train_batches` or `train.train_samples`; the latter needs no more than the first eight fields.
+    """What a call of `train.train_batches` or `train.train_samples` does.
 
     Attributes
     ----------
@@ -135,35 +135,71 @@ class Run(NamedTuple):
     seed : uint64
     shuffle : bool
         An order is drawn for each epoch.
-    theta : array
-    data : Data
-    progress : Progress
-    memory : flat array
-        Shared by the workers of a team.
-    slots : array, (slots, parameters)
-    optimizer : Hyperparameters
-    extras : Extras
     batch : int
         Samples of an update.
-    scale : float
-        What gradients are multiplied by.
-    worker : Worker
     """
 
     steps: Any
     rates: Any
     seed: Any
     shuffle: Any
+    batch: Any = 1
+
+
+class State(NamedTuple):
+    """Parameters of a network, and memory.
+
+    Attributes
+    ----------
+    theta : array
+    memory : flat array
+        Shared by the workers of a team.
+    slots : array, (slot_count, parameters), or None
+    slot_count : int
+    """
+
     theta: Any
-    data: Data
-    progress: Progress
     memory: Any
     slots: Any = None
-    optimizer: Any = None
-    extras: Any = None
-    batch: Any = None
-    scale: Any = None
-    worker: Any = None
+    slot_count: Any = 0
+
+
+class UpdateRule(NamedTuple):
+    """How updates are made.
+
+    Attributes
+    ----------
+    optimizer : Hyperparameters
+    extras : Extras
+    scale : float
+        What gradients are multiplied by.
+    worker : Worker
+    """
+
+    optimizer: Hyperparameters
+    extras: Extras
+    scale: Any
+    worker: Worker = ALONE
+
+
+class Step(NamedTuple):
+    """One update: number t, from 1, from `rows` samples from `position` of the order on.
+
+    Attributes
+    ----------
+    lr : float
+    t, position, rows : int
+    seed : uint64
+    penalty_sum : array of float64, (1,), or None
+        The penalty is added to it.
+    """
+
+    lr: Any
+    t: Any
+    position: Any
+    rows: Any
+    seed: Any
+    penalty_sum: Any
 
 
 class Lookahead(NamedTuple):

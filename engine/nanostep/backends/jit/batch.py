@@ -121,6 +121,13 @@ def backward(m: Any, t: Batch, first: Any = 0, rows: Any = None) -> Any:
     target = rows_of_y(m, t, t.data.ordered | t.data.labelled) + first * net.outputs
     weighting = weighting_of(m, t, t.extras).from_row(first)
     total = output_rows(m, net, memory, rows, target, first, t.worker.losses, weighting)
+    propagate(m, t, first, rows)
+    return total
+
+
+def propagate(m: Any, t: Batch, first: Any, rows: Any) -> None:
+    """Write d of all layers but the last, from that of the last, for `rows` rows of a tile from `first` on."""
+    net, memory = t.net, t.memory
     for l in range(len(net.layers) - 1, 0, -1):
         s, below = net.layers[l], net.layers[l - 1]
         multiply(
@@ -133,7 +140,6 @@ def backward(m: Any, t: Batch, first: Any = 0, rows: Any = None) -> Any:
             times_derivative(m, below.f, rows * below.row, z, a, d)
         else:
             times_derivative_of_dropped(m, LayerMask(t.dropout, l - 1, below, rows, first), z, a, d)
-    return total
 
 
 def gather(m: Any, t: Batch, first: Any = 0, rows: Any = None) -> None:

@@ -9,9 +9,9 @@ from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.jit._compile import specialised
-from nanostep.backends.jit._kernel import choice, vector_bytes
+from nanostep.backends.jit._kernel import Choice, choice, vector_bytes
 from nanostep.backends.jit._threads import most_threads, run_team
-from nanostep.backends.jit.arguments import ALONE, Data, Extras, Lookahead, Progress, Run, Worker
+from nanostep.backends.jit.arguments import Data, Extras, Lookahead, Progress, Run, State, UpdateRule, Worker
 from nanostep.backends.jit.jacobian import jacobian_rows
 from nanostep.backends.jit.layout import GROUP, MAX_TILE, make_net
 from nanostep.backends.jit.optimizers import hyperparameters_of, rule_of
@@ -19,6 +19,7 @@ from nanostep.backends.jit.passes import mean_gradient, mean_loss, predict_rows
 from nanostep.backends.jit.sample import MAX_VECTORS, weight_count
 from nanostep.backends.jit.team import TEAM_WORDS
 from nanostep.backends.jit.train import FUSED_SGD, train_batches, train_samples
+from nanostep.backends.jit.vjp import Pull, vjp_rows
 from nanostep.backends.reference.losses import JOINED
 from nanostep.backends.reference.order import drop_threshold
 from nanostep.optimizers import SGD, Optimizer
@@ -77,6 +78,26 @@ class Engine:
         a, jacobian = a__no.reshape(-1), jac__nop.reshape(-1)
         run(self._net, theta__p, len(x__ni), flat(x__ni), a, jacobian, self._memory(0))
 
+    def vjp(
+        self,
+        theta__p: Array,
+        x__ni: Array,
+        dout__no: Array,
+        *,
+        of_z: bool,
+        grad__p: Array | None,
+        dx__ni: Array | None,
+    ) -> None:
+        if len(x__ni) == 0:
+            if grad__p is not None:
+                grad__p[...] = 0
+            return
+        none = np.empty(0, self.dtype)
+        grad, dx = (none if array is None else array.reshape(-1) for array in (grad__p, dx__ni))
+        pull = Pull(flat(dout__no), grad, dx, of_z, grad__p is not None, dx__ni is not None)
+        run = specialised(vjp_rows, self._net)
+        run(self._net, theta__p, len(x__ni), flat(x__ni), pull, self._memory(0))
+
     def train(
         self,
         theta__p: Array,
@@ -90,7 +111,6 @@ class Engine:
         *,
         epoch_penalty__e: Array | None = None,
     ) -> int:
-        net = self._net
         data = self._data(samples, cursor.order if config.shuffle or config.custom_order else None)
         extras = self._extras(samples, optimizer, config)
         progress = _progress(cursor, steps, extras, epoch_loss__e, epoch_penalty__e)
@@ -98,18 +118,17 @@ class Engine:
         self.threads = 1
         is_unweighted = extras.is_empty and data.weight is None
         in_registers = config.batch == 1 and is_unweighted and self._weight_count <= MAX_VECTORS and is_plain(optimizer)
+        run = Run(steps, rates, np.uint64(config.seed), config.shuffle, config.batch)
         if in_registers:
-            rates, memory = rates * config.scale, self._aligned(self._weight_count * net.lanes)
-            data = data._replace(y=None) if data.labelled else data._replace(labels=None)
-            run = Run(steps, rates, np.uint64(config.seed), config.shuffle, theta__p, data, progress, memory)
-            ended = self._train_samples(run, cursor)
+            run = run._replace(rates=rates * config.scale)
+            ended = self._train_samples(run, theta__p, data, progress, cursor)
         else:
-            run = Run(
-                steps, rates, np.uint64(config.seed), config.shuffle, theta__p, data, progress,
-                self._memory(len(slots__sp)), slots__sp, hyperparameters_of(optimizer), extras, config.batch,
-                float(config.scale), ALONE,
-            )  # fmt: skip
-            ended = self._train_batches(run, optimizer, config)
+            how = UpdateRule(hyperparameters_of(optimizer), extras, float(config.scale))
+            state = State(theta__p, self._memory(len(slots__sp)), slots__sp, len(slots__sp))
+            is_fused = is_plain(optimizer) and extras.squares is None and config.batch <= self._net.tile
+            rule = choice(self.dtype, FUSED_SGD) if is_fused else rule_of(optimizer, self.dtype)
+            self.threads = self._workers(config, len(samples))
+            ended = self._train_batches(rule, run, state, data, progress, how)
         cursor.epoch, cursor.row, cursor.updates = (int(value) for value in progress.counters)
         cursor.loss_sum = float(progress.loss_sum[0])
         if extras.alpha is not None:
@@ -118,30 +137,31 @@ class Engine:
             epoch_penalty__e[:ended] = 0.0
         return ended
 
-    def _train_samples(self, run: Run, cursor: Cursor) -> int:
+    def _train_samples(self, run: Run, theta: Array, data: Data, progress: Progress, cursor: Cursor) -> int:
         net = self._net
         if cursor.backend_state is None:
             cursor.backend_state = np.zeros(net.layers[0].out_pad, self.dtype), np.array([0.0, 0.0, 1.0])
-        return int(specialised(train_samples, net)(net, run, Lookahead(*cursor.backend_state)))
+        data = data._replace(y=None) if data.labelled else data._replace(labels=None)
+        state = State(theta, self._aligned(self._weight_count * net.lanes))
+        return int(specialised(train_samples, net)(net, run, state, data, progress, Lookahead(*cursor.backend_state)))
 
-    def _train_batches(self, run: Run, optimizer: Optimizer, config: RunConfig) -> int:
-        """Train on a team of threads; each worker advances progress of its own."""
-        net = self._net
-        workers = self.threads = self._workers(config, run.data.n)
-        is_fused = is_plain(optimizer) and run.extras.squares is None and config.batch <= net.tile
-        rule = choice(self.dtype, FUSED_SGD) if is_fused else rule_of(optimizer, self.dtype)
+    def _train_batches(
+        self, rule: Choice, run: Run, state: State, data: Data, progress: Progress, how: UpdateRule
+    ) -> int:
+        """Train on a team of `threads` workers, each of which advances its own progress."""
+        net, workers = self._net, self.threads
         train = specialised(train_batches, net, rule)
         if workers == 1:
-            return int(train(net, rule, run))
+            return int(train(net, rule, run, state, data, progress, how))
         team, losses = aligned(TEAM_WORDS, np.dtype(np.int64)), np.empty(MAX_TILE // GROUP)
         team[:] = 0
 
         def work(number: int) -> int:
-            own = run._replace(worker=Worker(team, number, workers, losses))
+            own = progress
             if number > 0:
-                copies = (None if array is None else array.copy() for array in run.progress)
-                own = own._replace(progress=Progress(*copies))
-            return int(train(net, rule, own))
+                own = Progress(*(None if array is None else array.copy() for array in progress))
+            worker = Worker(team, number, workers, losses)
+            return int(train(net, rule, run, state, data, own, how._replace(worker=worker)))
 
         return run_team(work, workers)
 

@@ -55,7 +55,7 @@ class Update:
     """One update of `count` entries of theta, grad and slots; slots are slot_row apart.
 
     `flags` are the static flags that are set; lr is the learning rate; the gradient is scale * grad; t counts updates
-    from 1.
+    from 1. `factors`, unless None, are multiplied by the change of theta; where they are 0, theta and slots stay.
     """
 
     m: Any
@@ -69,6 +69,7 @@ class Update:
     theta: Any
     grad: Any
     slots: Any
+    factors: Any = None
 
     def hyperparameter(self, position: int) -> Any:
         """A hyper-parameter, in float64."""
@@ -91,9 +92,21 @@ class Update:
                 grad = m.at_most(m.at_least(grad, -bound), bound)
             if "l1" in self.flags:
                 grad = grad + times_sign(m, l1, theta)
-            m.store_part(self.theta + i, part, body(i, part, theta, grad, *lanes))
+            moved = body(i, part, theta, grad, *lanes)
+            if self.factors is not None:
+                factor = m.load_part(self.factors + i, part)
+                moved = m.select(factor == 1.0, moved, factor * (moved - theta) + theta)
+                moved = m.select(factor != 0.0, moved, theta)
+            m.store_part(self.theta + i, part, moved)
 
         over_vectors(m, self.count, vector)
+
+    def store_slot(self, slot: Any, i: Any, part: Any, value: Any) -> None:
+        """Write a vector of entries from i on of a slot, but for those whose factor is 0."""
+        m = self.m
+        if self.factors is not None:
+            value = m.select(m.load_part(self.factors + i, part) != 0.0, value, m.load_part(slot + i, part))
+        m.store_part(slot + i, part, value)
 
 
 def hyperparameter(m: Any, h: Hyperparameters, position: int) -> Any:
@@ -111,13 +124,17 @@ def clip_factor(m: Any, h: Hyperparameters, squares: Any) -> Any:
     return m.at_most(hyperparameter(m, h, CLIP_NORM) / (m.sqrt(squares) + CLIP_EPS), 1.0)
 
 
-def gradient_factor(m: Any, h: Hyperparameters, flags: Sequence[str], count: Any, grad: Any) -> Any:
-    """The same for `count` entries of a gradient; 1 where the norm is not clipped."""
+def gradient_factor(
+    m: Any, h: Hyperparameters, flags: Sequence[str], count: Any, grad: Any, factors: Any = None
+) -> Any:
+    """The same for `count` entries of a gradient, but for those whose factor is 0; 1 where the norm is not clipped."""
     if "clip_norm" not in flags:
         return m.double(1.0)
 
     def square(i: Any, part: Any, total: Any) -> list[Any]:
         g = m.load_part(grad + i, part)
+        if factors is not None:
+            g = m.where(m.load_part(factors + i, part) != 0.0, g)
         return [g * g + total]
 
     (total,) = over_vectors(m, count, square, [m.zero()])
@@ -222,7 +239,7 @@ def sgd(u: Update) -> None:
     def with_momentum(i: Any, part: Any, w: Any, g: Any, *scalars: Any) -> Any:
         v = m.load_part(u.slots + i, part)
         w, v = momentum_vector(m, w, g, v, is_first, nesterov, MomentumScalars(*scalars))
-        m.store_part(u.slots + i, part, v)
+        u.store_slot(u.slots, i, part, v)
         return w
 
     m.when(
@@ -244,11 +261,11 @@ def rmsprop(u: Update) -> None:
             v = m.load_part(velocity + i, part) if momentum_buffer else None
             average = m.load_part(mean + i, part) if centered else None
             w, s, v, average = rmsprop_vector(m, w, g, s, v, average, RMSpropScalars(*scalars))
-            m.store_part(u.slots + i, part, s)
+            u.store_slot(u.slots, i, part, s)
             if centered:
-                m.store_part(mean + i, part, average)
+                u.store_slot(mean, i, part, average)
             if momentum_buffer:
-                m.store_part(velocity + i, part, v)
+                u.store_slot(velocity, i, part, v)
             return w
 
         u.over(body, u.lr, u.hyperparameter(WEIGHT_DECAY), momentum, alpha, 1.0 - alpha, u.hyperparameter(EPS))
@@ -280,10 +297,10 @@ def adam(u: Update) -> None:
             mean, square = m.load_part(u.slots + i, part), m.load_part(second + i, part)
             most = m.load_part(largest + i, part) if amsgrad else None
             w, mean, square, most = adam_vector(m, w, g, mean, square, most, AdamScalars(*scalars))
-            m.store_part(u.slots + i, part, mean)
-            m.store_part(second + i, part, square)
+            u.store_slot(u.slots, i, part, mean)
+            u.store_slot(second, i, part, square)
             if amsgrad:
-                m.store_part(largest + i, part, most)
+                u.store_slot(largest, i, part, most)
             return w
 
         scalars = (step, shrink, penalty, beta1, 1.0 - beta1, beta2, 1.0 - beta2, rate, correction, eps)
@@ -292,7 +309,7 @@ def adam(u: Update) -> None:
     m.when(u.hyperparameter(AMSGRAD) != 0.0, lambda: loop(True), lambda: loop(False))
 
 
-def apply(u: Update, kind: str) -> None:
+def apply_rule(u: Update, kind: str) -> None:
     """theta and slots after the update"""
     if kind == "sgd":
         sgd(u)
@@ -308,7 +325,27 @@ def update_kernel(m: Any, rule: Choice, h: Hyperparameters, t: Any, count: Any, 
     """See `update`"""
     kind, *flags = rule.names
     factor = gradient_factor(m, h, flags, count, grad)
-    apply(Update(m, h, flags, hyperparameter(m, h, LR), t, factor, count, count, theta, grad, slots), kind)
+    apply_rule(Update(m, h, flags, hyperparameter(m, h, LR), t, factor, count, count, theta, grad, slots), kind)
+
+
+class Scaled(NamedTuple):
+    """Arguments of an update whose change of theta is multiplied by `factors`; flat arrays of `count` entries."""
+
+    t: Any
+    count: Any
+    theta: Any
+    grad: Any
+    slots: Any
+    factors: Any
+
+
+@kernel(fastmath=FASTMATH)
+def apply_kernel(m: Any, rule: Choice, h: Hyperparameters, s: Scaled) -> None:
+    """See `apply`"""
+    kind, *flags = rule.names
+    clip = gradient_factor(m, h, flags, s.count, s.grad, s.factors)
+    lr = hyperparameter(m, h, LR)
+    apply_rule(Update(m, h, flags, lr, s.t, clip, s.count, s.count, s.theta, s.grad, s.slots, s.factors), kind)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
@@ -322,3 +359,16 @@ def update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots_
     rule, h = rule_of(optimizer, theta__p.dtype), hyperparameters_of(optimizer)
     slots = slots__sp.reshape(-1)
     specialised(run_update, rule)(rule, h, t, theta__p.size, theta__p, grad__p, slots)
+
+
+@njit(fastmath=FASTMATH, **OPTIONS)
+def run_apply(rule, h, scaled):
+    """See `apply`"""
+    apply_kernel(rule, h, scaled)
+
+
+def apply(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array, scale__p: Array) -> None:
+    """update, with the change of theta multiplied by scale; entries of scale 0 stay as they are"""
+    rule, h = rule_of(optimizer, theta__p.dtype), hyperparameters_of(optimizer)
+    scaled = Scaled(t, theta__p.size, theta__p, grad__p, slots__sp.reshape(-1), scale__p)
+    specialised(run_apply, rule)(rule, h, scaled)

@@ -148,31 +148,31 @@ def draw_orders(seed, epoch, orders__en):
 def train_tiles(net, rule, run, memory, losses):
     """Take tiles until none is left, and train each through all epochs of the call."""
     mode = flush_subnormals(net)
-    n = run.data.n
-    count, epochs = run.loss__ke.shape
+    _, _, _, batch, updates, _, _, data, next_, cancel, loss__ke, done__k = run
+    n, width, (count, epochs) = data.n, width_of(net), loss__ke.shape
     cancelled = False
     while not cancelled:
-        first = next_tile(net, run.next_)
+        first = next_tile(net, next_)
         if first >= count:
             break
-        here = min(width_of(net), count - first)
+        here = width if width < count - first else count - first
         load_tile(net, run, first, memory)
-        update = run.updates
+        update = updates
         for epoch in range(epochs):
             losses[:] = 0.0
             position = 0
             while position < n and not cancelled:
-                rows = min(run.batch, n - position)
+                rows = batch if batch < n - position else n - position
                 update += 1
                 advance(net, rule, run, Step(first, update, epoch, position, rows), memory, losses)
                 position += rows
-                cancelled = is_cancelled(net, run.cancel) != 0
+                cancelled = is_cancelled(net, cancel) != 0
             if cancelled:
                 break
             for k in range(here):
-                run.loss__ke[first + k, epoch] = losses[k] / n
+                loss__ke[first + k, epoch] = losses[k] / n
         if not cancelled:
             store_tile(net, run, first, here, memory)
             for k in range(here):
-                run.done__k[first + k] = True
+                done__k[first + k] = True
     restore_mode(net, mode)

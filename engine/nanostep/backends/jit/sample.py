@@ -23,7 +23,7 @@ from nanostep.backends.jit._compile import FASTMATH
 from nanostep.backends.jit._kernel import kernel
 from nanostep.backends.jit._math import vexp, vlog
 from nanostep.backends.jit.activations import activate_vector, derivative_vector
-from nanostep.backends.jit.arguments import Lookahead, Run
+from nanostep.backends.jit.arguments import Data, Lookahead
 from nanostep.backends.jit.batch import index_of
 from nanostep.backends.jit.layout import LayerLayout, Net
 from nanostep.backends.jit.losses import delta_vector, loss_vector, share_of, slope_vector
@@ -279,12 +279,10 @@ def sample_step(
 
 
 @kernel(fastmath=FASTMATH)
-def sample_steps(
-    m: Any, net: Net, run: Run, lr: Any, row: Any, end: Any, is_prepared: Any, lookahead: Lookahead
-) -> None:
-    """Updates from the samples [row, end) of the order, within one epoch. `lookahead.z` belongs to sample `row` if
-    `is_prepared`."""
-    data, memory, carried_z, sums = run.data, run.memory, lookahead.z, lookahead.state + 1
+def sample_steps(m: Any, net: Net, data: Data, memory: Any, lr: Any, row: Any, end: Any, lookahead: Lookahead) -> None:
+    """Updates from the samples [row, end) of the order, within one epoch."""
+    carried_z, sums = lookahead.z, lookahead.state + 1
+    is_prepared = (row > 0) & (m.load_number(lookahead.state) == m.double_of(row))
     lr = m.splat(m.rounded(lr))
     count = weight_count(net)
     first_vectors = vectors(net, net.layers[0].outputs)

@@ -10,12 +10,12 @@ from numba import njit
 
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS
 from nanostep.backends.jit._kernel import Choice, kernel
-from nanostep.backends.jit.arguments import Data, Extras, Progress, Run, Worker
+from nanostep.backends.jit.arguments import Data, Extras, State, Step, UpdateRule, Worker
 from nanostep.backends.jit.batch import Batch, index_of
 from nanostep.backends.jit.dropout import make_dropout
 from nanostep.backends.jit.gradient import fused_sgd, pack, refresh, unpack
 from nanostep.backends.jit.layout import Net
-from nanostep.backends.jit.optimizers import Update, apply, clip_factor
+from nanostep.backends.jit.optimizers import Update, apply_rule, clip_factor
 from nanostep.backends.jit.order import shuffle_kernel
 from nanostep.backends.jit.passes import backward_tile, batch_gradient, load_parameters
 from nanostep.backends.jit.sample import pack_sample, sample_steps, unpack_sample
@@ -43,24 +43,24 @@ def restore_mode(m: Any, net: Net, before: Any) -> None:
 
 
 @kernel(fastmath=FASTMATH)
-def load_state(m: Any, net: Net, rule: Choice, run: Run, slot_count: Any) -> None:
+def load_state(m: Any, net: Net, rule: Choice, state: State) -> None:
     """Parameters and slots from the public layout."""
-    load_parameters(m, net, run.theta, run.memory)
+    load_parameters(m, net, state.theta, state.memory)
     if rule.names[0] == FUSED_SGD:
         return
-    count, slots = net.architecture.parameter_count, run.memory + net.slots
-    m.loop(0, slot_count, 1, lambda s: pack(m, net, run.slots + s * count, slots + s * net.packed))
+    count, packed = net.architecture.parameter_count, state.memory + net.slots
+    m.loop(0, state.slot_count, 1, lambda s: pack(m, net, state.slots + s * count, packed + s * net.packed))
 
 
 @kernel(fastmath=FASTMATH)
-def store_state(m: Any, net: Net, rule: Choice, run: Run, slot_count: Any) -> None:
+def store_state(m: Any, net: Net, rule: Choice, state: State) -> None:
     """Parameters and slots into the public layout."""
     one = m.double(1.0)
-    unpack(m, net, run.memory + net.params, one, run.theta)
+    unpack(m, net, state.memory + net.params, one, state.theta)
     if rule.names[0] == FUSED_SGD:
         return
-    count, slots = net.architecture.parameter_count, run.memory + net.slots
-    m.loop(0, slot_count, 1, lambda s: unpack(m, net, slots + s * net.packed, one, run.slots + s * count))
+    count, packed = net.architecture.parameter_count, state.memory + net.slots
+    m.loop(0, state.slot_count, 1, lambda s: unpack(m, net, packed + s * net.packed, one, state.slots + s * count))
 
 
 def weight_of_sample(m: Any, extras: Extras, data: Data, position: Any, rows: Any) -> Any:
@@ -81,42 +81,41 @@ def weight_of_sample(m: Any, extras: Extras, data: Data, position: Any, rows: An
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def batch_step(m: Any, net: Net, rule: Choice, run: Run, lr: Any, t: Any, position: Any, rows: Any) -> Any:
-    """Update number t from `rows` samples, any number, from `position` of the order on; return what the sum of losses
-    grows by."""
-    (kind, *flags), h, extras, data, memory = rule.names, run.optimizer, run.extras, run.data, run.memory
-    dropout = make_dropout(m, extras, run.seed, t)
-    per_sample = weight_of_sample(m, extras, data, position, rows)
-    share = run.scale * per_sample
-    batch = Batch(net, memory, data, position, rows, extras, dropout, run.worker)
+def batch_step(m: Any, net: Net, rule: Choice, how: UpdateRule, data: Data, state: State, step: Step) -> Any:
+    """An update from a batch of any size; return what the sum of losses grows by."""
+    (kind, *flags), h, extras, worker, memory = rule.names, how.optimizer, how.extras, how.worker, state.memory
+    dropout = make_dropout(m, extras, step.seed, step.t)
+    per_sample = weight_of_sample(m, extras, data, step.position, step.rows)
+    share = how.scale * per_sample
+    batch = Batch(net, memory, data, step.position, step.rows, extras, dropout, worker)
     if kind == FUSED_SGD:
         total = backward_tile(m, batch)
-        fused_sgd(m, batch, lr * share)
+        fused_sgd(m, batch, step.lr * share)
     else:
         total = batch_gradient(m, batch)
         if extras.squares is not None:
             decay = None if extras.alpha is None else extras.alpha * per_sample
-            squares = finish_gradient(m, net, memory, share, decay, extras.squares, run.worker)
+            squares = finish_gradient(m, net, memory, share, decay, extras.squares, worker)
             share = clip_factor(m, h, squares.gradient) if "clip_norm" in flags else m.double(1.0)
             if decay is not None:
-                penalty, penalty_sum = (0.5 * decay * squares.weights) * m.double_of(rows), run.progress.penalty_sum
-                m.store_number(penalty_sum, m.load_number(penalty_sum) + penalty)
-        for at, count in packed_parts(m, net, run.worker):
+                penalty = (0.5 * decay * squares.weights) * m.double_of(step.rows)
+                m.store_number(step.penalty_sum, m.load_number(step.penalty_sum) + penalty)
+        for at, count in packed_parts(m, net, worker):
             params, grad, slots = (memory + base + at for base in (net.params, net.grad, net.slots))
-            apply(Update(m, h, flags, lr, t, share, count, net.packed, params, grad, slots), kind)
-        refresh(m, net, memory, run.worker)
-    barrier(m, run.worker)
+            apply_rule(Update(m, h, flags, step.lr, step.t, share, count, net.packed, params, grad, slots), kind)
+        refresh(m, net, memory, worker)
+    barrier(m, worker)
     if data.weight is None:
         return total
-    return total * m.select(extras.batch_mean, per_sample * m.double_of(rows), 1.0)
+    return total * m.select(extras.batch_mean, per_sample * m.double_of(step.rows), 1.0)
 
 
 @kernel(fastmath=FASTMATH)
-def end_penalties(m: Any, net: Net, progress: Progress, ended: Any, n: Any) -> None:
+def end_penalties(m: Any, net: Net, penalty_sum: Any, epoch_penalty: Any, ended: Any, n: Any) -> None:
     """Write the mean penalty of an epoch, if there is one."""
-    if progress.penalty_sum is not None:
-        m.store_number(progress.epoch_penalty + ended, m.load_number(progress.penalty_sum) / m.double_of(n))
-        m.store_number(progress.penalty_sum, m.double(0.0))
+    if penalty_sum is not None:
+        m.store_number(epoch_penalty + ended, m.load_number(penalty_sum) / m.double_of(n))
+        m.store_number(penalty_sum, m.double(0.0))
 
 
 @kernel(fastmath=FASTMATH)
@@ -126,22 +125,28 @@ def wait_for_team(m: Any, net: Net, worker: Worker) -> None:
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def train_samples(net, run, lookahead):
-    """`run.steps` plain SGD steps on one sample each; see `train_batches`. One of data.y and data.labels is None."""
-    data, progress, rates, state = run.data, run.progress, run.rates, lookahead.state
-    counters, sums = progress.counters, state[1:]
+def train_samples(net, run, state, data, progress, lookahead):
+    """`run.steps` plain SGD steps on one sample each; see `train_batches`. One of data.y and data.labels is None.
+
+    Bundles are unpacked first, and there is no `min`: both shorten Numba's compilation.
+    """
+    steps, rates, seed, shuffle, _ = run
+    theta, memory, _, _ = state
+    counters, loss_sum, epoch_loss, _, _ = progress
+    n, order, ahead = data.n, data.order, lookahead.state
+    sums = ahead[1:]
     mode = flush_subnormals(net)
-    pack_sample(net, run.theta, run.memory)
+    pack_sample(net, theta, memory)
     ended = made = 0
     if counters[1] == 0 or sums[1] == 1.0:
-        sums[0] = progress.loss_sum[0]
-    while made < run.steps:
+        sums[0] = loss_sum[0]
+    while made < steps:
         row = counters[1]
         if row == 0:
             sums[1] = 1.0
-            if run.shuffle:
-                shuffle_kernel(run.seed, np.uint64(counters[0]), data.order)
-        end = min(data.n, row + run.steps - made)
+            if shuffle:
+                shuffle_kernel(seed, np.uint64(counters[0]), order)
+        end = row + steps - made if steps - made < n - row else n
         lr = rates[0]
         if rates.size > 1:  # as far as the rate stays the same
             lr = rates[made]
@@ -149,49 +154,53 @@ def train_samples(net, run, lookahead):
             while same < made + end - row and rates[same] == lr:
                 same += 1
             end = row + same - made
-        is_prepared = row > 0 and state[0] == row
-        sample_steps(net, run, lr, row, end, is_prepared, lookahead)
-        state[0] = end
+        sample_steps(net, data, memory, lr, row, end, lookahead)
+        ahead[0] = end
         made += end - row
         counters[1] = end
-        if end == data.n:
-            progress.epoch_loss[ended] = sums[0] / data.n
+        if end == n:
+            epoch_loss[ended] = sums[0] / n
             ended += 1
-            counters[0], counters[1], sums[0], state[0] = counters[0] + 1, 0, 0.0, 0.0
+            counters[0], counters[1], sums[0], ahead[0] = counters[0] + 1, 0, 0.0, 0.0
     counters[2] += made
-    progress.loss_sum[0] = sums[0] + math.log(sums[1])
-    unpack_sample(net, run.memory, run.theta)
+    loss_sum[0] = sums[0] + math.log(sums[1])
+    unpack_sample(net, memory, theta)
     restore_mode(net, mode)
     return ended
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def train_batches(net, rule, run):
-    """`run.steps` updates; `run.progress` advances. Return how many epochs ended."""
-    data, progress, worker = run.data, run.progress, run.worker
-    counters, loss_sum = progress.counters, progress.loss_sum
+def train_batches(net, rule, run, state, data, progress, how):
+    """`run.steps` updates; `progress` advances. Return how many epochs ended.
+
+    `how` is an UpdateRule.
+    """
+    steps, rates, seed, shuffle, batch = run
+    counters, loss_sum, epoch_loss, penalty_sum, epoch_penalty = progress
+    n, worker = data.n, how.worker
     mode = flush_subnormals(net)
     if worker.number == 0:
-        load_state(net, rule, run, run.slots.shape[0])
+        load_state(net, rule, state)
     wait_for_team(net, worker)
     ended = 0
-    for step in range(run.steps):
+    for made in range(steps):
         row = counters[1]
-        if row == 0 and run.shuffle:
+        if row == 0 and shuffle:
             if worker.number == 0:
-                shuffle_kernel(run.seed, np.uint64(counters[0]), data.order)
+                shuffle_kernel(seed, np.uint64(counters[0]), data.order)
             wait_for_team(net, worker)
-        rows = min(run.batch, data.n - row)
-        lr = run.rates[min(step, run.rates.size - 1)]
-        loss_sum[0] += batch_step(net, rule, run, lr, counters[2] + 1, row, rows)
+        rows = batch if batch < n - row else n - row
+        lr = rates[made if rates.size > 1 else 0]
+        step = Step(lr, counters[2] + 1, row, rows, seed, penalty_sum)
+        loss_sum[0] += batch_step(net, rule, how, data, state, step)
         counters[2] += 1
         counters[1] = row + rows
-        if counters[1] == data.n:
-            progress.epoch_loss[ended] = loss_sum[0] / data.n
-            end_penalties(net, progress, ended, data.n)
+        if counters[1] == n:
+            epoch_loss[ended] = loss_sum[0] / n
+            end_penalties(net, penalty_sum, epoch_penalty, ended, n)
             ended += 1
             counters[0], counters[1], loss_sum[0] = counters[0] + 1, 0, 0.0
     if worker.number == 0:
-        store_state(net, rule, run, run.slots.shape[0])
+        store_state(net, rule, state)
     restore_mode(net, mode)
     return ended

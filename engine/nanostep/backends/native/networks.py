@@ -99,6 +99,26 @@ class Engine:
         x, theta = self._inputs(x__ni), self._theta(theta__p)
         check_status(call(self._net, theta, len(x__ni), x, *self._workspace(0), a, jac))
 
+    def vjp(
+        self,
+        theta__p: Array,
+        x__ni: Array,
+        dout__no: Array,
+        *,
+        of_z: bool,
+        grad__p: Array | None,
+        dx__ni: Array | None,
+    ) -> None:
+        grad, dx = ffi.NULL, ffi.NULL
+        if grad__p is not None:
+            grad = self._theta(grad__p, writable=True)
+        if dx__ni is not None:
+            dx = pointer(dx__ni, x__ni.shape, self.dtype, writable=True)
+        dout = pointer(dout__no, (len(x__ni), self.architecture.outputs), self.dtype)
+        call = function(self.dtype, "vjp")
+        x, theta = self._inputs(x__ni), self._theta(theta__p)
+        check_status(call(self._net, theta, len(x__ni), x, dout, of_z, *self._workspace(0), grad, dx))
+
     def loss(self, theta__p: Array, samples: Samples) -> float:
         value = ffi.new("double *")
         call = function(self.dtype, "loss")

@@ -24,3 +24,12 @@ def update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots_
     theta, grad = pointer(theta__p, (n,), dtype, writable=True), pointer(grad__p, (n,), dtype)
     slots = pointer(slots__sp, (count, n), dtype, writable=True)
     check_status(call(c_optimizer(optimizer), t, n, theta, grad, count, slots))
+
+
+def apply(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array, scale__p: Array) -> None:
+    """update, with the change of theta multiplied by scale; entries of scale 0 stay as they are"""
+    dtype, n, count = theta__p.dtype, len(theta__p), len(optimizer.slots)
+    call = function(dtype, "apply")
+    theta, grad = pointer(theta__p, (n,), dtype, writable=True), pointer(grad__p, (n,), dtype)
+    slots, scale = pointer(slots__sp, (count, n), dtype, writable=True), pointer(scale__p, (n,), dtype)
+    check_status(call(c_optimizer(optimizer), t, n, theta, grad, count, slots, scale))

@@ -95,6 +95,14 @@ def loss_derivative(loss: str, a__bo: Array, y__bo: Array, da__bo: Array) -> Non
     da__bo[...] = TERM_DERIVATIVES[loss](a__bo, y__bo) * a__bo.dtype.type(_share(loss, a__bo.shape[1]))
 
 
+def times_output_derivative(output: str, z__bo: Array, a__bo: Array, da__bo: Array) -> Array:
+    """Return dL/dz of each sample, given dL/da."""
+    if output == "softmax":
+        # the Jacobian of softmax is diag(a) - a a^T
+        return a__bo * (da__bo - (da__bo * a__bo).sum(axis=1, keepdims=True))
+    return da__bo * DERIVATIVES[output](z__bo, a__bo)
+
+
 def output_delta(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> None:
     """d = dL/dz of each sample"""
     if (loss, output) in JOINED:
@@ -102,8 +110,4 @@ def output_delta(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Arra
         return
     da__bo = np.empty_like(a__bo)
     loss_derivative(loss, a__bo, y__bo, da__bo)
-    if output == "softmax":
-        # the Jacobian of softmax is diag(a) - a a^T
-        d__bo[...] = a__bo * (da__bo - (da__bo * a__bo).sum(axis=1, keepdims=True))
-    else:
-        d__bo[...] = da__bo * DERIVATIVES[output](z__bo, a__bo)
+    d__bo[...] = times_output_derivative(output, z__bo, a__bo, da__bo)

@@ -11,7 +11,7 @@ from nanostep.architecture import Architecture
 from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.reference.activations import activate, activation_derivative
 from nanostep.backends.reference.layers import dense_backward_input, dense_backward_weights, dense_forward
-from nanostep.backends.reference.losses import output_delta, sample_losses
+from nanostep.backends.reference.losses import output_delta, sample_losses, times_output_derivative
 from nanostep.backends.reference.optimizers import update
 from nanostep.backends.reference.order import dropped, shuffle
 from nanostep.optimizers import Optimizer
@@ -63,13 +63,15 @@ class Engine:
         return z, a
 
     def backward(
-        self, theta__p: Array, z: list[Array], a: list[Array], d__bo: Array, grad__p: Array, masks: Masks = None
-    ) -> None:
-        """Write the mean gradient of the batch, given the output delta; every delta is made with the old weights."""
+        self, theta__p: Array, z: list[Array], a: list[Array], d__bo: Array, grad__p: Array | None, masks: Masks = None
+    ) -> Array:
+        """Write the mean gradient of the batch, unless that is None, given the output delta; return the delta of the
+        first layer. Every delta is made with the old weights."""
         weights, _ = self.architecture.views(theta__p)
-        grad_weights, grad_biases = self.architecture.views(grad__p)
         for l in reversed(range(len(weights))):
-            dense_backward_weights(d__bo, a[l], grad_weights[l], grad_biases[l])
+            if grad__p is not None:
+                grad_weights, grad_biases = self.architecture.views(grad__p)
+                dense_backward_weights(d__bo, a[l], grad_weights[l], grad_biases[l])
             if l > 0:
                 name = self.architecture.activations[l - 1]
                 dx__bi, df__bi, f__bi = np.empty_like(a[l]), np.empty_like(a[l]), a[l]
@@ -81,6 +83,7 @@ class Engine:
                 d__bo = dx__bi * df__bi
                 if masks is not None:
                     d__bo *= masks[l - 1]
+        return d__bo
 
     def output_delta(self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array) -> Array:
         """Return dL/dz of the last layer, times the weight of each sample."""
@@ -150,6 +153,29 @@ class Engine:
                 d__1o = np.zeros_like(df__1o)
                 d__1o[0, o] = df__1o[0, o]
                 self.backward(theta__p, z, a, d__1o, jac__nop[b, o])
+
+    @np.errstate(all="ignore")
+    def vjp(
+        self,
+        theta__p: Array,
+        x__ni: Array,
+        dout__no: Array,
+        *,
+        of_z: bool,
+        grad__p: Array | None,
+        dx__ni: Array | None,
+    ) -> None:
+        if len(x__ni) == 0:
+            if grad__p is not None:
+                grad__p[...] = 0
+            return
+        z, a = self.forward(theta__p, x__ni)
+        d__no = dout__no if of_z else times_output_derivative(self.architecture.output, z[-1], a[-1], dout__no)
+        d__no = self.backward(theta__p, z, a, d__no, grad__p)
+        if grad__p is not None:
+            grad__p *= len(x__ni)  # the sum over the rows, not the mean
+        if dx__ni is not None:
+            dense_backward_input(d__no, self.architecture.views(theta__p)[0][0], dx__ni)
 
     def train(
         self,

@@ -92,3 +92,13 @@ _UPDATES: dict[str, Callable[..., None]] = {"sgd": _sgd, "rmsprop": _rmsprop, "a
 def update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array) -> None:
     """theta and slots after update number t with gradient grad"""
     _UPDATES[optimizer.kind](optimizer, t, theta__p, clipped(optimizer, grad__p), iter(slots__sp))
+
+
+def apply(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array, scale__p: Array) -> None:
+    """update, with the change of theta multiplied by scale; entries of scale 0 stay as they are"""
+    moves = scale__p != 0
+    moved__p, moved__sp = theta__p.copy(), slots__sp.copy()
+    update(optimizer, t, moved__p, np.where(moves, grad__p, 0), moved__sp)
+    scaled__p = np.where(scale__p == 1, moved__p, theta__p + scale__p * (moved__p - theta__p))
+    theta__p[moves] = scaled__p[moves]
+    slots__sp[:, moves] = moved__sp[:, moves]
