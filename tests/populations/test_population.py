@@ -432,7 +432,7 @@ def test_an_error_of_one_network_is_raised(monkeypatch: pytest.MonkeyPatch) -> N
     ours = ns.Population([3, 70, 2], 6, backend="c")
     monkeypatch.setattr(ours._engine, "_most_threads", lambda: 2)
 
-    def train(*_: Any) -> None:
+    def train(*_: Any, **__: Any) -> None:
         raise OSError("in a thread")
 
     monkeypatch.setattr(ours._engine._engine, "train", train)

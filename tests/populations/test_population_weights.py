@@ -57,7 +57,7 @@ def test_weights_of_rows(backend: str) -> None:
 
 
 def test_weights_in_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    def train(*_: Any) -> None:
+    def train(*_: Any, **__: Any) -> None:
         raise AssertionError("one after another")
 
     ours = population("c", output="softmax", loss="cross_entropy")

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,12 @@ def forget(**values: Any) -> Callable[[checkpoints.RunState], checkpoints.RunSta
 
 
 def forget_best(**values: Any) -> Callable[[checkpoints.RunState], checkpoints.RunState]:
-    return lambda position: replace(position, best=replace(position.best, **values))
+    def spoil(position: checkpoints.RunState) -> checkpoints.RunState:
+        best = copy(position.best)
+        vars(best).update(values)
+        return replace(position, best=best)
+
+    return spoil
 
 
 WRONG: dict[str, tuple[str, Callable[[checkpoints.RunState], checkpoints.RunState]]] = {
@@ -104,8 +110,8 @@ WRONG: dict[str, tuple[str, Callable[[checkpoints.RunState], checkpoints.RunStat
     "epoch": ("classes", forget(epoch=0)),
     "first update": ("classes", forget(first_update=1)),
     "rate": ("classes", forget(chosen_lr=None)),
-    "epochs waited": ("regression", forget_best(wait=0)),
-    "best value": ("regression", forget_best(value=None)),
+    "epochs waited": ("regression", forget_best(wait=np.zeros(1, np.int64))),
+    "best value": ("regression", forget_best(value=np.full(1, np.nan))),
     "best parameters": ("regression", forget_best(theta=None)),
 }
 

@@ -101,7 +101,8 @@ def test_a_network_remembers_what_was_found() -> None:
 def test_trials_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     # a run of many calls, even on a fast machine
     for name, seconds in (("CALL_SECONDS", 2e-4), ("TRIAL_SECONDS", 2e-4), ("SECONDS_BEFORE_TRIAL", 1e-4)):
-        monkeypatch.setattr(engine_call, name, seconds)
+        monkeypatch.setattr(f"nanostep.training.threads.{name}", seconds)
+    monkeypatch.setattr(engine_call, "CALL_SECONDS", 2e-4)
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((600, 40)), rng.standard_normal((600, 5))
     thetas = []
@@ -110,9 +111,9 @@ def test_trials_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
         used = []
         train = net._engine.train
 
-        def note(*arguments, train=train, used=used):
+        def note(*arguments, train=train, used=used, **penalties):
             used.append(arguments[4].threads)
-            return train(*arguments)
+            return train(*arguments, **penalties)
 
         monkeypatch.setattr(net._engine, "train", note)
         monkeypatch.setattr(net._engine, "useful_threads", lambda *_: 3)
