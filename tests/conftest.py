@@ -15,6 +15,7 @@ import pytest
 
 from cases import REQUIRED
 from nanostep.backends import load
+from tiers import FILES, FUNCTIONS, SLOW_ON_NUMBA, markers_of
 
 CSRC = Path(__file__).resolve().parent.parent / "csrc"
 
@@ -47,6 +48,26 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return TOGETHER.get(Path(nodeid.partition("::")[0]).name, nodeid)
 
     return Scheduling(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark the tests that take long, before pytest looks at the markers."""
+    for item in items:
+        parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+        for marker in markers_of(item.path.name, getattr(item, "originalname", None) or item.name, parameters):
+            item.add_marker(marker)
+    if Path(config.rootpath / "tests") in {Path(argument).resolve() for argument in config.args}:
+        _check_tiers(items)
+
+
+def _check_tiers(items: list[pytest.Item]) -> None:
+    """Raise UsageError if `tiers` names a file or a function that is not there."""
+    files = {item.path.name for item in items}
+    functions = {getattr(item, "originalname", None) or item.name for item in items}
+    unknown = set().union(*FILES.values()) - files | set().union(SLOW_ON_NUMBA, *FUNCTIONS.values()) - functions
+    if unknown:
+        raise pytest.UsageError(f"tests/tiers.py names what is not there: {', '.join(sorted(unknown))}")
 
 
 @pytest.fixture(params=REQUIRED)

@@ -38,7 +38,7 @@ def test_conformance(isa: str, threads: int) -> None:
         isa = native.available_isas()[-1]
     environment = {"NANOSTEP_ISA": isa, "NANOSTEP_TEST_THREADS": str(threads), "NANOSTEP_TEST_BACKENDS": "c"}
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", TESTS],
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "", "-p", "no:cacheprovider", TESTS],
         env=os.environ | environment, cwd=TESTS.parent.parent, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert result.returncode == 0, result.stdout[-3000:]

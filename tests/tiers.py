@@ -1,0 +1,63 @@
+"""Which tests take long: `pytest` leaves them out, `.ci/run` runs them. CONTRIBUTING.md says how to run a part.
+
+Every operation of the contract is tested on every backend without them. Files and functions are named here rather than
+marked where they stand, so that one table says what a tier holds.
+"""
+
+from __future__ import annotations
+
+FILES: dict[str, set[str]] = {
+    # builds of the package or of the C library
+    "build": {"test_package.py", "test_csrc.py", "test_embedding.py"},
+    # a Dask cluster of processes
+    "cluster": {"test_local_sgd.py", "test_sweeps_dask.py"},
+    "slow": {"test_isas.py", "test_jit_python.py", "test_jit_cache.py", "test_jit_threads.py", "test_benchmark.py"},
+}
+"""Files by marker."""
+
+FUNCTIONS: dict[str, set[str]] = {
+    # processes that are killed at random moments
+    "kill": {"test_killed_runs_end_with_the_same_bits"},
+    "slow": {
+        # tests/benchmark
+        "test_contenders_agree",
+        "test_timed_runs_agree",
+        "test_workloads_are_well_posed",
+        # tests/cli: whole demonstrations and short benchmarks
+        "test_bench_writes_its_figures",
+        "test_demo_learns_the_digits",
+        "test_warmup",
+        # tests/jit: a compilation for each of many networks
+        "test_a_thousand_series_are_fitted",
+        "test_cart_pole_is_solved",
+        "test_functions_do_what_the_network_does",
+        "test_single_steps_follow_the_reference",
+        "test_updates_are_those_of_the_optimizer",
+        # tests/populations
+        "test_bits_do_not_depend_on_company",
+    },
+}
+"""Test functions by marker."""
+
+SLOW_ON_NUMBA = {
+    "test_every_backend",
+    "test_few_networks_of_all_kinds",
+    "test_makes_the_same_step_as_the_network",
+    "test_one_plain_row_is_refused_in_the_same_words_as_any_data",
+    "test_short_cut_equals_the_general_path",
+    "test_steps_under_a_gradient_that_is_always_one",
+    "test_the_loss_curve_follows_scikit_learn",
+    "test_the_short_way_gives_what_the_long_way_gives",
+    "test_training_goes_on_with_the_same_bits",
+    "test_data_that_share_memory_with_theta",
+}
+"""Test functions that compile many networks on Numba, and are quick on the other backends."""
+
+
+def markers_of(file: str, function: str, parameters: dict[str, object]) -> set[str]:
+    """Return the markers of a test, by the name of its file, of its function, and its parameters."""
+    markers = {marker for marker, files in FILES.items() if file in files}
+    markers |= {marker for marker, functions in FUNCTIONS.items() if function in functions}
+    if function in SLOW_ON_NUMBA and "numba" in map(str, parameters.values()):
+        markers.add("slow")
+    return markers
