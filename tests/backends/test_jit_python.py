@@ -54,7 +54,7 @@ def test_lines_of_the_kernels_are_reached(report: dict, name: str) -> None:
 
 def main() -> None:
     """Run checks of the conformance suite on small cases, and print the lines that were reached."""
-    sys.path[:0] = [str(TESTS), str(TESTS / "jit")]
+    sys.path[:0] = [str(TESTS), str(TESTS / "jit"), str(TESTS / "populations")]
     import coverage_of_lines
     from nanostep.backends import jit
 
@@ -155,7 +155,7 @@ def check_populations() -> int:
         shape = (sizes, [hidden[(k + l) % 7] for l in range(len(sizes) - 2)], (output, loss))
         for batch, name in ((1, "sgd"), (3 + k % 7, names[k % len(names)])):
             # without fused sums, and with divisions by roots of small sums
-            test_population.compare("numba", *shape, name, "float64", batch, "numpy", 1e7)
+            test_population.compare("numba", *shape, name, "float64", batch, against="numpy", ulps=1e7)
     for check in (test_population.test_data_of_their_own_and_rows, test_population.test_labels_of_rows_of_their_own):
         check("numba")
     test_population.test_a_cancelled_call_leaves_networks_as_they_were_or_done("numba")
