@@ -155,7 +155,7 @@ def check_populations() -> int:
         shape = (sizes, [hidden[(k + l) % 7] for l in range(len(sizes) - 2)], (output, loss))
         for batch, name in ((1, "sgd"), (3 + k % 7, names[k % len(names)])):
             # without fused sums, and with divisions by roots of small sums
-            test_population.compare("numba", *shape, name, "float64", batch, "numpy", 1e7)
+            test_population.compare("numba", *shape, name, "float64", batch, against="numpy", ulps=1e7)
     for check in (test_population.test_data_of_their_own_and_rows, test_population.test_labels_of_rows_of_their_own):
         check("numba")
     test_population.test_a_cancelled_call_leaves_networks_as_they_were_or_done("numba")
