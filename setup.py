@@ -91,10 +91,10 @@ def fill(template: Path, target: Path, values: dict[str, str]) -> None:
 
 ROW = Extension(
     "nanostep.backends.native._row",
-    ["bindings/row_module.c"],
+    ["bindings/row_module.c", "bindings/calls.c"],
     include_dirs=[numpy.get_include(), str(CSRC / "include")],
     define_macros=[("Py_LIMITED_API", "0x030B0000"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
-    depends=["csrc/include/nanostep.h", "csrc/include/nanostep_real.h"],
+    depends=["bindings/calls.h", "csrc/include/nanostep.h", "csrc/include/nanostep_real.h"],
     py_limited_api=True,
 )
 

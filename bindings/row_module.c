@@ -3,12 +3,7 @@
  * cffi takes 0.18 us to get at an array's memory and 0.13 us for a call; a step of a tiny network takes 0.1 us. This
  * module reads the arrays through NumPy's own C interface. For anything but plain input it returns None; the caller
  * then takes the general path, which converts the input or refuses it with a proper message. */
-#define PY_SSIZE_T_CLEAN
-#define NPY_NO_DEPRECATED_API NPY_2_0_API_VERSION
-#include <Python.h>
-#include <numpy/arrayobject.h>
-
-#include "nanostep.h"
+#include "calls.h"
 
 typedef struct {
     PyObject_HEAD PyArrayObject *theta;
@@ -32,8 +27,8 @@ typedef __typeof__(nst_f64_step_row) step_f64;
 
 static void Row_dealloc(Row *self)
 {
-    PyTypeObject *const type = Py_TYPE(self);
-    Py_XDECREF(self->theta);
+    PyTypeObject *const type = Py_TYPE((PyObject *)self);
+    Py_XDECREF((PyObject *)self->theta);
     Py_XDECREF(self->memory);
     freefunc free_object = (freefunc)PyType_GetSlot(type, Py_tp_free);
     free_object(self);
@@ -180,9 +175,17 @@ static PyType_Spec Row_spec = {
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_row",
-    .m_doc = "Calls of the C library on one row.",
+    .m_doc = "Short ways into the C library: Row for one row, Calls for batches of a few.",
     .m_size = -1,
 };
+
+/* Give a new type, unless it is null, to the module; -1 on failure. */
+static int add_type(PyObject *to, const char *name, PyObject *type)
+{
+    const int status = type == NULL ? -1 : PyModule_AddObjectRef(to, name, type);
+    Py_XDECREF(type);
+    return status;
+}
 
 PyMODINIT_FUNC PyInit__row(void)
 {
@@ -190,12 +193,9 @@ PyMODINIT_FUNC PyInit__row(void)
     PyObject *const self = PyModule_Create(&module);
     if (self == NULL)
         return NULL;
-    PyObject *const type = PyType_FromSpec(&Row_spec);
-    if (type == NULL || PyModule_AddObjectRef(self, "Row", type) < 0) {
-        Py_XDECREF(type);
+    if (add_type(self, "Row", PyType_FromSpec(&Row_spec)) < 0 || add_type(self, "Calls", nst_calls_type()) < 0) {
         Py_DECREF(self);
         return NULL;
     }
-    Py_DECREF(type);
     return self;
 }

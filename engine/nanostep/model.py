@@ -85,9 +85,11 @@ class Model(BaseModel):
         -------
         ndarray, shape (n, outputs), or (outputs,) for one 1-D sample
         """
-        row = self._engine.predict_row(self._theta, X)
-        if row is not None:
-            return row
+        outputs = self._engine.predict_row(self._theta, X)
+        if outputs is None:
+            outputs = self._engine.prepared_predict(self._theta, X)
+        if outputs is not None:
+            return outputs
         x = check_inputs(self._architecture, self._dtype, X)
         a = np.empty((len(x), self._architecture.outputs), self._dtype)
         self._engine.predict(self._theta, x, a)
@@ -121,6 +123,10 @@ class Model(BaseModel):
         sample_weight : array-like, shape (n,), optional
             What each sample counts, >= 0, not all zero; normalised to mean 1.
         """
+        if sample_weight is None:
+            loss = self._engine.prepared_loss(self._theta, X, Y)
+            if loss is not None:
+                return loss
         return self._engine.loss(self._theta, self._weighted_samples(X, Y, sample_weight))
 
     def gradient(
@@ -139,6 +145,10 @@ class Model(BaseModel):
         gradient : ndarray, shape (parameters,)
             Laid out as `theta`; a new array.
         """
+        if sample_weight is None:
+            made = self._engine.prepared_gradient(self._theta, X, Y)
+            if made is not None:
+                return made
         samples = self._weighted_samples(X, Y, sample_weight)
         gradient = np.empty_like(self._theta)
         return self._engine.gradient(self._theta, samples, gradient), gradient

@@ -135,13 +135,20 @@ class Network(Model):
         if lr is not None:
             if optimizer is None:
                 loss = self._engine.step_row(self._theta, X, Y, lr)
+                if loss is None:
+                    loss = self._engine.prepared_descent(self._theta, X, Y, lr)
                 if loss is not None:
                     return loss
             else:
                 raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
             check_real("lr", lr, 0.0, open_low=True)
-        elif optimizer is not None:
-            check_optimizer(optimizer)
+        else:
+            if optimizer is None or optimizer is self._state.optimizer:
+                loss = self._engine.prepared_update(self._theta, self._state, X, Y)
+                if loss is not None:
+                    return loss
+            if optimizer is not None:
+                check_optimizer(optimizer)
         samples = check_samples(self._architecture, self._dtype, X, Y).without_aliasing(self._theta)
         self._check_writable()
         if lr is not None:
@@ -171,6 +178,10 @@ class Network(Model):
             loss = self._engine.step_row(self._theta, x, y, optimizer.lr)
             if loss is not None:
                 self._state.updates += 1
+                return loss
+        elif isinstance(x, np.ndarray) and x.ndim == 1:
+            loss = self._engine.prepared_update(self._theta, self._state, x, y)
+            if loss is not None:
                 return loss
         samples = check_samples(self._architecture, self._dtype, x, y, names=("x", "y")).without_aliasing(self._theta)
         if len(samples) != 1:

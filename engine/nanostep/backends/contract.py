@@ -301,6 +301,14 @@ class Cursor:
     backend_state: Any = None
 
 
+class UpdateState(Protocol):
+    """What `Engine.prepared_update` needs of a `nanostep.training.optimizer_state.OptimizerState`."""
+
+    optimizer: Optimizer
+    slots: np.ndarray
+    updates: int
+
+
 class Engine(Protocol):
     """Whole runs for one architecture and dtype: class ``Engine(architecture, dtype)`` of a backend's ``networks``.
 
@@ -333,6 +341,32 @@ class Engine(Protocol):
 
         y must be an array (outputs,) of the network's dtype that the loss accepts, and lr a float > 0.
         """
+        ...
+
+    def prepared_update(self, theta__p: np.ndarray, state: UpdateState, X: object, Y: object) -> float | None:
+        """Make one update by the state's optimiser from the mean gradient over all samples, count it in the state, and
+        return the loss before it; or do nothing and return None.
+
+        A short cut past the gate for loops of the user's own: an engine takes what it can check by itself at little
+        cost, arrays and optimiser, and what it takes gives the same bits as the gate followed by `train`. It declines
+        everything that the gate or `train` would refuse. A backend without such a short cut returns None.
+        """
+        ...
+
+    def prepared_descent(self, theta__p: np.ndarray, X: object, Y: object, lr: object) -> float | None:
+        """The same with a plain SGD step at rate `lr`."""
+        ...
+
+    def prepared_predict(self, theta__p: np.ndarray, X: object) -> np.ndarray | None:
+        """Return the outputs in a new array, (n, outputs) or for a 1-D X (outputs,); or None as above."""
+        ...
+
+    def prepared_loss(self, theta__p: np.ndarray, X: object, Y: object) -> float | None:
+        """Return the mean loss over the samples, or None as above."""
+        ...
+
+    def prepared_gradient(self, theta__p: np.ndarray, X: object, Y: object) -> tuple[float, np.ndarray] | None:
+        """Return the mean loss over the samples, and its gradient in a new array; or None as above."""
         ...
 
     def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:

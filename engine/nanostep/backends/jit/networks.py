@@ -7,7 +7,7 @@ from numba.core import config as numba_config
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Cursor, RunConfig
+from nanostep.backends.contract import Cursor, RunConfig, UpdateState
 from nanostep.backends.jit._compile import specialised
 from nanostep.backends.jit._kernel import Choice, choice, vector_bytes
 from nanostep.backends.jit._threads import most_threads, run_team
@@ -46,6 +46,21 @@ class Engine:
         return None
 
     def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
+        return None
+
+    def prepared_update(self, theta__p: Array, state: UpdateState, X: object, Y: object) -> None:
+        return None
+
+    def prepared_descent(self, theta__p: Array, X: object, Y: object, lr: object) -> None:
+        return None
+
+    def prepared_predict(self, theta__p: Array, X: object) -> None:
+        return None
+
+    def prepared_loss(self, theta__p: Array, X: object, Y: object) -> None:
+        return None
+
+    def prepared_gradient(self, theta__p: Array, X: object, Y: object) -> None:
         return None
 
     def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:

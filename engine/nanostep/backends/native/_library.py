@@ -13,6 +13,7 @@ from nanostep.errors import HOW_TO_GET_C, BackendUnavailable
 __all__ = [
     "C_ARRAYS",
     "EXCEPTIONS",
+    "Calls",
     "Row",
     "available_isas",
     "build_info",
@@ -23,6 +24,7 @@ __all__ = [
     "isa_in_use",
     "isa_name",
     "lib",
+    "open_calls",
     "open_row",
     "pointer",
     "select_isa",
@@ -30,7 +32,7 @@ __all__ = [
 
 try:
     from nanostep.backends.native._native import ffi, lib
-    from nanostep.backends.native._row import Row
+    from nanostep.backends.native._row import Calls, Row
 except ImportError as error:
     raise BackendUnavailable(
         f"backend 'c' cannot run: its extension module is missing or broken ({error}). {HOW_TO_GET_C}"
@@ -83,13 +85,47 @@ def function(dtype: np.dtype, name: str) -> Callable[..., int]:
 
 def open_row(net: Any, theta__p: np.ndarray, inputs: int, outputs: int) -> Row:
     """Return the fast path for one row: `predict(x)` and `step(x, y, lr)`, which return None unless input is plain."""
+    memory, row = _new_row(net, theta__p.dtype)
+    calls = _addresses(theta__p.dtype, "predict_row", "step_row")
+    return Row(theta__p, memory, row, *calls, inputs, outputs)
+
+
+def open_calls(
+    net: Any,
+    theta__p: np.ndarray,
+    inputs: int,
+    outputs: int,
+    most_rows: int,
+    workspace: tuple[Any, int],
+    fill: Callable[[Any, int], int | None],
+    isa: Any,
+) -> Calls:
+    """Return the prepared calls of a network for at most `most_rows` rows; see ``bindings/calls.c``.
+
+    `workspace` is that of the largest number of slots. ``fill(optimizer, address)`` writes an nst_optimizer and returns
+    its number of slots, or None if it cannot be kept; `isa` is an int32_t that gets the instruction set of each step.
+    """
+    memory, row = _new_row(net, theta__p.dtype)
+    calls = _addresses(theta__p.dtype, "predict", "loss", "gradient", "train", "step_row")
+    pointers = (int(ffi.cast("uintptr_t", pointer)) for pointer in (net, workspace[0], isa))
+    at_net, at_workspace, at_isa = pointers
+    kept = (net, memory, workspace[0], isa)
+    at = (at_net, row, at_workspace, at_isa, *calls)
+    return Calls(theta__p, kept, fill, inputs, outputs, most_rows, workspace[1], at)
+
+
+def _new_row(net: Any, dtype: np.dtype) -> tuple[Any, int]:
+    """Return the memory of a new nst_row, and the address of the row in it."""
     size, row = ffi.new("size_t *"), ffi.new("nst_row **")
-    check_status(function(theta__p.dtype, "row_size")(net, size))
+    check_status(function(dtype, "row_size")(net, size))
     memory = ffi.new("char[]", size[0])
-    check_status(function(theta__p.dtype, "row_open")(net, memory, size[0], row))
-    prefix = PREFIXES[theta__p.dtype]
-    calls = (int(ffi.cast("uintptr_t", ffi.addressof(lib, prefix + name))) for name in ("predict_row", "step_row"))
-    return Row(theta__p, memory, int(ffi.cast("uintptr_t", row[0])), *calls, inputs, outputs)
+    check_status(function(dtype, "row_open")(net, memory, size[0], row))
+    return memory, int(ffi.cast("uintptr_t", row[0]))
+
+
+def _addresses(dtype: np.dtype, *names: str) -> list[int]:
+    """Return the addresses of C functions."""
+    return [int(ffi.cast("uintptr_t", ffi.addressof(lib, PREFIXES[dtype] + name))) for name in names]
 
 
 def pointer(array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, *, writable: bool = False) -> Any:

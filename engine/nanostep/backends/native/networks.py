@@ -11,8 +11,9 @@ import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Cursor, RunConfig
+from nanostep.backends.contract import Cursor, RunConfig, UpdateState
 from nanostep.backends.native._library import (
+    Calls,
     Row,
     check_status,
     ffi,
@@ -21,17 +22,26 @@ from nanostep.backends.native._library import (
     isa_in_use,
     isa_name,
     lib,
+    open_calls,
     open_row,
     pointer,
 )
 from nanostep.backends.native._pool import most_threads, pool_for
-from nanostep.backends.native.optimizers import c_optimizer
+from nanostep.backends.native.optimizers import c_optimizer, fill
 from nanostep.optimizers import Optimizer
 
 Array = np.ndarray
 INT64, FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 REGIMES = ("tiny", "samples", "tiles", "blocks")
 """Names of nst_regime, in order."""
+
+PREPARED_FLOPS, NEURON_FLOPS, PREPARED_PARAMETERS = 4e6, 64.0, 2**16
+"""Most work of a prepared call, which holds the interpreter lock and runs on one thread: some 50 us, at most half a
+millisecond on the baseline instruction set. NEURON_FLOPS stands for an activation. From there on a second thread pays
+(NST_TEAM_FLOPS in C); and with more parameters, packing them takes as long.
+"""
+
+MOST_SLOTS = 3
 
 
 class Engine:
@@ -40,8 +50,8 @@ class Engine:
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self.architecture = architecture
         self.dtype = dtype
-        self.isa = isa_in_use()
         self.threads = 1
+        self._isa = ffi.new("int32_t *", identifier("isa", isa_in_use()))  # an nst_isa, which prepared calls write too
         self._sizes = ffi.new("size_t[]", architecture.sizes)
         self._activations = ffi.new("int32_t[]", [identifier("activation", a) for a in architecture.activations])
         self._net = ffi.new(
@@ -57,6 +67,11 @@ class Engine:
 
         # the theta that a row was opened for, and the row; replaced together, because threads may call at the same time
         self._row: tuple[Array | None, Any] = (None, None)
+        self._calls: tuple[Array | None, Any] = (None, None)  # likewise
+
+    @property
+    def isa(self) -> str:
+        return isa_name(self._isa[0])
 
     def predict_row(self, theta__p: Array, x: object) -> Array | None:
         theta, row = self._row
@@ -70,6 +85,36 @@ class Engine:
         row = open_row(self._net, theta__p, self.architecture.inputs, self.architecture.outputs)
         self._row = theta__p, row
         return row
+
+    def prepared_update(self, theta__p: Array, state: UpdateState, X: object, Y: object) -> float | None:
+        theta, calls = self._calls
+        return (calls if theta is theta__p else self._open_calls(theta__p)).update(state, X, Y)
+
+    def prepared_descent(self, theta__p: Array, X: object, Y: object, lr: object) -> float | None:
+        theta, calls = self._calls
+        return (calls if theta is theta__p else self._open_calls(theta__p)).descend(X, Y, lr)
+
+    def prepared_predict(self, theta__p: Array, X: object) -> Array | None:
+        theta, calls = self._calls
+        return (calls if theta is theta__p else self._open_calls(theta__p)).predict(X)
+
+    def prepared_loss(self, theta__p: Array, X: object, Y: object) -> float | None:
+        theta, calls = self._calls
+        return (calls if theta is theta__p else self._open_calls(theta__p)).loss(X, Y)
+
+    def prepared_gradient(self, theta__p: Array, X: object, Y: object) -> tuple[float, Array] | None:
+        theta, calls = self._calls
+        return (calls if theta is theta__p else self._open_calls(theta__p)).gradient(X, Y)
+
+    def _open_calls(self, theta__p: Array) -> Calls:
+        inputs, outputs, count = self.architecture.inputs, self.architecture.outputs, len(theta__p)
+        most_rows, workspace = 0, (ffi.NULL, 0)
+        if count <= PREPARED_PARAMETERS:
+            row_flops = 6.0 * count + NEURON_FLOPS * sum(self.architecture.sizes[1:])
+            most_rows, workspace = int(PREPARED_FLOPS / row_flops), self._workspace(MOST_SLOTS)
+        calls = open_calls(self._net, theta__p, inputs, outputs, most_rows, workspace, fill, self._isa)
+        self._calls = theta__p, calls
+        return calls
 
     def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
         return self.choose(optimizer, replace(config, threads=most_threads()), n)["threads"]
@@ -175,7 +220,7 @@ class Engine:
         cursor.loss_sum, cursor.penalty_sum = c_cursor.loss_sum, c_cursor.penalty_sum
         if status != lib.NST_E_CANCELLED:
             check_status(status)
-        self.isa, self.threads = isa_name(c_cursor.isa), c_cursor.threads
+        self._isa[0], self.threads = c_cursor.isa, c_cursor.threads
         return ended[0]
 
     def _c_run(self, config: RunConfig, pool: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from nanostep.backends.native._library import check_status, ffi, function, identifier, pointer
-from nanostep.optimizers import Optimizer
+from nanostep.optimizers import OPTIMIZERS, Optimizer, refuse_arrays
 
 Array = np.ndarray
 
@@ -15,6 +15,19 @@ Array = np.ndarray
 def c_optimizer(optimizer: Optimizer) -> Any:
     """Return a new nst_optimizer."""
     return ffi.new("nst_optimizer *", {"kind": identifier("optimizer", optimizer.kind), **optimizer.hyperparameters()})
+
+
+def fill(optimizer: object, address: int) -> int | None:
+    """Write a checked nst_optimizer to an address and return its number of slots.
+
+    Return None for an optimiser of a class of the user's own: its fields may not be all that there is to it.
+    """
+    if not isinstance(optimizer, Optimizer) or type(optimizer) is not OPTIMIZERS.get(optimizer.kind):
+        return None
+    optimizer.check()
+    refuse_arrays(optimizer)
+    ffi.cast("nst_optimizer *", address)[0] = c_optimizer(optimizer)[0]
+    return len(optimizer.slots)
 
 
 def update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Cursor, RunConfig
+from nanostep.backends.contract import Cursor, RunConfig, UpdateState
 from nanostep.backends.reference.activations import activate, activation_derivative
 from nanostep.backends.reference.layers import dense_backward_input, dense_backward_weights, dense_forward
 from nanostep.backends.reference.losses import output_delta, sample_losses, times_output_derivative
@@ -102,6 +102,21 @@ class Engine:
         return None
 
     def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
+        return None
+
+    def prepared_update(self, theta__p: Array, state: UpdateState, X: object, Y: object) -> None:
+        return None
+
+    def prepared_descent(self, theta__p: Array, X: object, Y: object, lr: object) -> None:
+        return None
+
+    def prepared_predict(self, theta__p: Array, X: object) -> None:
+        return None
+
+    def prepared_loss(self, theta__p: Array, X: object, Y: object) -> None:
+        return None
+
+    def prepared_gradient(self, theta__p: Array, X: object, Y: object) -> None:
         return None
 
     def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
