@@ -15,9 +15,9 @@ ROTATION = os.environ.get("NANOSTEP_TEST_ROTATION")
 run in the course of some commits."""
 
 EVERY, EVERY_OF_MANY = (1, 1) if os.environ.get("NANOSTEP_TEST_FULL") else (25, 95) if ROTATION is None else (5, 19)
-"""Of the cases that each need a compilation, `COMPILED` gets every 5th, of large grids every 19th; `REFERENCE` gets every
-fifth of those. Coprime to the numbers of dtypes, batches, activations and losses, so that each of them is met. Without a
-rotation a fifth of that; NANOSTEP_TEST_FULL=1 takes all, which `.ci/run --long` does (half an hour more)."""
+"""Of the cases that each need a compilation, `COMPILED` gets every 5th, of large grids every 19th; `REFERENCE` gets
+every fifth of those. Coprime to the numbers of dtypes, batches, activations and losses, so that each of them is met.
+Without a rotation a fifth of that; NANOSTEP_TEST_FULL=1 takes all, which `.ci/run --long` does."""
 
 LARGE_GRIDS = {"test_gradient_is_the_limit_of_differences", "test_training", "test_training_with_extras"}
 
