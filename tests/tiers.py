@@ -35,6 +35,8 @@ FUNCTIONS: dict[str, set[str]] = {
         "test_updates_are_those_of_the_optimizer",
         # tests/populations
         "test_bits_do_not_depend_on_company",
+        # tests/sklearn: test_parametrize_with_checks makes the same checks on the backend that "auto" stands for
+        "test_check_estimator",
     },
 }
 """Test functions by marker."""
@@ -45,6 +47,7 @@ SLOW_ON_NUMBA = {
     "test_makes_the_same_step_as_the_network",
     "test_one_plain_row_is_refused_in_the_same_words_as_any_data",
     "test_short_cut_equals_the_general_path",
+    "test_some_checks",
     "test_steps_under_a_gradient_that_is_always_one",
     "test_the_loss_curve_follows_scikit_learn",
     "test_the_short_way_gives_what_the_long_way_gives",
