@@ -45,7 +45,7 @@ class Floors:
         Seconds of a clock cycle, and of a float64 multiply-add and a division in a dependent chain.
     bandwidth : float
         Bytes per second of a = b + 3 c over 64 MiB each, all cores together.
-    fork_join, meeting : float
+    fork_join, barrier : float
         Seconds of an empty job on nanostep's thread pool, and of a barrier of its workers; 0 on one core.
     cache_bytes : int
         Size of the largest cache; 0 if the system does not report it.
@@ -59,7 +59,7 @@ class Floors:
     divide: float
     bandwidth: float
     fork_join: float
-    meeting: float
+    barrier: float
     cache_bytes: int
 
 
@@ -93,7 +93,7 @@ def measure(cores: int) -> Floors:
         divide=_least(lambda: lib.floors_latency(1)),
         bandwidth=_bandwidth(cores),
         fork_join=max(empty, 0.0),
-        meeting=max(barrier, 0.0),
+        barrier=max(barrier, 0.0),
         cache_bytes=_cache_bytes(),
     )
 
@@ -146,7 +146,7 @@ def training_floor(workload: Workload, floors: Floors) -> float:
     throughput = max(_arithmetic(workload, floors), _memory(workload, floors))
     if workload.batch == 1:
         return max(throughput, _latency(workload, floors))
-    return throughput + floors.meeting
+    return throughput + floors.barrier
 
 
 def population_floor(workload: PopulationWorkload, floors: Floors) -> float:

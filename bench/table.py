@@ -150,7 +150,7 @@ def floors_line(results: Results) -> str:
             f"{1e-9 / cycle:.2f} GHz, multiply-add {f['fma'] / cycle:.1f} and divide {f['divide'] / cycle:.1f} cycles; "
             f"memory {f['bandwidth'] / 1e9:.0f} GB/s"
             + (
-                f"; empty job on the pool {1e6 * f['fork_join']:.2f} us, barrier {1e6 * f['meeting']:.2f} us"
+                f"; empty job on the pool {1e6 * f['fork_join']:.2f} us, barrier {1e6 * f['barrier']:.2f} us"
                 * (cores != "1")
             )
         )

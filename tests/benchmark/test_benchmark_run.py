@@ -154,7 +154,7 @@ def floors(cores: int = 1, **changes) -> Floors:
         "divide": 13 * cycle,
         "bandwidth": 2e10,
         "fork_join": 0.0,
-        "meeting": 0.0,
+        "barrier": 0.0,
         "cache_bytes": 0,
     }
     return Floors(**{**values, **changes})
@@ -178,7 +178,7 @@ def test_floors_of_populations_on_the_published_machine(task, nanoseconds):
 def test_floors_scale():
     workload = WORKLOADS["W5"]
     assert flops_per_step(workload) == 32 * (4 * (784 * 128 + 1280) + 2 * 1280)
-    one, two = training_floor(workload, floors()), training_floor(workload, floors(2, meeting=1e-6))
+    one, two = training_floor(workload, floors()), training_floor(workload, floors(2, barrier=1e-6))
     assert two == pytest.approx(one / 2 + 1e-6, rel=1e-3)
     slow = training_floor(workload, floors(cache_bytes=2**20, bandwidth=1e6))
     assert slow == pytest.approx(32 * (784 * 4 + 8) / 1e6)
@@ -196,7 +196,7 @@ def test_floors_are_measured():
     assert measured.flops["float32"] > measured.flops["float64"] > 1e8
     assert 1e-11 < measured.cycle < measured.fma < measured.divide < 1e-6
     assert measured.bandwidth > 1e8
-    assert measured.fork_join == measured.meeting == 0
+    assert measured.fork_join == measured.barrier == 0
 
 
 # -- requests and files -----------------------------------------------------------------------------------------------
