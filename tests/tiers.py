@@ -23,13 +23,15 @@ FUNCTIONS: dict[str, set[str]] = {
         "test_contenders_agree",
         "test_timed_runs_agree",
         "test_workloads_are_well_posed",
-        # tests/cli: whole demonstrations and short benchmarks
+        # tests/cli: whole demonstrations and short benchmarks, and a process for each of many calls
+        "test_wrong_use_is_one_clear_line",
         "test_bench_writes_its_figures",
         "test_demo_learns_the_digits",
         "test_warmup",
         # tests/jit: a compilation for each of many networks
         "test_a_thousand_series_are_fitted",
         "test_cart_pole_is_solved",
+        "test_class_numbers_do_what_one_hot_rows_do",
         "test_functions_do_what_the_network_does",
         "test_single_steps_follow_the_reference",
         "test_updates_are_those_of_the_optimizer",

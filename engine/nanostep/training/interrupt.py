@@ -22,7 +22,7 @@ def interruptible(call: Callable[[], int], cancel: np.ndarray) -> tuple[int, boo
             return
         try:
             results.append(call())
-        except BaseException as error:  # raised again below, in the thread of the engine_call
+        except BaseException as error:  # raised again below, in the thread of the caller
             errors.append(error)
         finally:
             done.set()
