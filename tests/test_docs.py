@@ -256,7 +256,7 @@ def test_pre_commit_runs_what_ci_runs():
     )[1]
     commands = [line.rpartition("xargs -0 ")[2].strip() for line in style.splitlines()]
     assert hooks == commands
-    assert len(hooks) == 4
+    assert len(hooks) == 6
 
 
 def test_the_citation_has_the_version():
