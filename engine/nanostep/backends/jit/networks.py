@@ -7,7 +7,7 @@ from numba.core import config as numba_config
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Cursor, RunConfig, UpdateState
+from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.jit._compile import specialised
 from nanostep.backends.jit._kernel import Choice, choice, vector_bytes
 from nanostep.backends.jit._threads import most_threads, run_team
@@ -20,6 +20,7 @@ from nanostep.backends.jit.sample import MAX_VECTORS, weight_count
 from nanostep.backends.jit.team import TEAM_WORDS
 from nanostep.backends.jit.train import FUSED_SGD, train_batches, train_samples
 from nanostep.backends.jit.vjp import Pull, vjp_rows
+from nanostep.backends.no_short_cuts import NoShortCuts
 from nanostep.backends.reference.losses import JOINED
 from nanostep.backends.reference.order import drop_threshold
 from nanostep.optimizers import SGD, Optimizer
@@ -30,7 +31,7 @@ TEAM_FLOPS = 6e5
 """Work of an update from which a second thread can be faster."""
 
 
-class Engine:
+class Engine(NoShortCuts):
     """See `nanostep.backends.contract.Engine`. Each call has its own memory, so calls may run at the same time."""
 
     threads = 1
@@ -41,27 +42,6 @@ class Engine:
         self._net = make_net(architecture, dtype, vector_bytes())
         self._weight_count = weight_count(self._net)
         self.isa = {64: "avx512", 32: "avx2"}.get(self._net.lanes * dtype.itemsize, "")
-
-    def predict_row(self, theta__p: Array, x: object) -> None:
-        return None
-
-    def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
-        return None
-
-    def prepared_update(self, theta__p: Array, state: UpdateState, X: object, Y: object) -> None:
-        return None
-
-    def prepared_descent(self, theta__p: Array, X: object, Y: object, lr: object) -> None:
-        return None
-
-    def prepared_predict(self, theta__p: Array, X: object) -> None:
-        return None
-
-    def prepared_loss(self, theta__p: Array, X: object, Y: object) -> None:
-        return None
-
-    def prepared_gradient(self, theta__p: Array, X: object, Y: object) -> None:
-        return None
 
     def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
         if 6.0 * self.architecture.parameter_count * min(config.batch, n) < TEAM_FLOPS:

@@ -8,7 +8,8 @@ import numpy as np
 
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture
-from nanostep.backends.contract import Cursor, RunConfig, UpdateState
+from nanostep.backends.contract import Cursor, RunConfig
+from nanostep.backends.no_short_cuts import NoShortCuts
 from nanostep.backends.reference.activations import activate, activation_derivative
 from nanostep.backends.reference.layers import dense_backward_input, dense_backward_weights, dense_forward
 from nanostep.backends.reference.losses import output_delta, sample_losses, times_output_derivative
@@ -39,7 +40,7 @@ def squares_of_weights(weights: tuple[Array, ...]) -> float:
     return float(sum((w__oi * w__oi).sum() for w__oi in weights))
 
 
-class Engine:
+class Engine(NoShortCuts):
     """See `nanostep.backends.contract.Engine`. Overflow is silent, as in compiled code."""
 
     isa = ""
@@ -97,27 +98,6 @@ class Engine:
         """Return the mean over the batch of weight * L."""
         loss__b = sample_losses(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, log_clip_min)
         return float((loss__b if samples.weight is None else samples.weight * loss__b).mean())
-
-    def predict_row(self, theta__p: Array, x: object) -> None:
-        return None
-
-    def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
-        return None
-
-    def prepared_update(self, theta__p: Array, state: UpdateState, X: object, Y: object) -> None:
-        return None
-
-    def prepared_descent(self, theta__p: Array, X: object, Y: object, lr: object) -> None:
-        return None
-
-    def prepared_predict(self, theta__p: Array, X: object) -> None:
-        return None
-
-    def prepared_loss(self, theta__p: Array, X: object, Y: object) -> None:
-        return None
-
-    def prepared_gradient(self, theta__p: Array, X: object, Y: object) -> None:
-        return None
 
     def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
         return 1
