@@ -54,7 +54,13 @@ SLOW_ON_NUMBA = {
     "test_the_loss_curve_follows_scikit_learn",
     "test_the_short_way_gives_what_the_long_way_gives",
     "test_training_goes_on_with_the_same_bits",
+    "test_data_of_their_own_and_rows",
     "test_data_that_share_memory_with_theta",
+    "test_extras_in_batches_larger_than_a_tile",
+    "test_labels_are_one_hot_rows",
+    "test_labels_of_classes_that_are_far_apart",
+    "test_training_changes_nothing_but_what_it_moves_on",
+    "test_training_in_batches_larger_than_a_tile",
 }
 """Test functions that compile many networks on Numba, and are quick on the other backends."""
 
