@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from numba.core import config as numba_config
 
@@ -40,8 +42,11 @@ class Engine(NoShortCuts):
         self.architecture = architecture
         self.dtype = dtype
         self._net = make_net(architecture, dtype, vector_bytes())
-        self._weight_count = weight_count(self._net)
         self.isa = {64: "avx512", 32: "avx2"}.get(self._net.lanes * dtype.itemsize, "")
+
+    @cached_property
+    def _weight_count(self) -> int:
+        return weight_count(self._net)
 
     def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
         if 6.0 * self.architecture.parameter_count * min(config.batch, n) < TEAM_FLOPS:
