@@ -89,12 +89,19 @@ typedef enum nst_isa {
     NST_ISA_COUNT
 } nst_isa;
 
+/* Options of a loss. Fields that a loss does not have are not read; 0 or null means the default. */
+typedef struct nst_loss_options {
+    double delta;       /* huber: |a - y| up to which it is quadratic; 0 counts as 1 */
+    int32_t ignore_nan; /* 1: targets that are NaN count for nothing */
+} nst_loss_options;
+
 /* A network: sizes[0] inputs, sizes[layers] outputs, activations[l] of weight layer l. */
 typedef struct nst_architecture {
     size_t layers;
-    const size_t *sizes;        /* layers + 1 */
-    const int32_t *activations; /* layers, each an nst_activation */
-    int32_t loss;               /* an nst_loss */
+    const size_t *sizes;                  /* layers + 1 */
+    const int32_t *activations;           /* layers, each an nst_activation */
+    int32_t loss;                         /* an nst_loss */
+    const nst_loss_options *loss_options; /* null: the defaults */
 } nst_architecture;
 
 /* Hyper-parameters. The formulas are those of PyTorch 2.x, written out in nanostep.optimizers (Python). Flags are 0 or

@@ -54,6 +54,9 @@ nst_status nst_check_architecture(const nst_architecture *net)
     }
     if (total > SIZE_MAX / 256)
         return NST_E_OVERFLOW;
+    const nst_loss_options *const options = net->loss_options;
+    if (options != NULL && (!nst_is_amount(options->delta) || options->ignore_nan < 0 || options->ignore_nan > 1))
+        return NST_E_VALUE;
     return nst_check_output(net->loss, net->activations[net->layers - 1]);
 }
 

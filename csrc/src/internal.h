@@ -136,7 +136,8 @@ nst_status nst_check_run(const nst_architecture *net, const nst_run *run, const 
 
 /* z and a hold all layers, one after the other; d holds the deltas of two. */
 struct nst_row {
-    nst_architecture net; /* its arrays are copies, in the same memory */
+    nst_architecture net;     /* its arrays are copies, in the same memory */
+    nst_loss_options options; /* a copy, if net has options */
     size_t real_size, parameters;
     void *z, *a, *d;
     size_t widest; /* elements of one layer's part of d */
