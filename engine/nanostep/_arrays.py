@@ -30,6 +30,7 @@ class Samples:
     ----------
     x : ndarray, shape (n, inputs)
     y : ndarray, shape (n, outputs), or None
+        The target of each output.
     labels : ndarray of int64, shape (n,), or None
         Class numbers in [0, outputs); stands for one-hot rows of y.
     weight : ndarray, shape (n,), or None
@@ -126,31 +127,33 @@ def check_samples(
 ) -> Samples:
     """Return the checked X and Y of a call that trains or evaluates: the same number of samples in each, at least one.
 
-    Y has shape (n, outputs). With one output, (n,) or a scalar is accepted as well; with a 1-D X, (outputs,) or a
-    scalar label. For ``cross_entropy`` Y is class labels (n,), integers in [0, outputs), or rows of probabilities
+    Y has shape (n, targets): as many as outputs, unless the loss takes several outputs for a target; then the target
+    of each output is in the samples. With one target, (n,) or a scalar is accepted as well; with a 1-D X, (targets,)
+    or a scalar label. For ``cross_entropy`` Y is class labels (n,), integers in [0, outputs), or rows of probabilities
     (n, outputs), such as one-hot rows. Targets are in [0, 1] for ``binary_cross_entropy`` and >= 0 for ``poisson``.
     """
     x = check_inputs(architecture, dtype, X, name=names[0])
     if len(x) == 0:
         raise ValueError(f"{names[0]} has no samples; at least one is needed")
-    n, outputs = len(x), architecture.outputs
+    n, outputs, targets = len(x), architecture.outputs, architecture.targets
     is_classes = architecture.loss == "cross_entropy"
     raw = rectangular(names[1], Y)
     if is_classes and _looks_like_labels(raw.shape, n, outputs):
         return Samples(x, None, _check_labels(names[1], raw.reshape(n), outputs))
     y = convert(names[1], Y, dtype)
-    single = outputs == 1 and y.shape in ((n,), ()) and y.size == n
-    row = y.shape == (outputs,) and np.ndim(X) == 1
+    single = targets == 1 and y.shape in ((n,), ()) and y.size == n
+    row = y.shape == (targets,) and np.ndim(X) == 1
     if single or row:
-        y = y.reshape(n, outputs)
-    if y.shape != (n, outputs):
+        y = y.reshape(n, targets)
+    if y.shape != (n, targets):
         labels = f" or class labels of shape ({n},)" if is_classes else ""
+        several = "" if targets == outputs else f", {outputs // targets} for each target"
         raise ValueError(
-            f"{names[1]} must have shape ({n}, {outputs}) to match {n} samples of {names[0]} "
-            f"and {outputs} outputs{labels}; got {y.shape}"
+            f"{names[1]} must have shape ({n}, {targets}) to match {n} samples of {names[0]} "
+            f"and {outputs} outputs{several}{labels}; got {y.shape}"
         )
     _check_domain(names[1], y, architecture.loss)
-    return Samples(x, y, None)
+    return Samples(x, architecture.repeated(y), None)
 
 
 def _looks_like_labels(shape: tuple[int, ...], n: int, outputs: int) -> bool:

@@ -89,14 +89,16 @@ class Engine(NoShortCuts):
     def output_delta(self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array) -> Array:
         """Return dL/dz of the last layer, times the weight of each sample."""
         d__bo = np.empty_like(z[-1])
-        output_delta(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, d__bo)
+        output_delta(self.architecture.criterion, self.architecture.output, z[-1], a[-1], y__bo, d__bo)
         return d__bo if samples.weight is None else d__bo * samples.weight[:, None]
 
     def mean_loss(
         self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array, log_clip_min: float = -math.inf
     ) -> float:
         """Return the mean over the batch of weight * L."""
-        loss__b = sample_losses(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, log_clip_min)
+        loss__b = sample_losses(
+            self.architecture.criterion, self.architecture.output, z[-1], a[-1], y__bo, log_clip_min
+        )
         return float((loss__b if samples.weight is None else samples.weight * loss__b).mean())
 
     def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
