@@ -363,3 +363,56 @@ def test_losses_may_differ_within_a_sweep_by_another_metric() -> None:
     with pytest.raises(ValueError, match="networks of different losses cannot be compared by metric='loss'"):
         ns.sweep(X, TARGETS, space, cv=2, backend="numpy")
     assert len(ns.sweep(X, TARGETS, space, cv=2, metric="rmse", backend="numpy").settings) == 3
+
+
+# -- missing targets --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", REQUIRED)
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_missing_targets_add_nothing(loss: Loss, backend: str) -> None:
+    """All outputs of a target that is missing; what the sum is divided by stays."""
+    net, y = make(loss, backend), TARGETS[:6].copy()
+    y[1, 0] = y[3, 1] = np.nan
+    value, gradient = net.gradient(X[:6], y, nan_targets="ignore")
+    out, want = net.predict(X[:6]), 0.0
+    for row in range(6):
+        for t in range(2):
+            if not np.isnan(y[row, t]):
+                mine = out.reshape(6, 2, -1)[row, t] if isinstance(loss, Quantile) else out[row, t::2]
+                want += by_hand(loss, mine[None], y[row : row + 1, t : t + 1]) / 12
+    assert value == pytest.approx(want, rel=1e-12)
+    assert net.loss(X[:6], y, nan_targets="ignore") == pytest.approx(want, rel=1e-12)
+    reference = make(loss, "numpy")
+    np.testing.assert_allclose(gradient, reference.gradient(X[:6], y, nan_targets="ignore")[1], rtol=1e-10, atol=1e-14)
+    h = 1e-6
+    for p in (0, 11, net.theta.size - 1):
+        moved = [make(loss) for _ in range(2)]
+        moved[0].theta[p] += h
+        moved[1].theta[p] -= h
+        up, down = (other.loss(X[:6], y, nan_targets="ignore") for other in moved)
+        assert gradient[p] == pytest.approx((up - down) / (2 * h), rel=1e-5, abs=1e-9)
+    moved_by = net.theta - 0.1 * gradient
+    net.step(X[:6], y, lr=0.1, nan_targets="ignore")
+    np.testing.assert_allclose(net.theta, moved_by, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("loss", [Quantile([0.1, 0.9]), GaussianNLL()], ids=str)
+def test_one_output_of_a_row_is_no_target(loss: Loss) -> None:
+    with pytest.raises(
+        ValueError, match=r"outputs chooses one output of each row; loss=.* takes several for each target"
+    ):
+        make(loss).step(X, TARGETS[:, 0], lr=0.1, outputs=np.zeros(40, int))
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_regressors_ignore_missing_targets(loss: Loss) -> None:
+    from nanostep.sklearn import MLPRegressor
+
+    y = TARGETS.copy()
+    y[3, 1] = np.nan
+    regressor = MLPRegressor(loss, (4,), max_iter=4, backend="numpy", nan_targets="ignore", early_stopping=True)
+    assert np.isfinite(regressor.fit(X, y).validation_scores_).all()
+    if loss.outputs_per_target > 1:
+        assert np.isfinite(regressor.score(X, y))

@@ -100,7 +100,7 @@ typedef struct nst_loss_options {
     double delta;              /* huber: |a - y| up to which it is quadratic; 0 counts as 1 */
     size_t quantiles;          /* quantile: their number, of which the number of outputs is a multiple */
     const double *quantile__q; /* each in (0, 1) */
-    int32_t ignore_nan;        /* 1: targets that are NaN count for nothing */
+    int32_t ignore_nan; /* 1: targets that are NaN add nothing to loss and gradient; not for rows and populations */
 } nst_loss_options;
 
 /* A network: sizes[0] inputs, sizes[layers] outputs, activations[l] of weight layer l. */
@@ -148,7 +148,10 @@ typedef struct nst_run {
     nst_pool *pool;        /* the workers; null: the calling thread alone */
     const double *rates;   /* learning rate of each of the call's steps, >= 0, in place of the optimiser's */
     const double *dropout; /* for each hidden layer the probability that a unit is dropped, in [0, 1) */
-    double smoothing;      /* in [0, 1): labels stand for (1 - smoothing) * one-hot row + smoothing / outputs */
+    /* For each layer the factor, >= 0, of every change of its part of theta. Where it is 0, theta and slots stay as they
+     * are, and the gradient counts as 0 in the norm that is clipped. */
+    const double *layer_rates;
+    double smoothing; /* in [0, 1): labels stand for (1 - smoothing) * one-hot row + smoothing / outputs */
     double alpha; /* L2 penalty added to the sum of a batch: alpha / 2 * the squares of the weights, not of biases */
     double log_clip_min; /* < 0: reported losses that are joined with their output clip log-probabilities from below */
     double scale;        /* factor of the loss, not of the penalty, in the gradient; 0 counts as 1 */

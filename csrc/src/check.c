@@ -147,6 +147,9 @@ nst_status nst_check_run(const nst_architecture *net, const nst_run *run, const 
     for (size_t l = 0; run->dropout != NULL && l + 1 < net->layers; l++)
         if (!(run->dropout[l] >= 0 && run->dropout[l] < 1))
             return NST_E_VALUE;
+    for (size_t l = 0; run->layer_rates != NULL && l < net->layers; l++)
+        if (!nst_is_amount(run->layer_rates[l]))
+            return NST_E_VALUE;
     if (n == 0 || run->batch == 0 || run->batch > n || run->threads < 0)
         return NST_E_SIZE;
     if (run->shuffle && (uint64_t)n > UINT64_C(1) << 32)

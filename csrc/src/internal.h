@@ -95,11 +95,17 @@ static inline double nst_hyper(const double *each, double shared, int64_t networ
     return each == NULL ? shared : each[network];
 }
 
+/* 1 if targets that are NaN count for nothing. */
+static inline int nst_ignores_nan(const nst_architecture *net)
+{
+    return net->loss_options != NULL && net->loss_options->ignore_nan != 0;
+}
+
 /* 1 if a run uses no option but the order of samples and learning rates. */
 static inline int nst_is_simple(const nst_run *run)
 {
-    return run->dropout == NULL && run->smoothing == 0 && run->alpha == 0 && run->log_clip_min == 0 &&
-           (run->scale == 0 || run->scale == 1);
+    return run->dropout == NULL && run->layer_rates == NULL && run->smoothing == 0 && run->alpha == 0 &&
+           run->log_clip_min == 0 && (run->scale == 0 || run->scale == 1);
 }
 
 /* Regime of an update from `rows` samples; plain, tiny, small: properties of optimiser and run, and of the network. */

@@ -42,7 +42,7 @@ def test_no_operation_without_a_row(backend: ModuleType) -> None:
 
 HELPERS = {
     "activations": {"softmax"},
-    "losses": {"loss_slopes", "loss_terms", "sample_losses", "times_output_derivative"},
+    "losses": {"loss_slopes", "loss_terms", "sample_deltas", "sample_losses", "times_output_derivative"},
 }
 """Functions of the reference whose arguments carry axes but which are not operations."""
 

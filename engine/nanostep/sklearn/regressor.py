@@ -14,12 +14,12 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from nanostep._arrays import convert
 from nanostep.backends.reference.losses import sample_losses
 from nanostep.losses import Loss, Quantile
-from nanostep.sklearn._base import BaseMLP, Validation, is_stochastic
+from nanostep.sklearn._base import BaseMLP, Validation, _without_targets, is_stochastic
 from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._documentation import documented
 from nanostep.sklearn._objective import Objective, elementwise_objective
 from nanostep.sklearn._parameters import CONSTRAINTS
-from nanostep.training.metrics import r2
+from nanostep.training.metrics import of_known, r2
 
 
 @documented(full_batch='"lbfgs" and "lm"', dense_solver='all solvers but "lm"')
@@ -95,6 +95,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         dropout: Any = 0.0,
         clip: float | None = None,
         dtype: Any = None,
+        nan_targets: str = "raise",
     ) -> None:
         self._store(locals())
 
@@ -173,15 +174,19 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return super().score(X, y, sample_weight)
         check_is_fitted(self)
         X, y = self._validate(X, y, reset=False)
+        y, unknown = self._split_missing(y)
         self._check_held_out(y, "y")
         dtype = self.network_.dtype
         weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
-        return self._measure(self._outputs(X, True), Dataset(X, **self._encode(y, dtype), weight=weight))
+        data = Dataset(X, **self._encode(y, dtype), weight=weight)
+        return self._measure(self._outputs(X, True), _without_targets(data, unknown, self.loss))
 
     def _check_combinations(self, widths: tuple[int, ...], validation: Validation, incremental: bool) -> None:
         super()._check_combinations(widths, validation, incremental)
         if self.solver == "lm" and self.loss != "squared_error":
             raise ValueError(f"solver='lm' is for loss='squared_error'; got {self.loss!r}")
+        if self.solver == "lm" and self.nan_targets == "ignore":
+            raise ValueError("solver='lm' needs all targets; nan_targets='ignore' is for the other solvers")
 
     def _learn_targets(self, y: Any, *, first_pass: bool, incremental: bool) -> None:
         self._target_count = y.shape[1] if y.ndim == 2 else 1
@@ -201,7 +206,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return Objective(self.loss, "identity", "identity", outputs * per_target / means), outputs * per_target
         return elementwise_objective(self.loss, "identity", "identity", outputs), outputs
 
-    def _encode(self, y: Any, dtype: np.dtype) -> dict[str, np.ndarray]:
+    def _encode(self, y: Any, dtype: np.dtype) -> dict[str, Any]:
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(f"loss='poisson' needs y >= 0; got {y.min():g}")
         targets = convert("y", y.reshape(len(y), self._target_count), dtype)
@@ -214,9 +219,10 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         """Return R2, as the mean over outputs; see `score`."""
         assert data.y is not None
         if isinstance(self.loss, Loss) and self.loss.outputs_per_target > 1:
-            losses = sample_losses(self.loss, "identity", a__no, a__no, data.y)
+            missing__no = np.isnan(data.y) if data.has_missing else None
+            losses = sample_losses(self.loss, "identity", a__no, a__no, data.y, missing__bo=missing__no)
             return -float(np.average(losses.astype(np.float64), weights=data.weight))
-        return r2(data.y, a__no, data.weight)
+        return of_known(r2, data.y, a__no, data.weight) if data.has_missing else r2(data.y, a__no, data.weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from nanostep.architecture import SUMMED_OVER_OUTPUTS
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS, specialised
 from nanostep.backends.jit._kernel import Choice, choice, kernel
 from nanostep.backends.jit._math import magnitude, softplus, vexp, vlog
@@ -21,7 +22,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Weighting:
-    """Weights of the rows of a batch, and the bound on logarithms in their losses.
+    """Weights of the rows of a batch, which targets are missing, and the bound on logarithms in their losses.
 
     Attributes
     ----------
@@ -29,10 +30,13 @@ class Weighting:
         Loss and delta of each row are multiplied by it; None for 1.
     bound : vector, or None
         Largest value that -log of a probability can add to the loss of a joined pair.
+    has_missing : bool
+        Targets may be NaN, which add nothing.
     """
 
     weight: Any = None
     bound: Any = None
+    has_missing: bool = False
 
     def from_row(self, b: Any) -> Weighting:
         """For the rows from b on."""
@@ -41,6 +45,10 @@ class Weighting:
     def weighted(self, m: Any, b: Any, x: Any) -> Any:
         """x times the weight of row b, in every lane"""
         return x if self.weight is None else m.splat(m.load_number(self.weight + b)) * x
+
+    def known(self, m: Any, y: Any, x: Any) -> Any:
+        """x where the target y is there, 0 where it is missing"""
+        return m.where(y == y, x) if self.has_missing else x
 
     def bounded(self, m: Any, surprisal: Any) -> Any:
         """-log of a probability, at most the bound"""
@@ -113,14 +121,17 @@ def quantiles_at(m: Any, loss: str | Loss, o: Any, step: int = 1) -> Any:
     return result
 
 
-def gaussian(m: Any, mean: Any, s: Any, y: Any) -> tuple[Any, Any, Any]:
+def gaussian(m: Any, mean: Any, s: Any, y: Any, weighting: Weighting = UNWEIGHTED) -> tuple[Any, Any, Any]:
     """Derivatives by means and by logarithms of variances, and the terms of targets in L, before the share."""
     e = mean - y
     scaled = e * vexp(m, -s)
-    return scaled, 0.5 * (1.0 - e * scaled), 0.5 * (s + e * scaled)
+    parts = scaled, 0.5 * (1.0 - e * scaled), 0.5 * (s + e * scaled)
+    return tuple(weighting.known(m, y, part) for part in parts)
 
 
-def gaussian_vectors(m: Any, width: int, a: list[Any], y: list[Any]) -> tuple[list[Any], list[Any]]:
+def gaussian_vectors(
+    m: Any, width: int, a: list[Any], y: list[Any], weighting: Weighting = UNWEIGHTED
+) -> tuple[list[Any], list[Any]]:
     """The same from the vectors of a row: dL/da, and terms, of which only those of the targets count."""
     targets, zero = width // 2, m.zero()
 
@@ -132,7 +143,7 @@ def gaussian_vectors(m: Any, width: int, a: list[Any], y: list[Any]) -> tuple[li
         return first if o % m.lanes == 0 else m.joined(first, second, o % m.lanes)
 
     starts = range(0, targets, m.lanes)
-    parts = [gaussian(m, a[v], from_output(a, targets + o), y[v]) for v, o in enumerate(starts)]
+    parts = [gaussian(m, a[v], from_output(a, targets + o), y[v], weighting) for v, o in enumerate(starts)]
     by_mean, by_variance, terms = ([part[k] for part in parts] for k in range(3))
     d = []
     for v in range(len(a)):
@@ -146,7 +157,7 @@ def share_of(loss: str | Loss, width: Any) -> Any:
     """Weight of one output in L."""
     if name_of(loss) == "gaussian_nll":
         return 2.0 / width
-    return 1.0 if loss in ("half_squared_error", "cross_entropy") else 1.0 / width
+    return 1.0 if loss in SUMMED_OVER_OUTPUTS else 1.0 / width
 
 
 def loss_vector(
@@ -237,10 +248,12 @@ def sum_losses(m: Any, rows: Any, r: OutputRows) -> Any:
         def term(o: Any, part: Any, sums: Any) -> list[Any]:
             zo, ao, yo = (m.load_part(pointer + o, part) for pointer in (zb, ab, yb))
             q = quantiles_at(m, r.loss, o)
-            return [sums + m.keep_part(loss_vector(m, r.loss, r.output, zo, ao, yo, r.weighting, q=q), part)]
+            terms = loss_vector(m, r.loss, r.output, zo, ao, yo, r.weighting, q=q)
+            return [sums + m.keep_part(r.weighting.known(m, yo, terms), part)]
 
         def target(t: Any, part: Any, sums: Any) -> list[Any]:
-            return [sums + m.keep_part(gaussian(m, *(m.load_part(p + t, part) for p in (ab, ab + half, yb)))[2], part)]
+            mean, s, y = (m.load_part(p + t, part) for p in (ab, ab + half, yb))
+            return [sums + m.keep_part(gaussian(m, mean, s, y, r.weighting)[2], part)]
 
         half = r.width // 2
         if joined:
@@ -264,7 +277,8 @@ def derive_gaussian(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
         ab, yb, db = r.a + b * r.stride, r.y + b * r.width, r.d + b * r.stride
 
         def target(t: Any, part: Any) -> None:
-            by_mean, by_variance, _ = gaussian(m, *(m.load_part(p + t, part) for p in (ab, ab + half, yb)))
+            mean, s, y = (m.load_part(p + t, part) for p in (ab, ab + half, yb))
+            by_mean, by_variance, _ = gaussian(m, mean, s, y, r.weighting)
             m.store_part(db + t, part, scale * by_mean)
             m.store_part(db + half + t, part, scale * by_variance)
 
@@ -302,13 +316,13 @@ def delta_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
 
         def direct(o: Any, part: Any) -> None:
             zo, ao, yo = (m.load_part(pointer + o, part) for pointer in (zb, ab, yb))
-            q = quantiles_at(m, r.loss, o)
-            m.store_part(db + o, part, delta_vector(m, r.loss, r.output, zo, ao, yo, scale, q=q))
+            delta = delta_vector(m, r.loss, r.output, zo, ao, yo, scale, q=quantiles_at(m, r.loss, o))
+            m.store_part(db + o, part, r.weighting.known(m, yo, delta))
 
         def slope(o: Any, part: Any, total: Any) -> list[Any]:
-            ao = m.load_part(ab + o, part)
-            slopes = slope_vector(m, r.loss, ao, m.load_part(yb + o, part), q=quantiles_at(m, r.loss, o))
-            da = m.keep_part(scale * slopes, part)
+            ao, yo = m.load_part(ab + o, part), m.load_part(yb + o, part)
+            slopes = slope_vector(m, r.loss, ao, yo, q=quantiles_at(m, r.loss, o))
+            da = m.keep_part(r.weighting.known(m, yo, scale * slopes), part)
             m.store_part(db + o, part, da)
             return [da * ao + total]
 

@@ -41,7 +41,7 @@ def output_loop(m: Any, rows: Any, r: OutputRows) -> Any:
         if name_of(r.loss) == "gaussian_nll":
             starts = range(0, r.width, m.lanes)
             outputs, targets = [m.load(zb + o) for o in starts], [m.load_part(yb + o, r.width - o) for o in starts]
-            d, terms = gaussian_vectors(m, r.width, outputs, targets)
+            d, terms = gaussian_vectors(m, r.width, outputs, targets, r.weighting)
             for o, value in zip(starts, d, strict=True):
                 m.store(db + o, m.keep_part(scale * value, r.width - o))
             return [sum((r.weighting.weighted(m, b, term) for term in terms), total)]
@@ -50,8 +50,10 @@ def output_loop(m: Any, rows: Any, r: OutputRows) -> Any:
             logit, target = m.load(zb + o), m.load_part(yb + o, count)
             a = activate_vector(m, r.output, logit)
             q = quantiles_at(m, r.loss, o)
-            m.store(db + o, m.keep_part(delta_vector(m, r.loss, r.output, logit, a, target, scale, q=q), count))
+            delta = delta_vector(m, r.loss, r.output, logit, a, target, scale, q=q)
+            m.store(db + o, m.keep_part(r.weighting.known(m, target, delta), count))
             terms = loss_vector(m, r.loss, r.output, logit, a, target, r.weighting, q=q)
+            terms = r.weighting.known(m, target, terms)
             total = total + r.weighting.weighted(m, b, m.keep_part(terms, count))
         return [total]
 
