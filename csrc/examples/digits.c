@@ -42,7 +42,7 @@ int main(int argc, char **argv)
 {
     const size_t sizes[] = {INPUTS, HIDDEN, CLASSES};
     const int32_t activations[] = {NST_ACTIVATION_RELU, NST_ACTIVATION_SOFTMAX};
-    const nst_architecture net = {2, sizes, activations, NST_LOSS_CROSS_ENTROPY};
+    const nst_architecture net = {2, sizes, activations, NST_LOSS_CROSS_ENTROPY, NULL};
     const nst_optimizer adam = {.kind = NST_OPTIMIZER_ADAM, .lr = 3e-3, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
     const nst_run run = {.batch = BATCH, .seed = 1, .shuffle = 1, .threads = 1};
     static int64_t order[MOST];

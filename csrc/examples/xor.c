@@ -18,7 +18,7 @@ int main(void)
 {
     const size_t sizes[] = {2, 4, 1};
     const int32_t activations[] = {NST_ACTIVATION_TANH, NST_ACTIVATION_SIGMOID};
-    const nst_architecture net = {2, sizes, activations, NST_LOSS_BINARY_CROSS_ENTROPY};
+    const nst_architecture net = {2, sizes, activations, NST_LOSS_BINARY_CROSS_ENTROPY, NULL};
     const float x[ROWS * 2] = {0, 0, 0, 1, 1, 0, 1, 1}, y[ROWS] = {0, 1, 1, 0};
     const nst_optimizer sgd = {.kind = NST_OPTIMIZER_SGD, .lr = 0.1};
     const nst_run run = {.batch = 1, .seed = 1, .shuffle = 1, .threads = 1};

@@ -89,12 +89,19 @@ typedef enum nst_isa {
     NST_ISA_COUNT
 } nst_isa;
 
+/* Options of a loss. Fields that a loss does not have are not read; 0 or null means the default. */
+typedef struct nst_loss_options {
+    double delta;       /* huber: |a - y| up to which it is quadratic; 0 counts as 1 */
+    int32_t ignore_nan; /* 1: targets that are NaN add nothing to loss and gradient; not for rows and populations */
+} nst_loss_options;
+
 /* A network: sizes[0] inputs, sizes[layers] outputs, activations[l] of weight layer l. */
 typedef struct nst_architecture {
     size_t layers;
-    const size_t *sizes;        /* layers + 1 */
-    const int32_t *activations; /* layers, each an nst_activation */
-    int32_t loss;               /* an nst_loss */
+    const size_t *sizes;                  /* layers + 1 */
+    const int32_t *activations;           /* layers, each an nst_activation */
+    int32_t loss;                         /* an nst_loss */
+    const nst_loss_options *loss_options; /* null: the defaults */
 } nst_architecture;
 
 /* Hyper-parameters. The formulas are those of PyTorch 2.x, written out in nanostep.optimizers (Python). Flags are 0 or
@@ -133,7 +140,10 @@ typedef struct nst_run {
     nst_pool *pool;        /* the workers; null: the calling thread alone */
     const double *rates;   /* learning rate of each of the call's steps, >= 0, in place of the optimiser's */
     const double *dropout; /* for each hidden layer the probability that a unit is dropped, in [0, 1) */
-    double smoothing;      /* in [0, 1): labels stand for (1 - smoothing) * one-hot row + smoothing / outputs */
+    /* For each layer the factor, >= 0, of every change of its part of theta. Where it is 0, theta and slots stay as they
+     * are, and the gradient counts as 0 in the norm that is clipped. */
+    const double *layer_rates;
+    double smoothing; /* in [0, 1): labels stand for (1 - smoothing) * one-hot row + smoothing / outputs */
     double alpha; /* L2 penalty added to the sum of a batch: alpha / 2 * the squares of the weights, not of biases */
     double log_clip_min; /* < 0: reported losses that are joined with their output clip log-probabilities from below */
     double scale;        /* factor of the loss, not of the penalty, in the gradient; 0 counts as 1 */

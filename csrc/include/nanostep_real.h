@@ -73,7 +73,7 @@ NST_API nst_status NST(step_row)(nst_row *row, REAL *theta__p, const REAL *x__i,
                                  double *value);
 
 /* value = mean of weight * L over n >= 1 samples. Targets are y__no, or class labels labels__n that stand for one-hot
- * rows; the other pointer is null. weight__n is >= 0; null stands for 1. */
+ * rows; the other pointer is null. weight__n may be of any sign; null stands for 1. */
 NST_API nst_status NST(loss)(const nst_architecture *net, const REAL *theta__p, size_t n, const REAL *x__ni,
                              const REAL *y__no, const int64_t *labels__n, const REAL *weight__n, void *workspace,
                              size_t bytes, double *value);

@@ -54,6 +54,9 @@ nst_status nst_check_architecture(const nst_architecture *net)
     }
     if (total > SIZE_MAX / 256)
         return NST_E_OVERFLOW;
+    const nst_loss_options *const options = net->loss_options;
+    if (options != NULL && (!nst_is_amount(options->delta) || options->ignore_nan < 0 || options->ignore_nan > 1))
+        return NST_E_VALUE;
     return nst_check_output(net->loss, net->activations[net->layers - 1]);
 }
 
@@ -136,6 +139,9 @@ nst_status nst_check_run(const nst_architecture *net, const nst_run *run, const 
         return NST_E_VALUE;
     for (size_t l = 0; run->dropout != NULL && l + 1 < net->layers; l++)
         if (!(run->dropout[l] >= 0 && run->dropout[l] < 1))
+            return NST_E_VALUE;
+    for (size_t l = 0; run->layer_rates != NULL && l < net->layers; l++)
+        if (!nst_is_amount(run->layer_rates[l]))
             return NST_E_VALUE;
     if (n == 0 || run->batch == 0 || run->batch > n || run->threads < 0)
         return NST_E_SIZE;

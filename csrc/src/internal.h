@@ -95,11 +95,17 @@ static inline double nst_hyper(const double *each, double shared, int64_t networ
     return each == NULL ? shared : each[network];
 }
 
+/* 1 if targets that are NaN count for nothing. */
+static inline int nst_ignores_nan(const nst_architecture *net)
+{
+    return net->loss_options != NULL && net->loss_options->ignore_nan != 0;
+}
+
 /* 1 if a run uses no option but the order of samples and learning rates. */
 static inline int nst_is_simple(const nst_run *run)
 {
-    return run->dropout == NULL && run->smoothing == 0 && run->alpha == 0 && run->log_clip_min == 0 &&
-           (run->scale == 0 || run->scale == 1);
+    return run->dropout == NULL && run->layer_rates == NULL && run->smoothing == 0 && run->alpha == 0 &&
+           run->log_clip_min == 0 && (run->scale == 0 || run->scale == 1);
 }
 
 /* Regime of an update from `rows` samples; plain, tiny, small: properties of optimiser and run, and of the network. */
@@ -136,7 +142,8 @@ nst_status nst_check_run(const nst_architecture *net, const nst_run *run, const 
 
 /* z and a hold all layers, one after the other; d holds the deltas of two. */
 struct nst_row {
-    nst_architecture net; /* its arrays are copies, in the same memory */
+    nst_architecture net;     /* its arrays are copies, in the same memory */
+    nst_loss_options options; /* a copy, if net has options */
     size_t real_size, parameters;
     void *z, *a, *d;
     size_t widest; /* elements of one layer's part of d */

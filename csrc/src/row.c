@@ -58,12 +58,16 @@ nst_status nst_row_open(const nst_architecture *net, size_t real_size, void *mem
     memcpy(sizes, net->sizes, (net->layers + 1) * sizeof sizes[0]);
     memcpy(activations, net->activations, net->layers * sizeof activations[0]);
     nst_row *const row = (nst_row *)start;
-    *row = (nst_row){.net = {net->layers, sizes, activations, net->loss},
+    *row = (nst_row){.net = {net->layers, sizes, activations, net->loss, NULL},
                      .real_size = real_size,
                      .z = start + at.z,
                      .a = start + at.a,
                      .d = start + at.d,
                      .widest = at.widest};
+    if (net->loss_options != NULL) {
+        row->options = *net->loss_options;
+        row->net.loss_options = &row->options;
+    }
     (void)nst_parameter_count(net, &row->parameters);
     *out = row;
     return NST_OK;

@@ -11,7 +11,7 @@ enum { PARAMETERS = HIDDEN * (INPUTS + 1) + OUTPUTS * (HIDDEN + 1) };
 
 static const size_t sizes[] = {INPUTS, HIDDEN, OUTPUTS};
 static const int32_t activations[] = {NST_ACTIVATION_TANH, NST_ACTIVATION_SOFTMAX};
-static const nst_architecture net = {2, sizes, activations, NST_LOSS_CROSS_ENTROPY};
+static const nst_architecture net = {2, sizes, activations, NST_LOSS_CROSS_ENTROPY, NULL};
 
 /* The arguments of a call, and its results. */
 typedef struct call {

@@ -6,7 +6,7 @@
 
 static const size_t sizes[] = {2, 3, 1};
 static const int32_t activations[] = {NST_ACTIVATION_TANH, NST_ACTIVATION_SIGMOID};
-static const nst_architecture good = {2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR};
+static const nst_architecture good = {2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR, NULL};
 
 static nst_status count_of(nst_architecture net)
 {

@@ -17,7 +17,7 @@ static const int32_t activations[] = {NST_ACTIVATION_TANH, NST_ACTIVATION_SIGMOI
 /* A network of these sizes with one output, and data for it. */
 static void make_example(example *e, const size_t sizes[3])
 {
-    e->net = (nst_architecture){2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR};
+    e->net = (nst_architecture){2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR, NULL};
     CHECK(nst_parameter_count(&e->net, &e->parameters) == NST_OK && e->parameters <= MOST);
     for (size_t i = 0; i < MOST; i++)
         e->theta[i] = sin(12.9898 * (double)i) * 0.7;
@@ -150,7 +150,7 @@ static void test_cancel(void)
 
 static int32_t regime(const size_t sizes[3], size_t batch, const nst_optimizer *optimizer)
 {
-    const nst_architecture net = {2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR};
+    const nst_architecture net = {2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR, NULL};
     const nst_run run = {.batch = batch, .threads = 8};
     nst_plan plan;
     int32_t wide[2];

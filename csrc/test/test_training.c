@@ -16,7 +16,7 @@ static void test_worked_example(void)
 {
     const size_t sizes[] = {2, 2, 1};
     const int32_t activations[] = {NST_ACTIVATION_SIGMOID, NST_ACTIVATION_SIGMOID};
-    const nst_architecture net = {2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR};
+    const nst_architecture net = {2, sizes, activations, NST_LOSS_HALF_SQUARED_ERROR, NULL};
     double theta[] = {0.15, 0.20, 0.25, 0.30, 0.35, 0.35, 0.40, 0.45, 0.60};
     const double x[] = {0.05, 0.10}, y[] = {0.01};
     const double gradient[] = {0.000668396021144373, 0.00133679204228875, 0.000749803774444843,
@@ -54,7 +54,7 @@ enum { ROWS = 150, INPUTS = 5, HIDDEN = 7, CLASSES = 3, PARAMETERS = HIDDEN * (I
 
 static const size_t deep_sizes[] = {INPUTS, HIDDEN, CLASSES};
 static const int32_t deep_activations[] = {NST_ACTIVATION_SILU, NST_ACTIVATION_SOFTMAX};
-static const nst_architecture deep = {2, deep_sizes, deep_activations, NST_LOSS_CROSS_ENTROPY};
+static const nst_architecture deep = {2, deep_sizes, deep_activations, NST_LOSS_CROSS_ENTROPY, NULL};
 
 static void make_data(double *theta, double *x, int64_t *labels)
 {

@@ -34,6 +34,9 @@ LOSSES = (
 )
 """All losses."""
 
+SUMMED_OVER_OUTPUTS = frozenset({"half_squared_error", "cross_entropy"})
+"""Losses that are the sum of a term of each output; the others are the mean."""
+
 LOSS_OUTPUTS: dict[str, tuple[str, ...]] = {
     "binary_cross_entropy": ("sigmoid", "softmax"),
     "cross_entropy": ("softmax",),
@@ -110,6 +113,10 @@ class Architecture:
         """Return the weights, shapes (out, in), and the biases, shapes (out,), as views into `theta`."""
         weights = tuple(theta[layer.weights].reshape(layer.outputs, layer.inputs) for layer in self.layers)
         return weights, tuple(theta[layer.biases] for layer in self.layers)
+
+    def by_layer(self, values: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Return an array laid out as theta with one of the `values` for each layer of weights, W and b."""
+        return np.repeat(np.asarray(values), [(layer.inputs + 1) * layer.outputs for layer in self.layers])
 
     def __str__(self) -> str:
         return "-".join(map(str, self.sizes))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from nanostep._arrays import Samples, check_inputs, check_samples, check_weight, weighted
+from nanostep._arrays import Samples, check_inputs, check_samples, weighted_as_given
 from nanostep._base_model import BaseModel, check_dtype
 from nanostep._checks import check_memory, check_seed
 from nanostep._pull_back import PullBack
@@ -112,8 +112,10 @@ class Model(BaseModel):
         self._engine.predict(self._theta, checked, a)
         return a[0]
 
-    def loss(self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
-        """Return the mean loss over the samples, the weighted mean if there are weights.
+    def loss(
+        self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None, nan_targets: str = "raise"
+    ) -> float:
+        """Return the mean over the samples of weight * loss.
 
         Parameters
         ----------
@@ -121,22 +123,26 @@ class Model(BaseModel):
         Y : array-like, shape (n, outputs)
             (n,) will do for one output. For "cross_entropy": class labels (n,), or rows of probabilities (n, outputs).
         sample_weight : array-like, shape (n,), optional
-            What each sample counts, >= 0, not all zero; normalised to mean 1.
+            Factor of the loss of each sample, of any sign, used as it is given: the sum is divided by n, not by the sum
+            of the weights. (`train` normalises weights to mean 1.)
+        nan_targets : {"raise", "ignore"}, default="raise"
+            "ignore" takes NaN in Y for missing targets, which add nothing; what the sum is divided by stays as it is,
+            n and the number of outputs. For "cross_entropy" a row is missing as a whole, or its label is NaN or -1.
         """
-        if sample_weight is None:
+        if sample_weight is None and nan_targets == "raise":
             loss = self._engine.prepared_loss(self._theta, X, Y)
             if loss is not None:
                 return loss
-        return self._engine.loss(self._theta, self._weighted_samples(X, Y, sample_weight))
+        return self._engine.loss(self._theta, self._given_samples(X, Y, sample_weight, nan_targets))
 
     def gradient(
-        self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None
+        self, X: ArrayLike, Y: ArrayLike, *, sample_weight: ArrayLike | None = None, nan_targets: str = "raise"
     ) -> tuple[float, np.ndarray]:
-        """Return the mean loss over the samples and its gradient.
+        """Return the mean over the samples of weight * loss, and its gradient.
 
         Parameters
         ----------
-        X, Y, sample_weight : array-like
+        X, Y, sample_weight, nan_targets
             As in `loss`.
 
         Returns
@@ -145,11 +151,11 @@ class Model(BaseModel):
         gradient : ndarray, shape (parameters,)
             Laid out as `theta`; a new array.
         """
-        if sample_weight is None:
+        if sample_weight is None and nan_targets == "raise":
             made = self._engine.prepared_gradient(self._theta, X, Y)
             if made is not None:
                 return made
-        samples = self._weighted_samples(X, Y, sample_weight)
+        samples = self._given_samples(X, Y, sample_weight, nan_targets)
         gradient = np.empty_like(self._theta)
         return self._engine.gradient(self._theta, samples, gradient), gradient
 
@@ -200,8 +206,6 @@ class Model(BaseModel):
         out = self.predict(x[0] if np.ndim(X) == 1 else x)
         return out, PullBack(self._engine, self._theta, theta, x, out.shape)
 
-    def _weighted_samples(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None) -> Samples:
-        samples = check_samples(self._architecture, self._dtype, X, Y)
-        if sample_weight is None:
-            return samples
-        return weighted(samples, check_weight("sample_weight", sample_weight, len(samples)))
+    def _given_samples(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, nan_targets: str) -> Samples:
+        samples = check_samples(self._architecture, self._dtype, X, Y, nan_targets=nan_targets)
+        return weighted_as_given(samples, "sample_weight", sample_weight)

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from nanostep._arrays import check_samples, check_scale, convert
+from nanostep._arrays import (
+    check_chosen_outputs,
+    check_nan_targets,
+    check_samples,
+    check_scale,
+    convert,
+    weighted_as_given,
+)
 from nanostep._checks import check_real
 from nanostep.architecture import Architecture
 from nanostep.backends import load
@@ -119,23 +126,38 @@ class Network(Model):
 
     # -- single updates -----------------------------------------------------------------------------------------------
 
-    def step(self, X: ArrayLike, Y: ArrayLike, lr: float | None = None, *, optimizer: Optimizer | None = None) -> float:
+    def step(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        lr: float | None = None,
+        *,
+        optimizer: Optimizer | None = None,
+        outputs: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        nan_targets: str = "raise",
+    ) -> float:
         """Make one update from the mean gradient over all samples given, and return the loss before it.
 
         Parameters
         ----------
-        X, Y : array-like
+        X, Y, sample_weight, nan_targets
             One sample or a batch, as in `loss`.
         lr : float, optional
             Learning rate of a plain SGD step, > 0, which leaves the optimiser's state alone.
         optimizer : Optimizer, optional
             Make its update instead; its state goes on if it is the optimiser of the last call (see `optimizer`),
             otherwise it starts afresh. Without `lr` and `optimizer`, the network's `optimizer` is used.
+        outputs : array-like of int, shape (n,), optional
+            The output of each row that counts, with the loss of it alone; Y is (n,), their targets. This is the update
+            of deep Q-learning, where a row is a state and an output the value of an action. The sum over the rows is
+            divided by n. With x of one sample, outputs and Y may be numbers.
         """
+        plain_call = outputs is None and sample_weight is None and nan_targets == "raise"
         if lr is not None:
             if optimizer is None:
-                loss = self._engine.step_row(self._theta, X, Y, lr)
-                if loss is None:
+                loss = self._engine.step_row(self._theta, X, Y, lr) if plain_call else None
+                if loss is None and plain_call:
                     loss = self._engine.prepared_descent(self._theta, X, Y, lr)
                 if loss is not None:
                     return loss
@@ -143,16 +165,21 @@ class Network(Model):
                 raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
             check_real("lr", lr, 0.0, open_low=True)
         else:
-            if optimizer is None or optimizer is self._state.optimizer:
+            if plain_call and (optimizer is None or optimizer is self._state.optimizer):
                 loss = self._engine.prepared_update(self._theta, self._state, X, Y)
                 if loss is not None:
                     return loss
             if optimizer is not None:
                 check_optimizer(optimizer)
-        samples = check_samples(self._architecture, self._dtype, X, Y).without_aliasing(self._theta)
+        if outputs is None:
+            samples = check_samples(self._architecture, self._dtype, X, Y, nan_targets=nan_targets)
+        else:
+            check_nan_targets(nan_targets)
+            samples = check_chosen_outputs(self._architecture, self._dtype, X, Y, outputs)
+        samples = weighted_as_given(samples, "sample_weight", sample_weight).without_aliasing(self._theta)
         self._check_writable()
         if lr is not None:
-            if len(samples) == 1 and samples.y is not None:
+            if len(samples) == 1 and samples.y is not None and samples.weight is None and not samples.has_missing:
                 # one row gives the same bits however it was handed in
                 loss = self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(lr))
                 if loss is not None:
@@ -221,6 +248,8 @@ class Network(Model):
         metrics: str | MetricFunction | Sequence[str | MetricFunction] = (),
         early_stopping: EarlyStopping | None = None,
         checkpoint: Checkpoint | None = None,
+        nan_targets: str = "raise",
+        layer_rates: ArrayLike | None = None,
     ) -> History:
         """Train for a number of epochs.
 
@@ -285,6 +314,11 @@ class Network(Model):
             End the run when a measure no longer improves.
         checkpoint : Checkpoint, optional
             Write the run to a file from time to time, and go on from it.
+        nan_targets : {"raise", "ignore"}, default="raise"
+            As in `loss`, for the validation data too. Metrics are averages over the targets that are there.
+        layer_rates : array-like, shape (layers,), optional
+            Factors >= 0 of the change of each layer of weights (W and b) in every update: learning rates by layer, as
+            `scale` of `apply_gradient`. A layer whose factor is 0 stays as it is, and so do its slots.
 
         Returns
         -------
@@ -302,6 +336,7 @@ class Network(Model):
             threads=threads, callbacks=callbacks, progress=progress, schedule=schedule, dropout=dropout,
             sample_weight=sample_weight, class_weight=class_weight, label_smoothing=label_smoothing,
             validation_split=validation_split, metrics=metrics, early_stopping=early_stopping, checkpoint=checkpoint,
+            nan_targets=nan_targets, layer_rates=layer_rates,
         )  # fmt: skip
         data, config = check(self, given)
         self._check_writable()
@@ -330,12 +365,13 @@ class Network(Model):
         shuffle: bool = True,
         seed: int | None = 0,
         sample_weight: ArrayLike | None = None,
+        nan_targets: str = "raise",
     ) -> History:
         """Go through the samples once with the network's `optimizer`, whose state goes on.
 
         Parameters
         ----------
-        X, Y, batch_size, shuffle, seed, sample_weight
+        X, Y, batch_size, shuffle, seed, sample_weight, nan_targets
             As in `train`.
 
         Returns
@@ -344,8 +380,9 @@ class Network(Model):
             Of this pass.
         """
         return self.train(
-            X, Y, epochs=1, batch_size=batch_size, shuffle=shuffle, seed=seed, sample_weight=sample_weight
-        )
+            X, Y, epochs=1, batch_size=batch_size, shuffle=shuffle, seed=seed, sample_weight=sample_weight,
+            nan_targets=nan_targets,
+        )  # fmt: skip
 
     def apply_gradient(
         self, grad: ArrayLike, *, optimizer: Optimizer | None = None, scale: ArrayLike | None = None

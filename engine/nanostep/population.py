@@ -16,7 +16,7 @@ from nanostep.optimizers import SGD, Hyper, Optimizer
 from nanostep.populations.arguments import PopulationTrainArguments, check, check_optimizer_of_networks
 from nanostep.populations.callbacks import PopulationCallback
 from nanostep.populations.calls import step
-from nanostep.populations.data import check_samples_of_networks
+from nanostep.populations.data import check_samples_of_networks, weighted_as_given
 from nanostep.populations.history import PopulationHistory
 from nanostep.populations.model import PopulationModel
 from nanostep.populations.optimizer_state import (
@@ -137,6 +137,9 @@ class Population(PopulationModel):
         lr: Hyper | None = None,
         *,
         optimizer: Optimizer | None = None,
+        outputs: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        nan_targets: str = "raise",
         rows: ArrayLike | None = None,
     ) -> np.ndarray:
         """Make one update of every network, each as `Network.step` would, and return the losses before it.
@@ -145,6 +148,10 @@ class Population(PopulationModel):
         ----------
         X, Y, rows : array-like
             One sample or a batch, for all networks or for each its own, as in `train`.
+        outputs : array-like of int, shape (n,), or (K, n), optional
+            The output of each row of X that counts, as in `Network.step`; Y has the same shape.
+        sample_weight, nan_targets
+            As in `loss`.
         lr : float or ndarray, shape (K,), optional
             Learning rate of a plain SGD step, > 0, which leaves the optimisers' states alone.
         optimizer : Optimizer, optional
@@ -164,7 +171,8 @@ class Population(PopulationModel):
             raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
         given = optimizer if lr is None else SGD(lr=lr)
         chosen = check_optimizer_of_networks(self.optimizer if given is None else given, len(self))
-        data = check_samples_of_networks(self, X, Y, rows)
+        data = check_samples_of_networks(self, X, Y, rows, nan_targets=nan_targets, outputs=outputs)
+        data = weighted_as_given(data, sample_weight, len(self))
         self._check_writable()
         if lr is not None:
             return step(self, data, fresh_state(chosen, self))
@@ -190,6 +198,8 @@ class Population(PopulationModel):
         sample_weight: ArrayLike | None = None,
         label_smoothing: float = 0.0,
         early_stopping: EarlyStopping | None = None,
+        nan_targets: str = "raise",
+        layer_rates: ArrayLike | None = None,
         rows: ArrayLike | None = None,
         validation_rows: ArrayLike | None = None,
     ) -> PopulationHistory:
@@ -231,6 +241,8 @@ class Population(PopulationModel):
             One probability, K of them, or shape (K, hidden layers).
         early_stopping : EarlyStopping, optional
             For each network by itself, on "validation_loss" or "loss". Those that have stopped cost nothing more.
+        nan_targets, layer_rates
+            As in `Network.train`, for all networks, which are then trained one by one and not in lanes.
 
         Returns
         -------
@@ -245,7 +257,7 @@ class Population(PopulationModel):
             X, Y, epochs=epochs, batch_size=batch_size, shuffle=shuffle, seed=seed, validation=validation,
             threads=threads, callbacks=callbacks, progress=progress, rows=rows, validation_rows=validation_rows,
             sample_weight=sample_weight, schedule=schedule, dropout=dropout, label_smoothing=label_smoothing,
-            early_stopping=early_stopping,
+            early_stopping=early_stopping, nan_targets=nan_targets, layer_rates=layer_rates,
         )  # fmt: skip
         config = check(self, given)
         chosen = check_optimizer_of_networks(self.optimizer if optimizer is None else optimizer, len(self))

@@ -191,7 +191,7 @@ class Stream:
         self._source = source
         self.once = isinstance(source, Iterator)
 
-    def samples(self, model: Model) -> Iterator[Samples]:
+    def samples(self, model: Model, nan_targets: str = "raise") -> Iterator[Samples]:
         """Yield the checked chunks of one pass."""
         source = self._source if isinstance(self._source, Iterable) else self._source()
         if not isinstance(source, Iterable):
@@ -200,7 +200,8 @@ class Stream:
             if not isinstance(chunk, (tuple, list)) or len(chunk) != 2:
                 raise TypeError(f"chunk {k} of the stream must be a pair (X, Y); got {type(chunk).__name__}")
             names = (f"X of chunk {k}", f"Y of chunk {k}")
-            yield check_samples(model.architecture, model.dtype, *chunk, names=names).without_aliasing(model._theta)
+            samples = check_samples(model.architecture, model.dtype, *chunk, names=names, nan_targets=nan_targets)
+            yield samples.without_aliasing(model._theta)
 
 
 def as_stream(X: Any, Y: Any, dtype: np.dtype) -> Stream | None:

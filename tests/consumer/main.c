@@ -19,7 +19,7 @@ int main(void)
 {
     const size_t sizes[] = {INPUTS, HIDDEN, 1};
     const int32_t activations[] = {NST_ACTIVATION_TANH, NST_ACTIVATION_SIGMOID};
-    const nst_architecture net = {2, sizes, activations, NST_LOSS_BINARY_CROSS_ENTROPY};
+    const nst_architecture net = {2, sizes, activations, NST_LOSS_BINARY_CROSS_ENTROPY, NULL};
     const double x[ROWS * INPUTS] = {0, 0, 0, 1, 1, 0, 1, 1}, y[ROWS] = {0, 1, 1, 0};
     double theta[PARAMETERS] = {0.5, -0.4, -0.3, 0.8, 0.7, 0.6, -0.9, 0.2, 0, 0, 0, 0, 0.4, -0.8, 0.3, 0.6, 0};
     double losses[EPOCHS], output[ROWS];

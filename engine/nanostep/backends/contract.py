@@ -254,6 +254,9 @@ class RunConfig:
     log_clip_min : float
         Lower bound, < 0, of the logarithm of a probability: of softmax with cross_entropy, and of sigmoid with
         binary_cross_entropy. Affects reported losses only, not gradients (as in scikit-learn).
+    layer_rates : tuple of float
+        For each layer of weights the factor, >= 0, of every change of its part of theta, as `scale` of the operation
+        `apply`; empty for 1.
     """
 
     batch: int
@@ -269,6 +272,7 @@ class RunConfig:
     scale: float = 1.0
     batch_mean: bool = False
     log_clip_min: float = -math.inf
+    layer_rates: tuple[float, ...] = ()
 
 
 @dataclass

@@ -64,13 +64,14 @@ class InLanes(OneByOne, ABC):
     def use_lanes(self, networks: int, optimizer: Optimizer, config: PopulationRunConfig) -> bool:
         """Return True if a population of this many networks is trained in lanes.
 
-        Lanes need small networks, one order of samples for all of them, and no dropout. The decision is made for the
-        population rather than for the networks of a call, because results in lanes are rounded differently.
+        Lanes need small networks, one order of samples for all of them, and neither dropout nor rates by layer. The
+        decision is made for the population rather than for the networks of a call, because results in lanes are rounded
+        differently.
         """
         seeds_agree = not config.shuffle or bool((config.seeds == config.seeds[0]).all())
         single = config.batch == 1 and config.is_simple and isinstance(optimizer, SGD) and optimizer.is_plain
         fit = self._lanes_fit(networks, len(optimizer.slots), vectors=2 if single else 1)
-        return config.dropout is None and seeds_agree and fit
+        return config.dropout is None and not config.layer_rates and seeds_agree and fit
 
     def _lanes_fit(self, networks: int, slots: int = 0, vectors: int = 1) -> bool:
         """Return True if networks are faster in lanes, which train at least `vectors` vectors of them at a time."""
@@ -82,7 +83,7 @@ class InLanes(OneByOne, ABC):
 
     def train(self, training: PopulationTraining, task: PopulationTask) -> None:
         lanes = self.use_lanes(len(training.theta__mp), training.optimizer, training.config)
-        if lanes and self._lanes_support(training.data, task):
+        if lanes and not training.data.samples.has_missing and self._lanes_support(training.data, task):
             self._ran = self._train_in_lanes(training, task)
         else:
             self._ran = None

@@ -28,11 +28,11 @@ class PopulationSamples:
     Attributes
     ----------
     samples : Samples
-        Rows r, without weights.
+        Rows r. Their weights are those of missing labels, 0, and 1.
     rows : ndarray of int64, shape (m, n), or None
         The rows that each network uses, in this order; None: all networks use all rows.
     weight : ndarray, shape (m, n), or None
-        Weight of each of these rows, >= 0; None for 1.
+        Weight of each of these rows, finite; None for 1.
     """
 
     samples: Samples
@@ -45,7 +45,10 @@ class PopulationSamples:
     def of(self, network: int) -> Samples:
         """Return the samples of one network."""
         samples = self.samples if self.rows is None else self.samples.take(self.rows[network])
-        return samples if self.weight is None else replace(samples, weight=self.weight[network])
+        if self.weight is None:
+            return samples
+        weight = self.weight[network]
+        return replace(samples, weight=weight if samples.weight is None else weight * samples.weight)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ class PopulationRunConfig:
 
     Attributes
     ----------
-    batch, shuffle, threads, cancel, custom_order, smoothing, scale, batch_mean, log_clip_min
+    batch, shuffle, threads, cancel, custom_order, smoothing, scale, batch_mean, log_clip_min, layer_rates
         See `nanostep.backends.contract.RunConfig`; custom orders are those of `PopulationTask.order`.
     seeds : ndarray of uint64, shape (m,)
         Seed of each network's sample orders and dropout.
@@ -76,6 +79,7 @@ class PopulationRunConfig:
     scale: float = 1.0
     batch_mean: bool = False
     log_clip_min: float = -math.inf
+    layer_rates: tuple[float, ...] = ()
 
     @property
     def is_simple(self) -> bool:
@@ -97,6 +101,7 @@ class PopulationRunConfig:
             scale=self.scale,
             batch_mean=self.batch_mean,
             log_clip_min=self.log_clip_min,
+            layer_rates=self.layer_rates,
         )
 
 

@@ -28,6 +28,7 @@ from nanostep.training.arguments import (
     check_batch_size,
     check_early_stopping,
     check_epochs,
+    check_layer_rates,
     check_schedule,
     check_shuffle,
     check_threads,
@@ -58,6 +59,8 @@ class PopulationTrainArguments:
     dropout: Any = 0.0
     label_smoothing: object = 0.0
     early_stopping: object = None
+    nan_targets: object = "raise"
+    layer_rates: Any = None
 
 
 @dataclass(frozen=True)
@@ -101,9 +104,8 @@ def check(model: PopulationModel, given: PopulationTrainArguments) -> Population
         One of them is not acceptable; the error names it.
     """
     size = len(model)
-    data = check_samples_of_networks(model, given.X, given.Y, given.rows)
-    shared = np.ndim(given.X) != 3
-    held_out = _check_validation(model, data, shared, given.validation, given.validation_rows)
+    data = check_samples_of_networks(model, given.X, given.Y, given.rows, nan_targets=given.nan_targets)
+    held_out = _check_validation(model, data, given)
     data = weighted(data, given.sample_weight, size)
     validated = held_out is not None
     stopping, mode = check_early_stopping(given.early_stopping, (), validated=validated)
@@ -114,6 +116,7 @@ def check(model: PopulationModel, given: PopulationTrainArguments) -> Population
         threads=check_threads(given.threads),
         dropout=_check_dropout(given.dropout, size, len(model.sizes) - 2),
         smoothing=check_smoothing(model.architecture, given.label_smoothing),
+        layer_rates=check_layer_rates(len(model.sizes) - 1, given.layer_rates),
     )
     epochs = check_epochs(given.epochs)
     callbacks = check_population_callbacks(given.callbacks)
@@ -138,13 +141,14 @@ def check_optimizer_of_networks(optimizer: object, size: int) -> Optimizer:
 
 
 def _check_validation(
-    model: PopulationModel, data: PopulationSamples, shared: bool, validation: Any, rows: Any
+    model: PopulationModel, data: PopulationSamples, given: PopulationTrainArguments
 ) -> PopulationSamples | None:
-    """Return the data of validation=(Xv, Yv), some rows of them, or some of those trained with if they are `shared`."""
+    """Return the data of validation=(Xv, Yv), some rows of them, or some of those trained with if these are shared."""
+    validation, rows = given.validation, given.validation_rows
     if validation is None:
         if rows is None:
             return None
-        if not shared:
+        if np.ndim(given.X) == 3:
             refuse_rows("validation_rows", rows, "X", model.architecture.inputs)
         return PopulationSamples(
             data.samples, check_rows("validation_rows", rows, len(model), len(data.samples))
@@ -152,7 +156,8 @@ def _check_validation(
     if not isinstance(validation, (tuple, list)) or len(validation) != 2:
         raise TypeError(f"validation must be a pair (Xv, Yv); got {type(validation).__name__}")
     names = ("validation X", "validation Y", "validation_rows")
-    return check_samples_of_networks(model, validation[0], validation[1], rows, names)
+    x, y = validation
+    return check_samples_of_networks(model, x, y, rows, names, nan_targets=given.nan_targets)
 
 
 def _check_dropout(value: Any, size: int, hidden: int) -> np.ndarray | None:

@@ -7,7 +7,17 @@ from typing import Any
 
 import numpy as np
 
-from nanostep._arrays import check_inputs, check_samples, check_weight, convert, normalized, rectangular
+from nanostep._arrays import (
+    Samples,
+    check_chosen_outputs,
+    check_inputs,
+    check_nan_targets,
+    check_samples,
+    check_weight,
+    convert,
+    normalized,
+    rectangular,
+)
 from nanostep._base_model import BaseModel
 from nanostep._checks import check_seed
 from nanostep.backends.population_contract import PopulationSamples
@@ -68,8 +78,23 @@ def check_samples_of_networks(
     Y: Any,
     rows: Any = None,
     names: tuple[str, str, str] = ("X", "Y", "rows"),
+    *,
+    nan_targets: object = "raise",
+    outputs: Any = None,
 ) -> PopulationSamples:
-    """Return the data: shared, each network's own (a first axis of K), or rows of shared ones."""
+    """Return the data: shared, each network's own (a first axis of K), or rows of shared ones.
+
+    `outputs`, unless None, are the numbers of the outputs that count, one for each row of X.
+    """
+
+    def check(x: Any, y: Any, chosen: Any) -> Samples:
+        if outputs is None:
+            samples = check_samples(architecture, dtype, x, y, names=names[:2], nan_targets=nan_targets)
+        else:
+            check_nan_targets(nan_targets)
+            samples = check_chosen_outputs(architecture, dtype, x, y, chosen)
+        return samples.without_aliasing(model._theta)
+
     architecture, dtype, size = model.architecture, model.dtype, len(model._theta)
     x = rectangular(names[0], X)
     if x.ndim == 3:
@@ -79,11 +104,15 @@ def check_samples_of_networks(
             raise ValueError(f"{names[0]} has data for {len(x)} networks; the population has {size}")
         if y.shape[:2] != x.shape[:2]:
             raise ValueError(f"{names[1]} must begin with {x.shape[:2]} like {names[0]}; got shape {y.shape}")
-        flat = check_samples(
-            architecture, dtype, x.reshape(-1, x.shape[2]), y.reshape(-1, *y.shape[2:]), names=names[:2]
-        ).without_aliasing(model._theta)
+        chosen = outputs
+        if outputs is not None:
+            chosen = rectangular("outputs", outputs)
+            if chosen.shape != x.shape[:2]:
+                raise ValueError(f"outputs must have shape {x.shape[:2]} like {names[0]}; got {chosen.shape}")
+            chosen = chosen.reshape(-1)
+        flat = check(x.reshape(-1, x.shape[2]), y.reshape(-1, *y.shape[2:]), chosen)
         return PopulationSamples(flat, np.arange(len(flat), dtype=np.int64).reshape(x.shape[:2]))
-    samples = check_samples(architecture, dtype, X, Y, names=names[:2]).without_aliasing(model._theta)
+    samples = check(X, Y, outputs)
     return PopulationSamples(samples, None if rows is None else check_rows(names[2], rows, size, len(samples)))
 
 
@@ -107,3 +136,15 @@ def weighted(data: PopulationSamples, weight: Any, size: int) -> PopulationSampl
             raise ValueError(f"sample_weight is 0 for all rows of network {int(np.argmin(each.any(axis=1)))}")
         parts = normalized(each)
     return replace(data, weight=np.ascontiguousarray(parts, data.samples.x.dtype))
+
+
+def weighted_as_given(data: PopulationSamples, weight: Any, size: int) -> PopulationSamples:
+    """Return `data` with weights of any sign as they are given, of the shapes that `weighted` takes."""
+    if weight is None:
+        return data
+    n, checked = len(data), convert("sample_weight", weight, data.samples.x.dtype)
+    if data.rows is not None and checked.shape == (len(data.samples),):
+        checked = checked[data.rows]
+    if checked.shape not in ((n,), (size, n)):
+        raise ValueError(f"sample_weight must have shape ({n},) or ({size}, {n}); got {checked.shape}")
+    return replace(data, weight=np.ascontiguousarray(np.broadcast_to(checked, (size, n))))

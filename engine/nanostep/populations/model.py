@@ -12,7 +12,12 @@ from nanostep._checks import check_integer
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.population_contract import PopulationEngine
 from nanostep.initialization import initialize_each
-from nanostep.populations.data import check_inputs_of_networks, check_samples_of_networks, check_seeds, weighted
+from nanostep.populations.data import (
+    check_inputs_of_networks,
+    check_samples_of_networks,
+    check_seeds,
+    weighted_as_given,
+)
 from nanostep.populations.optimizer_state import check_population_memory
 
 
@@ -90,10 +95,27 @@ class PopulationModel(BaseModel):
         return a
 
     def loss(
-        self, X: ArrayLike, Y: ArrayLike, *, rows: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        *,
+        rows: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        nan_targets: str = "raise",
     ) -> np.ndarray:
-        """Return the mean loss of every network, shape (K,); arguments as in `train`."""
-        data = weighted(check_samples_of_networks(self, X, Y, rows), sample_weight, len(self))
+        """Return the mean of weight * loss of every network, shape (K,).
+
+        Parameters
+        ----------
+        X, Y, rows : array-like
+            As in `train`.
+        sample_weight : array-like, shape (K, n), or (n,), optional
+            Factors of the loss of each sample, of any sign, used as they are given (see `Network.loss`).
+        nan_targets : {"raise", "ignore"}, default="raise"
+            As in `Network.loss`.
+        """
+        data = check_samples_of_networks(self, X, Y, rows, nan_targets=nan_targets)
+        data = weighted_as_given(data, sample_weight, len(self))
         losses = np.empty(len(self))
         self._engine.loss(self._theta, data, losses)
         return losses

@@ -6,13 +6,15 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from copy import copy
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
-from sklearn.utils import check_random_state, column_or_1d
+from sklearn.utils import check_array, check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from nanostep._arrays import convert
@@ -74,7 +76,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         """Return the objective and the number of outputs."""
 
     @abstractmethod
-    def _encode(self, y: Any, dtype: np.dtype) -> dict[str, np.ndarray]:
+    def _encode(self, y: Any, dtype: np.dtype) -> dict[str, Any]:
         """Return y in the engine's form: `y` or `labels` of a `Dataset`."""
 
     @abstractmethod
@@ -120,6 +122,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         X, y = self._validate(X, y, reset=first_pass)
         if sample_weight is not None:
             sample_weight = _checked_weights("sample_weight", sample_weight, X)
+        y, unknown = self._split_missing(y)
         self._learn_targets(y, first_pass=first_pass, incremental=incremental)
         generator = check_random_state(self.random_state)
         self._prepare_network(X, widths, first_pass, generator)
@@ -129,6 +132,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         if weight is not None:
             weight = convert("sample_weight", weight, dtype)
         data = Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
+        data = _without_targets(data, unknown)
         iterations = 1 if incremental else self.max_iter
         task = FitTask(self, X, y, sample_weight, iterations, self._fitted_attributes, is_fit=is_fit)
         return data, generator, task
@@ -166,20 +170,42 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
                 raise ValueError(f"{name} is for solver='sgd' and 'adam'; solver={self.solver!r} does without it")
 
     def _validate(self, X: Any, y: Any, *, reset: bool) -> tuple[Any, Any]:
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=not is_classifier(self),
-            dtype=(np.float64, np.float32),
-            order="C",
-            reset=reset,
-        )
+        how: dict[str, Any] = {
+            "accept_sparse": ["csr", "csc"],
+            "dtype": (np.float64, np.float32),
+            "order": "C",
+            "reset": reset,
+        }
+        if self.nan_targets == "ignore" and not sparse.issparse(y):
+            X = validate_data(self, X, **how)
+            y = check_array(y, dtype=None, ensure_2d=False, ensure_all_finite=False, input_name="y")
+            check_consistent_length(X, y)
+            if y.dtype.kind == "O" and not is_classifier(self):
+                y = y.astype(np.float64)
+            if y.dtype.kind == "f" and np.isinf(y).any():
+                raise ValueError("Input y contains infinity; nan_targets='ignore' lets NaN through")
+        else:
+            X, y = validate_data(self, X, y, multi_output=True, y_numeric=not is_classifier(self), **how)
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         return X, y
+
+    def _split_missing(self, y: Any) -> tuple[Any, np.ndarray | None]:
+        """Return targets with those that are missing filled in by a known one, and which are missing or None."""
+        if self.nan_targets == "raise" or sparse.issparse(y) or y.dtype.kind not in "fO":
+            return y, None
+        unknown = y != y  # NaN, in arrays of objects too
+        if y.dtype.kind == "O":
+            unknown |= np.array([value is None for value in y.flat]).reshape(y.shape)
+        if not unknown.any():
+            return y, None
+        if unknown.all():
+            raise ValueError("y is missing for all samples; at least one target is needed")
+        known = y[~unknown]
+        filled = np.where(unknown, known.flat[0], y)
+        if y.dtype.kind == "O":
+            filled = np.asarray(filled.tolist())
+        return filled, unknown.astype(bool)
 
     def _prepare_network(
         self, X: Any, widths: tuple[int, ...], first_pass: bool, generator: np.random.RandomState
@@ -268,16 +294,20 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         """Return the samples to train on, and those to score on or None."""
         if validation.X is not None:
             X, y = self._validate(validation.X, validation.y, reset=False)
+            y, unknown = self._split_missing(y)
             self._check_held_out(y)
             weight = None
             if validation.sample_weight is not None:
                 weight = _checked_weights("sample_weight_val", validation.sample_weight, X)
             dtype = self._network.dtype
-            return data, Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
+            held_out = Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
+            return data, _without_targets(held_out, unknown)
         if not self.early_stopping:
             return data, None
         # as in scikit-learn, stratified for two classes only
-        strata = data.y[:, 0] if is_classifier(self) and self.n_outputs_ == 1 and data.y is not None else None
+        strata = None
+        if is_classifier(self) and self.n_outputs_ == 1 and data.y is not None:
+            strata = np.nan_to_num(data.y[:, 0], nan=-1)
         rows, held_out = train_test_split(
             np.arange(len(data)), random_state=generator, test_size=self.validation_fraction, stratify=strata
         )
@@ -310,6 +340,19 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _without_targets(data: Dataset, unknown: np.ndarray | None) -> Dataset:
+    """Return `data` without the targets that are unknown, shape (n,) or (n, outputs)."""
+    if unknown is None:
+        return data
+    if data.y is not None:
+        y = data.y.copy()
+        y[unknown] = np.nan
+        return replace(data, y=y, has_missing=True)
+    weight = np.ones(len(data), data.x.dtype) if data.weight is None else data.weight.copy()
+    weight[unknown] = 0
+    return replace(data, weight=weight, has_missing=True)
 
 
 def no_convergence(epochs: int) -> ConvergenceWarning:

@@ -59,6 +59,7 @@ def group_key(estimator: Any) -> Hashable | None:
     """
     e = estimator
     plain = not (e.early_stopping or e.warm_start or e.verbose or hasattr(e, "_skl_callbacks"))
+    plain = plain and e.nan_targets == "raise"
     seeded = isinstance(e.random_state, (int, np.integer))
     if e.solver not in STOCHASTIC_SOLVERS or not plain or not seeded or np.any(e.dropout):
         return None

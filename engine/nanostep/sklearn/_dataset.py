@@ -27,6 +27,7 @@ class Dataset:
     x : ndarray, shape (n, inputs), C-contiguous, or CSR matrix
         In the network's dtype.
     y, labels, weight : ndarray or None
+    has_missing : bool
         As in `nanostep._arrays.Samples`.
     """
 
@@ -34,6 +35,7 @@ class Dataset:
     y: np.ndarray | None = None
     labels: np.ndarray | None = None
     weight: np.ndarray | None = None
+    has_missing: bool = False
 
     def __len__(self) -> int:
         return int(self.x.shape[0])
@@ -44,7 +46,7 @@ class Dataset:
 
     def take(self, rows: np.ndarray | slice) -> Dataset:
         """Return some of the samples."""
-        parts = {name: value[rows] for name, value in vars(self).items() if value is not None}
+        parts = {name: value[rows] for name, value in vars(self).items() if name != "has_missing" and value is not None}
         return replace(self, **parts)
 
     def samples(self) -> Samples:
@@ -55,7 +57,8 @@ class Dataset:
         MemoryError
             The dense form of a sparse matrix does not fit into memory.
         """
-        return Samples(self.x if self.is_dense else _dense(self.x), self.y, self.labels, self.weight)
+        x = self.x if self.is_dense else _dense(self.x)
+        return Samples(x, self.y, self.labels, self.weight, self.has_missing)
 
     def blocks(self, order: np.ndarray | None = None, multiple: int = 1) -> Iterator[Samples]:
         """Yield the samples in `order`, dense: all at once if x is dense, else in blocks of k * `multiple` rows."""

@@ -67,6 +67,9 @@ SHARED_PARAMETERS = """
         Largest norm of the gradient of an update.
     dtype : {"float32", "float64"} or None, default=None
         Precision of the network; None takes that of X if it is one of the two, otherwise float64.
+    nan_targets : {"raise", "ignore"}, default="raise"
+        "ignore" takes NaN in y for missing targets, which add nothing to losses, gradients and scores. A sample without
+        a class keeps its place in its batch, with a weight of 0.
 """
 
 SHARED_ATTRIBUTES = """

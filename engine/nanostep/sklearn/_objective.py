@@ -42,7 +42,8 @@ class Objective:
         if self.loss != "poisson" or data.y is None:
             return None
         y__no = data.y.astype(np.float64)
-        return (xlogy(y__no, y__no) - y__no).sum(axis=1)
+        terms__no = xlogy(y__no, y__no) - y__no
+        return np.nan_to_num(terms__no).sum(axis=1) if data.has_missing else terms__no.sum(axis=1)
 
 
 def elementwise_objective(loss: str, output: str, out_activation: str, outputs: int) -> Objective:

@@ -50,6 +50,7 @@ CONSTRAINTS: dict[str, Any] = {
     "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
     "clip": [Interval(Real, 0, None, closed="neither"), None],
     "dtype": "no_validation",
+    "nan_targets": [StrOptions({"raise", "ignore"})],
 }
 """Constraints of the parameters that classifier and regressor share; violations raise InvalidParameterError."""
 

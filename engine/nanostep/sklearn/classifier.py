@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -97,6 +98,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         dropout: Any = 0.0,
         clip: float | None = None,
         dtype: Any = None,
+        nan_targets: str = "raise",
         class_weight: Any = None,
         loss: str = "log_loss",
     ) -> None:
@@ -224,7 +226,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return Objective("cross_entropy", output, out_activation), outputs
         return Objective("binary_cross_entropy", output, out_activation, outputs, outputs), outputs
 
-    def _encode(self, y: Any, dtype: np.dtype) -> dict[str, np.ndarray]:
+    def _encode(self, y: Any, dtype: np.dtype) -> dict[str, Any]:
         known = self._classes
         encoded = known.encode(y)
         if known.kind == "multiclass" and self.loss == "log_loss":
@@ -246,6 +248,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
         """Return the accuracy; for multilabel targets the share of rows in which all labels are right."""
+        if data.has_missing:
+            known = np.ones(len(data), bool) if data.weight is None else data.weight != 0
+            known &= True if data.y is None else ~np.isnan(data.y).any(axis=1)
+            if not known.any():
+                return float("nan")
+            return self._measure(a__no[known], replace(data.take(known), has_missing=False))
         decide = self._classes.decide
         right = decide(a__no) == (data.labels if data.y is None else decide(data.y))
         return float(np.average(right if right.ndim == 1 else right.all(axis=1), weights=data.weight))

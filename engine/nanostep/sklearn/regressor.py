@@ -16,7 +16,7 @@ from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._documentation import documented
 from nanostep.sklearn._objective import Objective, elementwise_objective
 from nanostep.sklearn._parameters import CONSTRAINTS
-from nanostep.training.metrics import r2
+from nanostep.training.metrics import of_known, r2
 
 
 @documented(full_batch='"lbfgs" and "lm"', dense_solver='all solvers but "lm"')
@@ -91,6 +91,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         dropout: Any = 0.0,
         clip: float | None = None,
         dtype: Any = None,
+        nan_targets: str = "raise",
     ) -> None:
         self._store(locals())
 
@@ -161,6 +162,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         super()._check_combinations(widths, validation, incremental)
         if self.solver == "lm" and self.loss != "squared_error":
             raise ValueError(f"solver='lm' is for loss='squared_error'; got {self.loss!r}")
+        if self.solver == "lm" and self.nan_targets == "ignore":
+            raise ValueError("solver='lm' needs all targets; nan_targets='ignore' is for the other solvers")
 
     def _learn_targets(self, y: Any, *, first_pass: bool, incremental: bool) -> None:
         self._target_count = y.shape[1] if y.ndim == 2 else 1
@@ -176,7 +179,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return Objective("poisson", "identity", "exp", outputs, outputs), outputs
         return elementwise_objective(self.loss, "identity", "identity", outputs), outputs
 
-    def _encode(self, y: Any, dtype: np.dtype) -> dict[str, np.ndarray]:
+    def _encode(self, y: Any, dtype: np.dtype) -> dict[str, Any]:
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(f"loss='poisson' needs y >= 0; got {y.min():g}")
         return {"y": convert("y", y.reshape(len(y), self._target_count), dtype)}
@@ -187,7 +190,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
         """Return R2, as the mean over outputs."""
         assert data.y is not None
-        return r2(data.y, a__no, data.weight)
+        return of_known(r2, data.y, a__no, data.weight) if data.has_missing else r2(data.y, a__no, data.weight)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

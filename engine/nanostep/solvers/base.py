@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 from nanostep.architecture import Architecture
 from nanostep.solvers.problem import Problem
@@ -12,6 +13,8 @@ from nanostep.solvers.problem import Problem
 @dataclass(frozen=True)
 class Solver:
     """Base class of the solvers."""
+
+    takes_missing_targets: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         self.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -60,6 +61,8 @@ class LevenbergMarquardt(Solver):
     max_damping: float = 1e10
     tol: float = 1e-7
     alpha: float = 0.0
+
+    takes_missing_targets: ClassVar[bool] = False
 
     def check(self) -> None:
         check_real("damping", self.damping, 0.0, open_low=True)

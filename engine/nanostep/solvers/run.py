@@ -22,12 +22,17 @@ def refuse(solver: Solver, given: TrainArguments, config: TrainConfig, data: Dat
         "checkpoint": config.checkpoint is not None,
         "EveryNSteps": config.every_n_steps != (),
         "a stream": data.stream is not None,
+        "layer_rates": config.run.layer_rates != (),
     }
     for name, is_given in refused.items():
         if is_given:
             raise ValueError(
                 f"{name} is not for {type(solver).__name__}, which takes all samples at every iteration; leave it out"
             )
+    if data.samples is not None and data.samples.has_missing and not solver.takes_missing_targets:
+        raise ValueError(
+            f"{type(solver).__name__} needs all targets; leave out the samples without one, or use another optimizer"
+        )
 
 
 def solve(model: Model, solver: Solver, data: Data, config: TrainConfig, run_state: RunState) -> None:

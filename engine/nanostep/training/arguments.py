@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nanostep._arrays import Samples, check_samples, check_weight, weighted
+from nanostep._arrays import Samples, check_nan_targets, check_samples, check_weight, convert, weighted
 from nanostep._checks import check_bool, check_integer, check_real, check_seed
 from nanostep.backends.contract import MAX_SAMPLES, RunConfig
 from nanostep.model import Model
@@ -51,6 +51,8 @@ class TrainArguments:
     metrics: object = ()
     early_stopping: object = None
     checkpoint: object = None
+    nan_targets: object = "raise"
+    layer_rates: Any = None
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,8 @@ class TrainConfig:
     plateau_mode : str
         "min" or "max", of what a `ReduceLROnPlateau` monitors.
     checkpoint : Checkpoint or None
+    nan_targets : str
+        "raise" or "ignore", for the chunks of a stream.
     """
 
     epochs: int
@@ -118,6 +122,7 @@ class TrainConfig:
     schedule: Schedule | None = None
     plateau_mode: str = "min"
     checkpoint: Checkpoint | None = None
+    nan_targets: str = "raise"
 
 
 def check(model: Model, given: TrainArguments) -> tuple[Data, TrainConfig]:
@@ -143,7 +148,8 @@ def check(model: Model, given: TrainArguments) -> tuple[Data, TrainConfig]:
     if data.stream is not None:
         _check_with_stream(data.stream, epochs, monitoring, schedule, validated=validated)
     checkpoint = check_checkpoint(given.checkpoint, steps=data.stream is None)
-    return data, TrainConfig(epochs, run, monitoring, by_steps, schedule, plateau_mode, checkpoint)
+    nan_targets = "ignore" if check_nan_targets(given.nan_targets) else "raise"
+    return data, TrainConfig(epochs, run, monitoring, by_steps, schedule, plateau_mode, checkpoint, nan_targets)
 
 
 def _check_data(model: Model, given: TrainArguments, smoothing: float) -> Data:
@@ -154,12 +160,13 @@ def _check_data(model: Model, given: TrainArguments, smoothing: float) -> Data:
         _refuse_with_stream(sample_weight=given.sample_weight, class_weight=given.class_weight)
         if fraction > 0:
             raise ValueError("validation_split is for arrays; with a stream give validation=(Xv, Yv)")
-        return Data(None, None, check_validation(model, given.validation), stream)
-    samples = check_samples(architecture, model.dtype, given.X, given.Y).without_aliasing(model._theta)
+        return Data(None, None, check_validation(model, given.validation, given.nan_targets), stream)
+    samples = check_samples(architecture, model.dtype, given.X, given.Y, nan_targets=given.nan_targets)
+    samples = samples.without_aliasing(model._theta)
     weight = None
     if given.sample_weight is not None:
         weight = check_weight("sample_weight", given.sample_weight, len(samples))
-    held_out, held_weight = check_validation(model, given.validation), None
+    held_out, held_weight = check_validation(model, given.validation, given.nan_targets), None
     if fraction > 0:
         if held_out is not None:
             raise ValueError("give validation or validation_split, not both")
@@ -185,13 +192,14 @@ def _refuse_with_stream(**arguments: object) -> None:
             raise ValueError(f"{name} needs all samples, so it is for arrays; X is a stream")
 
 
-def check_validation(model: Model, validation: Any) -> Samples | None:
+def check_validation(model: Model, validation: Any, nan_targets: object = "raise") -> Samples | None:
     """Return the samples of ``validation=(Xv, Yv)`` or ``(Xv, Yv, wv)``; None if none was given."""
     if validation is None:
         return None
     if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
         raise TypeError("validation must be a pair (Xv, Yv), or (Xv, Yv, wv) with sample weights")
-    held_out = check_samples(model.architecture, model.dtype, *validation[:2], names=("validation X", "validation Y"))
+    names = ("validation X", "validation Y")
+    held_out = check_samples(model.architecture, model.dtype, *validation[:2], names=names, nan_targets=nan_targets)
     if len(validation) == 2 or validation[2] is None:
         return held_out
     return weighted(held_out, check_weight("validation sample_weight", validation[2], len(held_out)))
@@ -206,6 +214,7 @@ def _check_run_config(model: Model, data: Data, given: TrainArguments, smoothing
         threads=check_threads(given.threads),
         dropout=check_dropout(len(model.sizes) - 2, given.dropout),
         smoothing=smoothing,
+        layer_rates=check_layer_rates(len(model.sizes) - 1, given.layer_rates),
     )
 
 
@@ -245,6 +254,19 @@ def check_dropout(hidden: int, value: object) -> tuple[float, ...]:
             raise ValueError(f"dropout={rate} drops hidden units; this network has no hidden layer")
         rates = (rate,) * hidden
     return rates if any(rates) else ()
+
+
+def check_layer_rates(layers: int, value: Any) -> tuple[float, ...]:
+    """Return a factor >= 0 for each layer of weights; () if all are 1."""
+    if value is None:
+        return ()
+    rates = convert("layer_rates", value, np.dtype(np.float64))
+    if rates.shape != (layers,):
+        raise ValueError(f"layer_rates must have shape ({layers},), one for each layer of weights; got {rates.shape}")
+    if rates.min() < 0:
+        i = int(np.argmax(rates < 0))
+        raise ValueError(f"layer_rates must be >= 0; layer_rates[{i}] is {rates[i]}")
+    return () if (rates == 1).all() else tuple(rates.tolist())
 
 
 def check_early_stopping(

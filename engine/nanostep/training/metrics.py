@@ -167,11 +167,45 @@ def measure(model: Model, metrics: tuple[Metric, ...], samples: Samples) -> dict
     y_true = samples.labels if samples.labels is not None else samples.y
     assert y_true is not None
     y_pred = np.empty((len(samples), model.architecture.outputs), model.dtype)
-    if any(metric.name != "loss" for metric in metrics):
+    names = {metric.name for metric in metrics}
+    if names != {"loss"}:
         model._engine.predict(model._theta, samples.x, y_pred)
+    diverged = names != {"loss"} and not np.isfinite(y_pred).all()
     for metric in metrics:
         if metric.name == "loss":
             values[metric.name] = model._engine.loss(model._theta, samples)
+        elif diverged:
+            values[metric.name] = float("nan")  # NaN is no class, and no measure of an infinite output is a number
+        elif samples.has_missing:
+            values[metric.name] = of_known(metric.function, y_true, y_pred, samples.weight)
         else:
             values[metric.name] = metric.function(y_true, y_pred, samples.weight)
     return values
+
+
+BY_ENTRY, BY_OUTPUT = (accuracy, mae, rmse), (r2, auc)
+"""Metrics that are means over all entries, and over the outputs."""
+
+
+def of_known(
+    function: Callable[..., float], y_true: np.ndarray, y_pred: np.ndarray, weight: np.ndarray | None
+) -> float:
+    """Return a metric of the targets that are there, NaN if there are none.
+
+    A mean over entries is one over those that are known, the mean over outputs of a measure takes the known rows of
+    each, and a callable of the user's gets the rows in which a target is known.
+    """
+    known = ~np.isnan(y_true)
+    if weight is not None:
+        known &= (weight != 0).reshape(-1, *[1] * (y_true.ndim - 1))
+    if not known.any():
+        return float("nan")
+    if y_true.ndim == 2 and not (known == known[:, :1]).all():
+        if function in BY_ENTRY:
+            weights = None if weight is None else np.broadcast_to(weight[:, None], y_true.shape)[known]
+            return function(y_true[known][:, None], y_pred[known][:, None], weights)
+        if function in BY_OUTPUT:
+            parts = [slice(o, o + 1) for o in range(y_true.shape[1]) if known[:, o].any()]
+            return float(np.mean([of_known(function, y_true[:, o], y_pred[:, o], weight) for o in parts]))
+    rows = known if known.ndim == 1 else known.any(axis=1)
+    return function(y_true[rows], y_pred[rows], None if weight is None else weight[rows])

@@ -64,6 +64,8 @@ def fingerprint(model: Model, state: OptimizerState, data: Data, config: TrainCo
         "early_stopping": repr(monitoring.early_stopping),
         "every_steps": str(config.checkpoint and config.checkpoint.every_steps),
     }
+    if run.layer_rates:
+        texts["layer_rates"] = str(run.layer_rates)
     if data.samples is not None:
         texts |= {"samples": str(len(data.samples)), "data": _hash_samples(data.samples)}
     texts["validation"] = "None" if data.held_out is None else _hash_samples(data.held_out)

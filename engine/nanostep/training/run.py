@@ -228,7 +228,7 @@ class StreamRun(Run):
     def _advance(self) -> None:
         recorder, history = self._recorder, self._history
         self._rows, self._loss_sum = 0, 0.0
-        for k, samples in enumerate(self._stream.samples(self._model)):
+        for k, samples in enumerate(self._stream.samples(self._model, self._config.nan_targets)):
             self._learn(k, samples)
             recorder.update_progress(0.0, self._steps)
             if history.stopped:

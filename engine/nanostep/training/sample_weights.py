@@ -25,6 +25,14 @@ def class_weights(architecture: Architecture, samples: Samples, class_weight: ob
     TypeError, ValueError
         It is neither, a weight is negative or not finite, a class does not exist, or the targets are not classes.
     """
+    known = np.ones(len(samples), bool) if samples.weight is None else samples.weight != 0
+    if samples.has_missing and samples.y is not None:
+        known &= ~np.isnan(samples.y).any(axis=1)
+    if not known.all():
+        weight = np.ones(len(samples))  # a sample without a target counts for nothing anyway
+        if known.any():
+            weight[known] = class_weights(architecture, replace(samples.take(known), weight=None), class_weight)
+        return weight
     classes, count = _classes(architecture, samples)
     if isinstance(class_weight, str) and class_weight == "balanced":
         sizes = np.bincount(classes, minlength=count)

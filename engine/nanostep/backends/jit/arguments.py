@@ -23,6 +23,8 @@ class Data(NamedTuple):
     ordered, labelled : bool
     weight : flat array, or None
         Weight of each sample.
+    has_missing : True, or None
+        Entries of y may be NaN, which add nothing.
     """
 
     n: Any
@@ -33,6 +35,7 @@ class Data(NamedTuple):
     ordered: Any = False
     labelled: Any = False
     weight: Any = None
+    has_missing: Any = None
 
 
 class Extras(NamedTuple):
@@ -49,6 +52,8 @@ class Extras(NamedTuple):
         Counts where samples have weights.
     squares : array of float64, ``2 * Net.groups``, or None
         Memory for sums of squares, where an update needs some.
+    factors : array, packed as parameters are, or None
+        What every change of a parameter is multiplied by.
     """
 
     smoothing: Any = None
@@ -58,11 +63,14 @@ class Extras(NamedTuple):
     log_clip_min: Any = None
     batch_mean: Any = False
     squares: Any = None
+    factors: Any = None
 
     @property
     def is_empty(self) -> bool:
         """True if a batch is plain except for the weights of its samples."""
-        return all(getattr(self, name) is None for name in ("smoothing", "p", "alpha", "log_clip_min", "squares"))
+        return all(
+            getattr(self, name) is None for name in ("smoothing", "p", "alpha", "log_clip_min", "squares", "factors")
+        )
 
 
 PLAIN = Extras()

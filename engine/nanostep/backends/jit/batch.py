@@ -67,7 +67,7 @@ def weighting_of(m: Any, t: Batch, extras: Extras) -> Weighting:
     """Weights of the rows of a tile that have been gathered."""
     weight = None if t.data.weight is None else t.memory + t.net.weight
     bound = None if extras.log_clip_min is None else m.splat(m.rounded(-extras.log_clip_min))
-    return Weighting(weight, bound)
+    return Weighting(weight, bound, t.data.has_missing is not None)
 
 
 def forward(m: Any, t: Batch, first: Any = 0, rows: Any = None) -> None:

@@ -10,6 +10,7 @@ All offsets are plain integers, known when a kernel is compiled.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -180,6 +181,10 @@ class Net(Static):
     def memory_size(self, slot_count: int) -> int:
         """Length of the memory that a call needs."""
         return self.slots + slot_count * self.packed + self.lanes
+
+    def by_layer(self, values: Sequence[float]) -> np.ndarray:
+        """Return an array packed as parameters are with one of the `values` for each layer."""
+        return np.repeat(values, [(s.inputs + 1) * s.row for s in self.layers])
 
     @cached_property
     def _lay_out(self) -> tuple[tuple[LayerLayout, ...], int, int, int, int]:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from nanostep.architecture import SUMMED_OVER_OUTPUTS
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS, specialised
 from nanostep.backends.jit._kernel import Choice, choice, kernel
 from nanostep.backends.jit._math import magnitude, softplus, vexp, vlog
@@ -20,7 +21,7 @@ Array = np.ndarray
 
 @dataclass(frozen=True)
 class Weighting:
-    """Weights of the rows of a batch, and the bound on logarithms in their losses.
+    """Weights of the rows of a batch, which targets are missing, and the bound on logarithms in their losses.
 
     Attributes
     ----------
@@ -28,10 +29,13 @@ class Weighting:
         Loss and delta of each row are multiplied by it; None for 1.
     bound : vector, or None
         Largest value that -log of a probability can add to the loss of a joined pair.
+    has_missing : bool
+        Targets may be NaN, which add nothing.
     """
 
     weight: Any = None
     bound: Any = None
+    has_missing: bool = False
 
     def from_row(self, b: Any) -> Weighting:
         """For the rows from b on."""
@@ -40,6 +44,10 @@ class Weighting:
     def weighted(self, m: Any, b: Any, x: Any) -> Any:
         """x times the weight of row b, in every lane"""
         return x if self.weight is None else m.splat(m.load_number(self.weight + b)) * x
+
+    def known(self, m: Any, y: Any, x: Any) -> Any:
+        """x where the target y is there, 0 where it is missing"""
+        return m.where(y == y, x) if self.has_missing else x
 
     def bounded(self, m: Any, surprisal: Any) -> Any:
         """-log of a probability, at most the bound"""
@@ -97,7 +105,7 @@ class OutputArrays(NamedTuple):
 
 def share_of(loss: str, width: int) -> float:
     """Weight of one output in L."""
-    return 1.0 if loss in ("half_squared_error", "cross_entropy") else 1.0 / width
+    return 1.0 if loss in SUMMED_OVER_OUTPUTS else 1.0 / width
 
 
 def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, weighting: Weighting = UNWEIGHTED) -> Any:
@@ -177,7 +185,8 @@ def sum_losses(m: Any, rows: Any, r: OutputRows) -> Any:
 
         def term(o: Any, part: Any, sums: Any) -> list[Any]:
             zo, ao, yo = (m.load_part(pointer + o, part) for pointer in (zb, ab, yb))
-            return [sums + m.keep_part(loss_vector(m, r.loss, r.output, zo, ao, yo, r.weighting), part)]
+            terms = r.weighting.known(m, yo, loss_vector(m, r.loss, r.output, zo, ao, yo, r.weighting))
+            return [sums + m.keep_part(terms, part)]
 
         if joined:
             terms = cross_entropy_row(m, r.width, zb, yb)
@@ -213,11 +222,12 @@ def delta_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
 
         def direct(o: Any, part: Any) -> None:
             zo, ao, yo = (m.load_part(pointer + o, part) for pointer in (zb, ab, yb))
-            m.store_part(db + o, part, delta_vector(m, r.loss, r.output, zo, ao, yo, scale))
+            delta = delta_vector(m, r.loss, r.output, zo, ao, yo, scale)
+            m.store_part(db + o, part, r.weighting.known(m, yo, delta))
 
         def slope(o: Any, part: Any, total: Any) -> list[Any]:
-            ao = m.load_part(ab + o, part)
-            da = m.keep_part(scale * slope_vector(m, r.loss, ao, m.load_part(yb + o, part)), part)
+            ao, yo = m.load_part(ab + o, part), m.load_part(yb + o, part)
+            da = m.keep_part(r.weighting.known(m, yo, scale * slope_vector(m, r.loss, ao, yo)), part)
             m.store_part(db + o, part, da)
             return [da * ao + total]
 

@@ -116,7 +116,7 @@ class Engine(NoShortCuts):
         progress = _progress(cursor, steps, extras, epoch_loss__e, epoch_penalty__e)
         rates = np.array([optimizer.lr] if config.rates is None else config.rates[:steps], np.float64)
         self.threads = 1
-        is_unweighted = extras.is_empty and data.weight is None
+        is_unweighted = extras.is_empty and data.weight is None and data.has_missing is None
         in_registers = config.batch == 1 and is_unweighted and self._weight_count <= MAX_VECTORS and is_plain(optimizer)
         run = Run(steps, rates, np.uint64(config.seed), config.shuffle, config.batch)
         if in_registers:
@@ -125,7 +125,8 @@ class Engine(NoShortCuts):
         else:
             how = UpdateRule(hyperparameters_of(optimizer), extras, float(config.scale))
             state = State(theta__p, self._memory(len(slots__sp)), slots__sp, len(slots__sp))
-            is_fused = is_plain(optimizer) and extras.squares is None and config.batch <= self._net.tile
+            is_fused = is_plain(optimizer) and extras.squares is None and extras.factors is None
+            is_fused = is_fused and config.batch <= self._net.tile
             rule = choice(self.dtype, FUSED_SGD) if is_fused else rule_of(optimizer, self.dtype)
             self.threads = self._workers(config, len(samples))
             ended = self._train_batches(rule, run, state, data, progress, how)
@@ -176,6 +177,7 @@ class Engine(NoShortCuts):
             log_clip_min=float(config.log_clip_min) if is_joined and config.log_clip_min > -np.inf else None,
             batch_mean=config.batch_mean,
             squares=np.empty(2 * self._net.groups) if takes_squares else None,
+            factors=self._net.by_layer(config.layer_rates).astype(self.dtype) if config.layer_rates else None,
         )
 
     def _data(self, samples: Samples, order: Array | None = None) -> Data:
@@ -185,7 +187,8 @@ class Engine(NoShortCuts):
         labels = none if samples.labels is None else flat(samples.labels)
         order = none if order is None else order
         weight = None if samples.weight is None else flat(samples.weight)
-        return Data(len(samples), flat(samples.x), y, labels, order, order.size > 0, labels.size > 0, weight)
+        missing = True if samples.has_missing else None
+        return Data(len(samples), flat(samples.x), y, labels, order, order.size > 0, labels.size > 0, weight, missing)
 
     def _memory(self, slots: int) -> Array:
         return self._aligned(self._net.memory_size(slots))

@@ -39,8 +39,9 @@ def output_loop(m: Any, rows: Any, r: OutputRows) -> Any:
             count = r.width - o
             logit, target = m.load(zb + o), m.load_part(yb + o, count)
             a = activate_vector(m, r.output, logit)
-            m.store(db + o, m.keep_part(delta_vector(m, r.loss, r.output, logit, a, target, scale), count))
-            terms = loss_vector(m, r.loss, r.output, logit, a, target, r.weighting)
+            delta = delta_vector(m, r.loss, r.output, logit, a, target, scale)
+            m.store(db + o, m.keep_part(r.weighting.known(m, target, delta), count))
+            terms = r.weighting.known(m, target, loss_vector(m, r.loss, r.output, logit, a, target, r.weighting))
             total = total + r.weighting.weighted(m, b, m.keep_part(terms, count))
         return [total]
 

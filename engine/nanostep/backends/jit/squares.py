@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from nanostep.backends.jit.arguments import Worker
+from nanostep.backends.jit.arguments import Extras, Worker
 from nanostep.backends.jit.gradient import over_groups
 from nanostep.backends.jit.layout import GROUP, LayerLayout, Net
 from nanostep.backends.jit.team import barrier, partition
@@ -29,11 +29,13 @@ def total_of(m: Any, sums: list[Any]) -> Any:
     return m.double(m.lane(sum_lanes(m, (sums[0] + sums[1]) + (sums[2] + sums[3])), 0))
 
 
-def finish_gradient(m: Any, net: Net, memory: Any, share: Any, decay: Any, sums: Any, worker: Worker) -> Squares:
-    """gradient = share * gradient, + decay * weights unless decay is None; return sums of squares, of the new gradient.
+def finish_gradient(m: Any, net: Net, memory: Any, share: Any, decay: Any, extras: Extras, worker: Worker) -> Squares:
+    """gradient = share * gradient, + decay * weights unless decay is None; return sums of squares, of the new gradient
+    but for the entries whose factor is 0.
 
-    `sums` has room for two float64 of each group. All workers have finished when it returns.
+    All workers have finished when it returns.
     """
+    sums = extras.squares
     share = m.splat(m.rounded(share))
     if decay is not None:
         decay = m.splat(m.rounded(decay))
@@ -51,6 +53,8 @@ def finish_gradient(m: Any, net: Net, memory: Any, share: Any, decay: Any, sums:
                     weights[r % 4] = w * w + weights[r % 4]
                     slope = decay * w + slope
                 m.store(grad + at_row, slope)
+                if extras.factors is not None:
+                    slope = m.where(m.load(extras.factors + at + at_row) != 0.0, slope)
                 gradient[r % 4] = slope * slope + gradient[r % 4]
             return weights + gradient
 

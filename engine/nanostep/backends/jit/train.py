@@ -95,14 +95,17 @@ def batch_step(m: Any, net: Net, rule: Choice, how: UpdateRule, data: Data, stat
         total = batch_gradient(m, batch)
         if extras.squares is not None:
             decay = None if extras.alpha is None else extras.alpha * per_sample
-            squares = finish_gradient(m, net, memory, share, decay, extras.squares, worker)
+            squares = finish_gradient(m, net, memory, share, decay, extras, worker)
             share = clip_factor(m, h, squares.gradient) if "clip_norm" in flags else m.double(1.0)
             if decay is not None:
                 penalty = (0.5 * decay * squares.weights) * m.double_of(step.rows)
                 m.store_number(step.penalty_sum, m.load_number(step.penalty_sum) + penalty)
         for at, count in packed_parts(m, net, worker):
             params, grad, slots = (memory + base + at for base in (net.params, net.grad, net.slots))
-            apply_rule(Update(m, h, flags, step.lr, step.t, share, count, net.packed, params, grad, slots), kind)
+            factors = None if extras.factors is None else extras.factors + at
+            apply_rule(
+                Update(m, h, flags, step.lr, step.t, share, count, net.packed, params, grad, slots, factors), kind
+            )
         refresh(m, net, memory, worker)
     barrier(m, worker)
     if data.weight is None:

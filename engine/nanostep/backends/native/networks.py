@@ -54,20 +54,35 @@ class Engine:
         self._isa = ffi.new("int32_t *", identifier("isa", isa_in_use()))  # an nst_isa, which prepared calls write too
         self._sizes = ffi.new("size_t[]", architecture.sizes)
         self._activations = ffi.new("int32_t[]", [identifier("activation", a) for a in architecture.activations])
-        self._net = ffi.new(
-            "nst_architecture *",
-            {
-                "layers": len(architecture.activations),
-                "sizes": self._sizes,
-                "activations": self._activations,
-                "loss": identifier("loss", architecture.loss),
-            },
-        )
+        self._net = self._architecture(ignore_nan=False)
+        self._net_with_missing: Any = None
         self._workspace_sizes: dict[int, int] = {}  # by number of slots
 
         # the theta that a row was opened for, and the row; replaced together, because threads may call at the same time
         self._row: tuple[Array | None, Any] = (None, None)
         self._calls: tuple[Array | None, Any] = (None, None)  # likewise
+
+    def _architecture(self, *, ignore_nan: bool) -> Any:
+        """Return a new nst_architecture, whose arrays belong to this object."""
+        self._options = ffi.new("nst_loss_options *", {"ignore_nan": 1})
+        return ffi.new(
+            "nst_architecture *",
+            {
+                "layers": len(self.architecture.activations),
+                "sizes": self._sizes,
+                "activations": self._activations,
+                "loss": identifier("loss", self.architecture.loss),
+                "loss_options": self._options if ignore_nan else ffi.NULL,
+            },
+        )
+
+    def _net_of(self, samples: Samples) -> Any:
+        """Return the nst_architecture for these samples, some of which may lack targets."""
+        if not samples.has_missing:
+            return self._net
+        if self._net_with_missing is None:
+            self._net_with_missing = self._architecture(ignore_nan=True)
+        return self._net_with_missing
 
     @property
     def isa(self) -> str:
@@ -167,14 +182,16 @@ class Engine:
     def loss(self, theta__p: Array, samples: Samples) -> float:
         value = ffi.new("double *")
         call = function(self.dtype, "loss")
-        check_status(call(self._net, self._theta(theta__p), *self._samples(samples), *self._workspace(0), value))
+        net, theta = self._net_of(samples), self._theta(theta__p)
+        check_status(call(net, theta, *self._samples(samples), *self._workspace(0), value))
         return value[0]
 
     def gradient(self, theta__p: Array, samples: Samples, grad__p: Array) -> float:
         value = ffi.new("double *")
         grad = self._theta(grad__p, writable=True)
         call = function(self.dtype, "gradient")
-        check_status(call(self._net, self._theta(theta__p), *self._samples(samples), *self._workspace(0), grad, value))
+        net, theta = self._net_of(samples), self._theta(theta__p)
+        check_status(call(net, theta, *self._samples(samples), *self._workspace(0), grad, value))
         return value[0]
 
     def train(
@@ -212,8 +229,8 @@ class Engine:
         ended = ffi.new("size_t *")
         call = function(self.dtype, "train")
         status = call(
-            self._net, *run.state, *run.samples, run.optimizer, run.config, c_cursor, steps, losses, penalties, ended,
-            *run.memory,
+            self._net_of(samples), *run.state, *run.samples, run.optimizer, run.config, c_cursor, steps, losses,
+            penalties, ended, *run.memory,
         )  # fmt: skip
         cursor.epoch, cursor.row = c_cursor.epoch, c_cursor.row
         cursor.updates = c_cursor.updates
@@ -302,9 +319,12 @@ class _Run:
         if config is not self._config or pool is not self._pool:
             # kept here, because the nst_run does not keep them alive
             self._pool, self._dropout = pool, ffi.new("double[]", config.dropout)
+            self._layer_rates = ffi.new("double[]", config.layer_rates)
             self.config = engine._c_run(config, pool)
             if any(config.dropout):
                 self.config.dropout = self._dropout
+            if config.layer_rates:
+                self.config.layer_rates = self._layer_rates
             self._config = config
         if optimizer is not self._optimizer[0] or vars(optimizer) != self._optimizer[1]:
             self.optimizer = c_optimizer(optimizer)

@@ -70,7 +70,7 @@ class Engine(InLanes):
         threads: int | None = None,
     ) -> None:
         networks, n = len(theta__mp), len(data)
-        if not self._lanes_fit(networks):
+        if data.samples.has_missing or not self._lanes_fit(networks):
             super().loss(theta__mp, data, loss__k, index__k)
             return
         indices = np.arange(networks) if index__k is None else index__k

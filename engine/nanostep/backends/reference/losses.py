@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from nanostep.architecture import SUMMED_OVER_OUTPUTS
 from nanostep.backends.reference.activations import DERIVATIVES, softplus
 
 Array = np.ndarray
@@ -57,8 +58,6 @@ TERM_DERIVATIVES: dict[str, Callable[[Array, Array], Array]] = {
     "poisson": lambda a, y: np.exp(a) - y,
 }
 
-SUMMED_OVER_OUTPUTS = frozenset({"half_squared_error", "cross_entropy"})
-
 JOINED = frozenset({("cross_entropy", "softmax"), ("binary_cross_entropy", "sigmoid")})
 """(loss, output) pairs whose delta is a - y, and whose loss is computed from z so that log(0) cannot occur."""
 
@@ -69,9 +68,19 @@ def _share(loss: str, outputs: int) -> float:
 
 
 def sample_losses(
-    loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, log_clip_min: float = -math.inf
+    loss: str,
+    output: str,
+    z__bo: Array,
+    a__bo: Array,
+    y__bo: Array,
+    log_clip_min: float = -math.inf,
+    *,
+    missing__bo: Array | None = None,
 ) -> Array:
-    """Return L of each sample, shape (batch,); see `nanostep.backends.contract.RunConfig` for `log_clip_min`."""
+    """Return L of each sample, shape (batch,); see `nanostep.backends.contract.RunConfig` for `log_clip_min`.
+
+    Targets that are missing add nothing.
+    """
     if (loss, output) == ("cross_entropy", "softmax"):
         shifted__bo = z__bo - z__bo.max(axis=1, keepdims=True)
         log_a__bo = shifted__bo - np.log(np.exp(shifted__bo).sum(axis=1, keepdims=True))
@@ -82,6 +91,8 @@ def sample_losses(
         terms__bo = y__bo * yes__bo + (1 - y__bo) * no__bo
     else:
         terms__bo = TERMS[loss](a__bo, y__bo)
+    if missing__bo is not None:
+        terms__bo[missing__bo] = 0
     return terms__bo.sum(axis=1) * a__bo.dtype.type(_share(loss, a__bo.shape[1]))
 
 
@@ -103,11 +114,22 @@ def times_output_derivative(output: str, z__bo: Array, a__bo: Array, da__bo: Arr
     return da__bo * DERIVATIVES[output](z__bo, a__bo)
 
 
-def output_delta(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> None:
-    """d = dL/dz of each sample"""
+def sample_deltas(
+    loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, missing__bo: Array | None = None
+) -> Array:
+    """Return dL/dz of each sample, to which targets that are missing add nothing."""
     if (loss, output) in JOINED:
-        d__bo[...] = (a__bo - y__bo) * a__bo.dtype.type(_share(loss, a__bo.shape[1]))
-        return
+        d__bo = (a__bo - y__bo) * a__bo.dtype.type(_share(loss, a__bo.shape[1]))
+        if missing__bo is not None:
+            d__bo[missing__bo] = 0
+        return d__bo
     da__bo = np.empty_like(a__bo)
     loss_derivative(loss, a__bo, y__bo, da__bo)
-    d__bo[...] = times_output_derivative(output, z__bo, a__bo, da__bo)
+    if missing__bo is not None:
+        da__bo[missing__bo] = 0
+    return times_output_derivative(output, z__bo, a__bo, da__bo)
+
+
+def output_delta(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> None:
+    """d = dL/dz of each sample"""
+    d__bo[...] = sample_deltas(loss, output, z__bo, a__bo, y__bo)

@@ -12,8 +12,8 @@ from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.no_short_cuts import NoShortCuts
 from nanostep.backends.reference.activations import activate, activation_derivative
 from nanostep.backends.reference.layers import dense_backward_input, dense_backward_weights, dense_forward
-from nanostep.backends.reference.losses import output_delta, sample_losses, times_output_derivative
-from nanostep.backends.reference.optimizers import update
+from nanostep.backends.reference.losses import sample_deltas, sample_losses, times_output_derivative
+from nanostep.backends.reference.optimizers import apply, update
 from nanostep.backends.reference.order import dropped, shuffle
 from nanostep.optimizers import Optimizer
 
@@ -88,15 +88,18 @@ class Engine(NoShortCuts):
 
     def output_delta(self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array) -> Array:
         """Return dL/dz of the last layer, times the weight of each sample."""
-        d__bo = np.empty_like(z[-1])
-        output_delta(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, d__bo)
+        missing__bo = np.isnan(y__bo) if samples.has_missing else None
+        d__bo = sample_deltas(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, missing__bo)
         return d__bo if samples.weight is None else d__bo * samples.weight[:, None]
 
     def mean_loss(
         self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array, log_clip_min: float = -math.inf
     ) -> float:
         """Return the mean over the batch of weight * L."""
-        loss__b = sample_losses(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, log_clip_min)
+        loss__b = sample_losses(
+            self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, log_clip_min,
+            missing__bo=np.isnan(y__bo) if samples.has_missing else None,
+        )  # fmt: skip
         return float((loss__b if samples.weight is None else samples.weight * loss__b).mean())
 
     def useful_threads(self, optimizer: Optimizer, config: RunConfig, n: int) -> int:
@@ -227,7 +230,11 @@ class Engine(NoShortCuts):
             penalty = config.alpha / 2 * squares_of_weights(weights) / divisor
             for dw__oi, w__oi in zip(self.architecture.views(grad__p)[0], weights, strict=True):
                 dw__oi += config.alpha / divisor * w__oi
-        update(optimizer, t, theta__p, grad__p, slots__sp)
+        if config.layer_rates:
+            rates = self.architecture.by_layer(config.layer_rates).astype(self.dtype)
+            apply(optimizer, t, theta__p, grad__p, slots__sp, rates)
+        else:
+            update(optimizer, t, theta__p, grad__p, slots__sp)
         return mean * loss, penalty
 
     def _masks(self, config: RunConfig, t: int, rows: int) -> Masks:
