@@ -154,20 +154,22 @@ class Network(Model):
             of deep Q-learning, where a row is a state and an output the value of an action. The sum over the rows is
             divided by n. With x of one sample, outputs and Y may be numbers.
         """
-        plain_call = outputs is None and sample_weight is None and nan_targets == "raise"
+        complete = nan_targets == "raise"
         if lr is not None:
             if optimizer is None:
-                loss = self._engine.step_row(self._theta, X, Y, lr) if plain_call else None
-                if loss is None and plain_call:
-                    loss = self._engine.prepared_descent(self._theta, X, Y, lr)
+                loss = None
+                if outputs is None and sample_weight is None and complete:
+                    loss = self._engine.step_row(self._theta, X, Y, lr)
+                if loss is None and complete:
+                    loss = self._engine.prepared_descent(self._theta, X, Y, lr, outputs, sample_weight)
                 if loss is not None:
                     return loss
             else:
                 raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
             check_real("lr", lr, 0.0, open_low=True)
         else:
-            if plain_call and (optimizer is None or optimizer is self._state.optimizer):
-                loss = self._engine.prepared_update(self._theta, self._state, X, Y)
+            if complete and (optimizer is None or optimizer is self._state.optimizer):
+                loss = self._engine.prepared_update(self._theta, self._state, X, Y, outputs, sample_weight)
                 if loss is not None:
                     return loss
             if optimizer is not None:
