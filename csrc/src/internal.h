@@ -130,7 +130,7 @@ static inline size_t nst_block_rows(size_t tile, size_t rows)
 int nst_is_amount(double value);
 
 nst_status nst_check_architecture(const nst_architecture *net);
-nst_status nst_check_output(int32_t loss, int32_t output);
+nst_status nst_check_loss(int32_t loss, const nst_loss_options *options, int32_t output, size_t outputs);
 nst_status nst_check_optimizer(const nst_optimizer *optimizer, size_t slot_count);
 
 /* Checks that slot_count fits the networks `index` of a population, and that their updates are plain if `plain` is

@@ -15,6 +15,7 @@ from nanostep._pull_back import PullBack
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.contract import Engine
 from nanostep.initialization import initialize
+from nanostep.losses import Loss
 
 
 class Model(BaseModel):
@@ -32,7 +33,7 @@ class Model(BaseModel):
         *,
         activation: str | Sequence[str] = "sigmoid",
         output: str = "sigmoid",
-        loss: str = "half_squared_error",
+        loss: str | Loss = "half_squared_error",
         dtype: DTypeLike = "float64",
         backend: str = "auto",
         seed: int | None = 0,

@@ -60,10 +60,11 @@ class Network(Model):
         "tanh", "relu", "leaky_relu" (slope 0.01), "elu" (alpha 1), "softplus", "silu".
     output : str, default="sigmoid"
         Activation of the output layer: one of those, or "softmax".
-    loss : str, default="half_squared_error"
+    loss : str or Loss, default="half_squared_error"
         "half_squared_error" (half the sum over outputs), "squared_error", "absolute_error", "huber" (delta 1),
         "binary_cross_entropy" (output sigmoid or softmax) and "poisson" (the output is the logarithm of the rate),
-        which are means over outputs as in PyTorch, and "cross_entropy" (output softmax). A batch takes the mean over
+        which are means over outputs as in PyTorch, and "cross_entropy" (output softmax). Or an object of
+        `nanostep.losses`: ``Huber(delta)``, ``Quantile(quantiles)``, ``GaussianNLL()``. A batch takes the mean over
         samples.
     dtype : {"float64", "float32"} or NumPy dtype, default="float64"
     backend : {"auto", "c", "numba", "numpy"}, default="auto"

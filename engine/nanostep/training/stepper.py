@@ -26,7 +26,7 @@ class Stepper:
     X : ndarray, shape (n, inputs)
         Of the network's dtype, zeros at first, as the others.
     Y : ndarray
-        (n, outputs) of the network's dtype; (n,) with `outputs`; for "cross_entropy" labels (n,) of int64.
+        (n, targets) of the network's dtype, which are the outputs for most losses; (n,) with `outputs`; for "cross_entropy" labels (n,) of int64.
     outputs : ndarray of int64, shape (n,), or None
     sample_weight : ndarray of the network's dtype, shape (n,), or None
         Ones at first.
@@ -55,7 +55,7 @@ class Stepper:
         elif architecture.loss == "cross_entropy":
             self.Y = np.zeros(rows, np.int64)
         else:
-            self.Y = np.zeros((rows, architecture.outputs), dtype)
+            self.Y = np.zeros((rows, architecture.targets), dtype)
 
     def __call__(self, X: ArrayLike | None = None, Y: ArrayLike | None = None) -> float:
         """Make one update, and return the loss before it.
