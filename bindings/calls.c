@@ -175,10 +175,14 @@ static PyObject *Calls_store(Calls *self, PyObject *nothing)
 
 /* -- Calls --------------------------------------------------------------------------------------------------------- */
 
-/* One update from all samples; the loss before it goes to *loss. 0 if none was made. */
-static int update(Calls *self, const Samples *s, const nst_optimizer *optimizer, npy_intp slot_count, void *slots,
-                  uint64_t updates, double *loss)
+/* One update from all samples; the loss before it goes to *loss. 0 if none was made. One row gives the same bits in all
+ * plain steps, however it was handed in. */
+static int update(Calls *self, const Samples *s, const nst_optimizer *optimizer, int is_plain, npy_intp slot_count,
+                  void *slots, uint64_t updates, double *loss)
 {
+    if (is_plain && s->n == 1 && s->labels == NULL && s->weight_data == NULL && !s->ignore_nan)
+        return CALL(self, step_row, self->row, PyArray_DATA(self->theta), s->x_data, s->y_data, optimizer->lr, loss) ==
+               NST_OK;
     return CALL(self, prepared_update, self->prepared, PyArray_DATA(self->theta), (size_t)slot_count, slots, optimizer,
                 updates, (size_t)s->n, s->x_data, s->y_data, s->labels, s->weight_data, s->ignore_nan, loss,
                 self->isa) == NST_OK;
@@ -228,7 +232,7 @@ static PyObject *Calls_update(Calls *self, PyObject *const *arguments, Py_ssize_
     if (self->prepared != NULL && take_all(arguments[1], arguments[2], arguments[3], arguments[4], &s) &&
         take_state(self, state, &taken) && look_at(self, &s) && can_learn(self, &s) &&
         keep_slots(self, state, taken.slots) &&
-        update(self, &s, &self->optimizer.filled, self->optimizer.slot_count,
+        update(self, &s, &self->optimizer.filled, self->optimizer.is_plain, self->optimizer.slot_count,
                PyArray_DATA((PyArrayObject *)taken.slots), taken.updates, &loss))
         made = PyObject_SetAttr(state, name_updates, taken.next) == 0 ? PyFloat_FromDouble(loss) : NULL;
     release(&s);
@@ -279,14 +283,8 @@ static PyObject *Calls_descend(Calls *self, PyObject *const *arguments, Py_ssize
         const nst_optimizer plain = {.kind = NST_OPTIMIZER_SGD, .lr = PyFloat_AsDouble(rate)};
         if (!PyErr_Occurred() && plain.lr > 0 && plain.lr <= DBL_MAX &&
             take_all(arguments[0], arguments[1], arguments[3], arguments[4], &s) && look_at(self, &s) &&
-            can_learn(self, &s)) {
-            /* one row gives the same bits however it was handed in */
-            if (s.n == 1 && s.labels == NULL && s.weight_data == NULL && !s.ignore_nan)
-                made = CALL(self, step_row, self->row, PyArray_DATA(self->theta), s.x_data, s.y_data, plain.lr,
-                            &loss) == NST_OK;
-            else
-                made = update(self, &s, &plain, 0, NULL, 0, &loss);
-        }
+            can_learn(self, &s))
+            made = update(self, &s, &plain, 1, 0, NULL, 0, &loss);
     }
     release(&s);
     return made ? PyFloat_FromDouble(loss) : declined();

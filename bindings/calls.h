@@ -43,6 +43,7 @@ typedef struct {
 typedef struct {
     PyObject *fill; /* fill(optimizer, address): checks it, writes the nst_optimizer there, returns its slots */
     nst_optimizer filled;
+    int is_plain; /* SGD without momentum, penalty or clipping */
     npy_intp slot_count;
     PyTypeObject *kind; /* null if nothing is kept */
     Py_ssize_t fields;

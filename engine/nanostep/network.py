@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nanostep._arrays import (
+    Samples,
     check_chosen_outputs,
     check_nan_targets,
     check_samples,
@@ -35,6 +35,7 @@ from nanostep.training.history import History
 from nanostep.training.metrics import MetricFunction
 from nanostep.training.optimizer_state import OptimizerState, continued, fresh_state
 from nanostep.training.resume import begin
+from nanostep.training.stepper import Stepper
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -182,14 +183,63 @@ class Network(Model):
         samples = weighted_as_given(samples, "sample_weight", sample_weight).without_aliasing(self._theta)
         self._check_writable()
         if lr is not None:
-            if len(samples) == 1 and samples.y is not None and samples.weight is None and not samples.has_missing:
-                # one row gives the same bits however it was handed in
-                loss = self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(lr))
-                if loss is not None:
-                    return loss
+            loss = self._step_of_one_row(samples, lr)
+            if loss is not None:
+                return loss
             return run.step(self, fresh_state(SGD(lr=lr), len(self._theta), self._dtype), samples)
         self._state = continued(self._state, optimizer)
+        return self._update(samples)
+
+    def _step_of_one_row(self, samples: Samples, lr: float) -> float | None:
+        """Make a plain SGD step if the engine has a kernel for it: one row gives the same bits however it is given."""
+        if len(samples) != 1 or samples.y is None or samples.weight is not None or samples.has_missing:
+            return None
+        return self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(lr))
+
+    def _update(self, samples: Samples) -> float:
+        """Make one update by the network's optimiser, which is checked, and return the loss before it."""
+        optimizer = self._state.optimizer
+        if isinstance(optimizer, SGD) and optimizer.is_plain:
+            loss = self._step_of_one_row(samples, optimizer.lr)
+            if loss is not None:
+                self._state.updates += 1
+                return loss
         return run.step(self, self._state, samples)
+
+    def stepper(
+        self, n: int, optimizer: Optimizer | None = None, *, outputs: bool = False, sample_weight: bool = False
+    ) -> Stepper:
+        """Return a `step` for n rows with arrays of its own, which are filled in place.
+
+        Parameters
+        ----------
+        n : int
+            Rows of every update, >= 1.
+        optimizer : Optimizer, optional
+            As in `step`; its rate may change between updates. None: the network's `optimizer` at each update.
+        outputs, sample_weight : bool, default=False
+            Have arrays for these arguments of `step`.
+
+        Returns
+        -------
+        Stepper
+            ``step = net.stepper(64, adam)`` has ``step.X`` and ``step.Y`` (and, if wished, ``step.outputs`` and
+            ``step.sample_weight``); ``step()`` makes one update from them and returns the loss before it, with the
+            same bits as ``net.step``; ``step(X, Y)`` takes other arrays of n rows. One thread at a time: a second one
+            gets a RuntimeError.
+
+        Examples
+        --------
+        >>> import nanostep as ns
+        >>> net = ns.Network([2, 1], output="identity", backend="numpy", seed=1)
+        >>> step = net.stepper(2, ns.SGD(lr=0.1))
+        >>> step.X[...], step.Y[...] = [[1, 2], [3, 4]], [[1], [2]]
+        >>> step() > step()
+        True
+        """
+        return Stepper(
+            self.step, self._architecture, self._dtype, n, optimizer, outputs=outputs, sample_weight=sample_weight
+        )  # fmt: skip
 
     def learn_one(self, x: ArrayLike, y: ArrayLike) -> float:
         """Make one update from one sample with the network's `optimizer`, and return the loss before it.
@@ -218,13 +268,7 @@ class Network(Model):
             raise ValueError(f"learn_one takes one sample; got {len(samples)}: use partial_fit")
         self._check_writable()
         self._state = continued(self._state, None)
-        if plain and samples.y is not None:
-            # one row gives the same bits however it was handed in
-            loss = self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(optimizer.lr))
-            if loss is not None:
-                self._state.updates += 1
-                return loss
-        return run.step(self, self._state, samples)
+        return self._update(samples)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -411,9 +455,9 @@ class Network(Model):
         TypeError, ValueError
             Before anything is changed.
         """
-        if scale is None and (optimizer is None or optimizer is self._state.optimizer):
-            if self._engine.prepared_apply(self._theta, self._state, grad):
-                return
+        own = optimizer is None or optimizer is self._state.optimizer
+        if own and scale is None and self._engine.prepared_apply(self._theta, self._state, grad):
+            return
         if optimizer is not None:
             check_optimizer(optimizer)
         gradient = convert("grad", grad, self._dtype)
