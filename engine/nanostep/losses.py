@@ -167,9 +167,9 @@ class Custom(Loss):
 
     A function that Numba has compiled (``@njit``) writes its results in place instead: ``f(a, y, loss, da)``. So does
     C: ``void f(const T *a, const T *y, size_t n, size_t outputs, T *loss, T *da, void *user)``, T float or double,
-    given as a ``numba.cfunc`` or as a function of ctypes whose ``argtypes`` are set; `user` is null. On the backend "c" such
-    functions are called within the kernels, for some rows of a batch at a time and, with several threads, from all of
-    them: a sample's results may depend on no other sample. What they write is not checked.
+    given as a ``numba.cfunc`` or as a function of ctypes whose ``argtypes`` are set; `user` is null. On the backends
+    "c" and "numba" such functions are called within the kernels, for some rows of a batch at a time and, with several
+    threads, from all of them: a sample's results may depend on no other sample. What they write is not checked there.
 
     Parameters
     ----------

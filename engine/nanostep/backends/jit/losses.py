@@ -12,7 +12,7 @@ from nanostep.architecture import SUMMED_OVER_OUTPUTS
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS, specialised
 from nanostep.backends.jit._kernel import Choice, choice, kernel
 from nanostep.backends.jit._math import magnitude, softplus, vexp, vlog
-from nanostep.backends.jit.activations import derivative_vector, over_vectors, row_maximum
+from nanostep.backends.jit.activations import activate_rows, derivative_vector, over_vectors, row_maximum
 from nanostep.backends.jit.vector import sum_lanes
 from nanostep.backends.reference.losses import JOINED, LOG_FLOOR, SLOPE_FLOOR
 from nanostep.losses import Loss, Quantile, delta_of, name_of
@@ -32,11 +32,14 @@ class Weighting:
         Largest value that -log of a probability can add to the loss of a joined pair.
     has_missing : bool
         Targets may be NaN, which add nothing.
+    custom : index, or None
+        Address of a loss that is a function of the user's.
     """
 
     weight: Any = None
     bound: Any = None
     has_missing: bool = False
+    custom: Any = None
 
     def from_row(self, b: Any) -> Weighting:
         """For the rows from b on."""
@@ -340,6 +343,38 @@ def delta_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
         )  # fmt: skip
 
     m.loop(0, rows, 1, row)
+
+
+def custom_rows(m: Any, rows: Any, r: OutputRows, out_pad: int) -> Any:
+    """a, and d padded with zeros, by a function of the user's, which is called for each row; return the sum of
+    weight * L."""
+
+    def row(b: Any, total: Any) -> list[Any]:
+        zb, ab, yb, db = r.z + b * r.stride, r.a + b * r.stride, r.y + b * r.width, r.d + b * r.stride
+        activate_rows(m, r.output, 1, r.width, r.stride, zb, ab)
+        m.store(db + (out_pad - m.lanes), 0.0)
+        loss = m.call_loss(r.weighting.custom, ab, yb, r.width, db)
+
+        def delta(o: Any, part: Any) -> None:
+            a, da = m.load_part(ab + o, part), m.load_part(db + o, part)
+            if r.output == "softmax":  # its Jacobian is diag(a) - a a^T
+                d = a * (da - mean)
+            else:
+                d = da * derivative_vector(m, r.output, m.load_part(zb + o, part), a)
+            m.store_part(db + o, part, r.weighting.weighted(m, b, d))
+
+        def product(o: Any, part: Any, sums: Any) -> list[Any]:
+            return [m.keep_part(m.load_part(ab + o, part) * m.load_part(db + o, part), part) + sums]
+
+        if r.output == "softmax":
+            (products,) = over_vectors(m, r.width, product, [m.zero()])
+            mean = sum_lanes(m, products)
+        over_vectors(m, r.width, delta)
+        weighted = loss if r.weighting.weight is None else m.load_number(r.weighting.weight + b) * loss
+        return [total + m.double(weighted)]
+
+    (total,) = m.loop(0, rows, 1, row, [m.double(0.0)])
+    return total
 
 
 def _rows_of(loss: str | Loss, output: str, width: Any, arrays: OutputArrays) -> OutputRows:
