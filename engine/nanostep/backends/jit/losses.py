@@ -13,6 +13,7 @@ from nanostep.backends.jit._compile import FASTMATH, OPTIONS, specialised
 from nanostep.backends.jit._kernel import Choice, choice, kernel
 from nanostep.backends.jit._math import magnitude, softplus, vexp, vlog
 from nanostep.backends.jit.activations import activate_rows, derivative_vector, over_vectors, row_maximum
+from nanostep.backends.jit.layout import MAX_TILE
 from nanostep.backends.jit.vector import sum_lanes
 from nanostep.backends.reference.losses import JOINED, LOG_FLOOR, SLOPE_FLOOR
 from nanostep.losses import Loss, Quantile, delta_of, name_of
@@ -346,34 +347,43 @@ def delta_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
 
 
 def custom_rows(m: Any, rows: Any, r: OutputRows, out_pad: int) -> Any:
-    """a, and d padded with zeros, by a function of the user's, which is called for each row; return the sum of
-    weight * L."""
+    """a, and d padded with zeros, by a function of the user's; return the sum of weight * L of at most MAX_TILE rows.
 
-    def row(b: Any, total: Any) -> list[Any]:
-        zb, ab, yb, db = r.z + b * r.stride, r.a + b * r.stride, r.y + b * r.width, r.d + b * r.stride
-        activate_rows(m, r.output, 1, r.width, r.stride, zb, ab)
-        m.store(db + (out_pad - m.lanes), 0.0)
-        loss = m.call_loss(r.weighting.custom, ab, yb, r.width, db)
+    The function knows no gaps between rows: those of a are moved together, and those of d apart again. z stays.
+    """
+    starts = range(0, r.width, m.lanes)
+    activate_rows(m, r.output, rows, r.width, r.stride, r.z, r.a)
 
-        def delta(o: Any, part: Any) -> None:
-            a, da = m.load_part(ab + o, part), m.load_part(db + o, part)
-            if r.output == "softmax":  # its Jacobian is diag(a) - a a^T
-                d = a * (da - mean)
-            else:
-                d = da * derivative_vector(m, r.output, m.load_part(zb + o, part), a)
-            m.store_part(db + o, part, r.weighting.weighted(m, b, d))
+    def together(b: Any) -> None:
+        parts = [m.load_part(r.a + b * r.stride + o, r.width - o) for o in starts]
+        for o, part in zip(starts, parts, strict=True):
+            m.store_part(r.a + b * r.width + o, r.width - o, part)
 
-        def product(o: Any, part: Any, sums: Any) -> list[Any]:
-            return [m.keep_part(m.load_part(ab + o, part) * m.load_part(db + o, part), part) + sums]
+    m.loop(1, rows, 1, together)
+    losses = m.reals_on_stack(MAX_TILE)
+    m.call_loss(r.weighting.custom, (rows, r.width), r.a, r.y, losses, r.d)
 
-        if r.output == "softmax":
-            (products,) = over_vectors(m, r.width, product, [m.zero()])
-            mean = sum_lanes(m, products)
-        over_vectors(m, r.width, delta)
+    def apart(i: Any, total: Any) -> list[Any]:
+        b = rows - 1 - i  # the last row first: its place is that of no other row that is still to be moved
+        a, da = ([m.load_part(p + b * r.width + o, r.width - o) for o in starts] for p in (r.a, r.d))
+        if r.output == "softmax":  # its Jacobian is diag(a) - a a^T
+            mean = m.zero()
+            for value, slope in zip(a, da, strict=True):
+                mean = value * slope + mean
+            mean = sum_lanes(m, mean)
+            d = [value * (slope - mean) for value, slope in zip(a, da, strict=True)]
+        else:
+            z = [m.load_part(r.z + b * r.stride + o, r.width - o) for o in starts]
+            d = [s * derivative_vector(m, r.output, *pair) for s, *pair in zip(da, z, a, strict=True)]
+        for o, value in zip(starts, d, strict=True):
+            m.store(r.d + b * r.stride + o, m.keep_part(r.weighting.weighted(m, b, value), r.width - o))
+        for o in range(len(starts) * m.lanes, out_pad, m.lanes):
+            m.store(r.d + b * r.stride + o, 0.0)
+        loss = m.load_number(losses + b)
         weighted = loss if r.weighting.weight is None else m.load_number(r.weighting.weight + b) * loss
         return [total + m.double(weighted)]
 
-    (total,) = m.loop(0, rows, 1, row, [m.double(0.0)])
+    (total,) = m.loop(0, rows, 1, apart, [m.double(0.0)])
     return total
 
 

@@ -129,7 +129,6 @@ class Engine(NoShortCuts):
         self.threads = 1
         is_unweighted = extras.is_empty and data.weight is None and data.has_missing is None
         in_registers = config.batch == 1 and is_unweighted and self._weight_count <= MAX_VECTORS and is_plain(optimizer)
-        in_registers = in_registers and data.custom is None
         run = Run(steps, rates, np.uint64(config.seed), config.shuffle, config.batch)
         if in_registers:
             run = run._replace(rates=rates * config.scale)
