@@ -22,6 +22,7 @@ html_copy_source = False
 default_role = "py:obj"  # in docstrings: a link where the name is documented, code otherwise
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say types, with shapes
+autodoc_mock_imports = ["jax", "torch"]  # for the signatures of the wrappers
 numpydoc_show_class_members = False  # autodoc lists them
 
 myst_heading_anchors = 3

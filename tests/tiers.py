@@ -11,6 +11,8 @@ FILES: dict[str, set[str]] = {
     "build": {"test_package.py", "test_csrc.py", "test_embedding.py"},
     # a Dask cluster of processes
     "cluster": {"test_local_sgd.py", "test_sweeps_dask.py"},
+    # what needs libraries that the extra "test" does not bring
+    "interop": {"test_docs_interop.py", "test_jax.py", "test_torch.py"},
     "slow": {"test_isas.py", "test_jit_python.py", "test_jit_cache.py", "test_jit_threads.py", "test_benchmark.py"},
 }
 """Files by marker."""

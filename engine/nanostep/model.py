@@ -203,6 +203,10 @@ class Model(BaseModel):
         >>> pull([[1], [1]]).tolist()
         [4.0, 6.0, 2.0]
         """
+        made = self._engine.prepared_forward(self._theta, X)
+        if made is not None:
+            out, x, theta, tape, prepared = made
+            return out, PullBack(self._engine, self._theta, theta, x, out.shape, prepared, tape)
         x = check_inputs(self._architecture, self._dtype, X).copy()  # the caller's may change before the backward pass
         theta = self._theta.copy()
         out = self.predict(x[0] if np.ndim(X) == 1 else x)

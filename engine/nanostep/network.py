@@ -409,6 +409,9 @@ class Network(Model):
         TypeError, ValueError
             Before anything is changed.
         """
+        if scale is None and (optimizer is None or optimizer is self._state.optimizer):
+            if self._engine.prepared_apply(self._theta, self._state, grad):
+                return
         if optimizer is not None:
             check_optimizer(optimizer)
         gradient = convert("grad", grad, self._dtype)
@@ -509,8 +512,7 @@ class Network(Model):
 
         Nothing that changes is shared. The optimiser object is the same one, so that it goes on with the copy too.
         """
-        state = replace(self._state, slots=self._state.slots.copy())
-        net = self._restored(self._architecture, self._dtype, self._requested_backend, self._theta, state)
+        net = self._restored(self._architecture, self._dtype, self._requested_backend, self._theta, self._state.copy())
         net._history = self._history
         return net
 
@@ -522,7 +524,7 @@ class Network(Model):
             "dtype": self._dtype.name,
             "backend": self._requested_backend,  # "auto" chooses again where the pickle is read
             "theta": self._theta.copy(),
-            "state": replace(self._state, slots=self._state.slots.copy()),  # copies share nothing that changes
+            "state": self._state.copy(),  # copies share nothing that changes
             "history": self._history,
         }
 

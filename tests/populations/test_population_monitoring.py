@@ -69,8 +69,13 @@ def test_callbacks_stop_all(callback: Any) -> None:
     assert history.stopped == "callback"
     assert history.epochs.tolist() == [1] * K
     assert calls == ([] if callback is raise_stop else [1])
-    go_on: list[Any] = [lambda _: None, lambda _: np.False_, lambda _: np.zeros(K, bool), lambda _: "some words"]
+    go_on: list[Any] = [lambda _: None, lambda _: np.False_, lambda _: np.zeros(K, bool), lambda _: [False] * K]
     assert ours.train(x, y, epochs=2, callbacks=go_on).stopped == "epochs"
+    some: list[Any] = [lambda _: [True] + [False] * (K - 1), lambda event: np.array(event.epoch == 2)]
+    assert ours.train(x, y, epochs=3, callbacks=some).epochs.tolist() == [1] + [2] * (K - 1)
+    for answer in ("some words", 1.0, [True], [1] * K):
+        with pytest.raises((TypeError, ValueError), match="a callback m"):
+            ours.train(x, y, epochs=2, callbacks=lambda _, answer=answer: answer)
 
 
 def test_callbacks_may_change_theta_and_go_with_early_stopping() -> None:

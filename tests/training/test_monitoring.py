@@ -240,6 +240,29 @@ def test_callbacks_may_change_the_rate(backend: str) -> None:
     assert net.train(X, Y, epochs=1, batch_size=5, schedule=schedule).lr == pytest.approx([1e-4])
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("backend", QUICK)
+def test_a_measure_of_outputs_that_are_not_finite_is_nan_and_never_best(backend: str) -> None:
+    net = ns.Network([3, 4, 2], activation="tanh", output="softmax", loss="cross_entropy", backend=backend)
+    y = np.r_[0, np.arange(39) % 2]
+    kept = []
+
+    def spoil(event: ns.EpochEnd) -> None:
+        kept.append(event.network.theta.copy())
+        if event.epoch == 2:
+            event.network.theta[:] = np.nan
+
+    history = net.train(
+        X, y, epochs=5, optimizer=ns.SGD(lr=0.01), validation=(X, y), metrics=["accuracy", "auc"], callbacks=spoil,
+        early_stopping=ns.EarlyStopping("validation_accuracy", patience=9, min_delta=0.0),
+    )  # fmt: skip
+    assert np.isnan(history.metrics["accuracy"][2:]).all()
+    assert np.isnan(history.validation_metrics["auc"][2:]).all()
+    assert np.isfinite(history.metrics["accuracy"][:2]).all()
+    assert history.best_epoch in (1, 2)
+    assert np.isfinite(net.theta).all()
+
+
 def test_why_a_run_ended() -> None:
     net = make()
     assert net.train(X, Y, epochs=2).stopped == "epochs"

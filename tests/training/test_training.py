@@ -203,7 +203,15 @@ def stop_by_exception(event: ns.EpochEnd) -> None:
         raise ns.StopTraining
 
 
-@pytest.mark.parametrize("stop", [lambda event: event.epoch == 2, stop_by_exception])
+@pytest.mark.parametrize(
+    "stop",
+    [
+        lambda event: event.epoch == 2,
+        lambda event: np.mean(event.history.loss) < 1e9 and np.bool_(event.epoch == 2),
+        lambda event: np.array(event.epoch == 2),
+        stop_by_exception,
+    ],
+)
 def test_callbacks_can_stop(net: ns.Network, stop: Callback) -> None:
     before: list[int] = []
     history = net.train(X, Y, epochs=50, callbacks=[lambda event: before.append(event.epoch), stop])
@@ -213,6 +221,18 @@ def test_callbacks_can_stop(net: ns.Network, stop: Callback) -> None:
     twin = make(net.backend)
     twin.train(X, Y, epochs=2)
     assert net.theta.tobytes() == twin.theta.tobytes()
+
+
+@pytest.mark.parametrize("answer", ["stop", 1, 0.0, [True], np.array([True]), np.float64(1)])
+@pytest.mark.parametrize("kind", ["epochs", "steps", "solver"])
+def test_an_answer_that_is_no_bool_is_refused(answer: Any, kind: str) -> None:
+    more: dict[str, Any] = {"callbacks": lambda event: answer}
+    if kind == "steps":
+        more["callbacks"] = ns.EveryNSteps(1, more["callbacks"])
+    if kind == "solver":
+        more["optimizer"] = ns.LBFGS()
+    with pytest.raises(TypeError, match="a callback must return True to end the run, or False or None; got"):
+        make().train(X, Y, epochs=3, **more)
 
 
 def test_a_callback_that_answers_stop_lets_the_others_see_the_epoch() -> None:

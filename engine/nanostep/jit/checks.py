@@ -6,26 +6,37 @@ from typing import Any
 
 import numpy as np
 
-from nanostep.architecture import Architecture
+from nanostep._checks import check_real
 
 
-def check_call(architecture: Architecture, work_size: int, slot_count: int, name: str, arguments: tuple) -> None:
-    """Raise TypeError or ValueError unless the arguments of method `name` are arrays of the sizes that its code uses.
+def check_call(fns: Any, name: str, arguments: tuple) -> None:
+    """Raise TypeError or ValueError unless the arguments of method `name` of a `JittedNetwork` are arrays of the sizes
+    that its code uses.
 
     dtypes, contiguity and writability are part of the arrays' types, which are checked when the code is compiled.
     """
+    architecture, work_size = fns.net.architecture, fns.work_size
     parameters, inputs, outputs = architecture.parameter_count, architecture.inputs, architecture.outputs
     if name == "update":
-        theta, grad, slots, t = arguments
+        theta, grad, slots, t, lr = arguments
         _check_shape("grad", grad, (parameters,))
-        _check_shape("slots", slots, (slot_count, parameters))
+        _check_shape("slots", slots, (fns.slot_count, parameters))
         if int(t) < 1:
             raise ValueError(f"t counts updates from 1; got {t}")
-    elif name == "forward":
-        theta, x, out, work = arguments
-        _check_shape("x", x, (inputs,))
-        _check_shape("out", out, (outputs,))
-        _check_work(work, work_size)
+        if lr is not None:
+            check_real("lr", lr)
+    elif name in ("forward", "backward"):
+        theta, x, other, *rest = arguments
+        rows = np.shape(x)[:1] if np.ndim(x) == 2 else ()
+        _check_shape("x", x, (*rows, inputs))
+        _check_shape("out" if name == "forward" else "dout", other, (*rows, outputs))
+        if name == "backward":
+            grad, dx, _ = rest
+            if grad is not None:
+                _check_shape("grad", grad, (parameters,))
+            if dx is not None:
+                _check_shape("dX", dx, x.shape)
+        _check_work(rest[-1], fns.tape_size(*rows) if rows else work_size)
     else:
         theta, x, y, *rest = arguments
         _check_shape("x", x, (inputs,) if np.ndim(x) == 1 and name == "step" else (len(x) if np.ndim(x) else 1, inputs))

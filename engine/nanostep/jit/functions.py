@@ -11,13 +11,19 @@ from nanostep.backends.jit.batch import Batch
 from nanostep.backends.jit.gradient import unpack
 from nanostep.backends.jit.optimizers import LR, Update, apply_rule, gradient_factor, hyperparameter, static_flags
 from nanostep.backends.jit.passes import batch_gradient, load_parameters, loss_of
-from nanostep.backends.jit.row import row_forward, row_output, row_step
+from nanostep.backends.jit.row import row_backward, row_forward, row_output, row_step
 
 
 @kernel(fastmath=FASTMATH)
 def forward_row(m: Any, fns: Any, theta: Any, x: Any, out: Any, work: Any) -> None:
     """See `JittedNetwork.forward`"""
     row_output(m, fns.net, row_forward(m, fns.net, theta, x, work), out)
+
+
+@kernel(fastmath=FASTMATH)
+def backward_row(m: Any, fns: Any, theta: Any, x: Any, gradients: Any, work: Any) -> None:
+    """See `JittedNetwork.backward`: a row"""
+    row_backward(m, fns.net, theta, x, gradients, work)
 
 
 @kernel(fastmath=FASTMATH, returns="double")
@@ -105,10 +111,11 @@ def gradient_labels(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, grad: 
 
 
 @kernel(fastmath=FASTMATH)
-def update_all(m: Any, fns: Any, theta: Any, grad: Any, slots: Any, t: Any) -> None:
-    """See `JittedNetwork.update`"""
+def update_all(m: Any, fns: Any, theta: Any, grad: Any, slots: Any, t: Any, lr: Any) -> None:
+    """See `JittedNetwork.update`; lr is the optimiser's if it is None"""
     count, h = fns.parameter_count, Hyperparameters(fns.hyperparameters, fns.kind == "adamw")
     flags = static_flags(fns.hyperparameters)
     factor = gradient_factor(m, h, flags, m.index(count), grad)
-    update = Update(m, h, flags, hyperparameter(m, h, LR), t, factor, count, count, theta, grad, slots)
+    rate = hyperparameter(m, h, LR) if lr is None else m.double(lr)
+    update = Update(m, h, flags, rate, t, factor, count, count, theta, grad, slots)
     apply_rule(update, {"adamw": "adam"}.get(fns.kind, fns.kind))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,8 +19,10 @@ from nanostep.backends.jit._kernel import Static, StaticType, register_static, v
 from nanostep.backends.jit.layout import Net, make_net
 from nanostep.backends.jit.optimizers import hyperparameter_array
 from nanostep.backends.jit.row import row_size
+from nanostep.backends.jit.tape import Gradients, backward_rows, forward_rows, tape_of
 from nanostep.jit.checks import check_call
 from nanostep.jit.functions import (
+    backward_row,
     forward_row,
     gradient_batch,
     gradient_labels,
@@ -51,7 +52,9 @@ class JittedNetwork(Static):
     Attributes
     ----------
     net : Net
-        Architecture, dtype and vector width.
+        Architecture, dtype and vector width for single rows, and batches with targets.
+    wide : Net
+        The same for batches with a tape.
     kind : str
         Of the optimiser.
     hyperparameters : tuple of float
@@ -61,6 +64,7 @@ class JittedNetwork(Static):
     """
 
     net: Net
+    wide: Net
     kind: str
     hyperparameters: tuple[float, ...]
     slot_count: int
@@ -87,20 +91,38 @@ class JittedNetwork(Static):
 
     @property
     def work_size(self) -> int:
-        """Length of the memory of a call."""
+        """Length of the memory of a call, but for `forward` and `backward` of batches."""
         return max(row_size(self.net), self.net.memory_size(0) + self.parameter_count)
 
-    def workspace(self) -> Array:
-        """Return memory for one call at a time; each thread needs its own. May be called in jitted code."""
-        return np.empty(self.work_size, self.dtype)
+    def tape_size(self, n: int) -> int:
+        """Length of the memory of `forward` and `backward` of n rows."""
+        return tape_of(self.wide).size(self.wide, n)
+
+    def workspace(self, n: int = 0) -> Array:
+        """Return memory for one call at a time; each thread needs its own. May be called in jitted code.
+
+        n is the most rows that `forward` is given, if it is given batches (n, inputs).
+        """
+        return aligned(max(self.work_size, self.tape_size(n)), self.dtype)
 
     def slots(self) -> Array:
         """Return fresh slots for `update`: zeros, shape (slot_count, parameters). May be called in jitted code."""
         return np.zeros((self.slot_count, self.parameter_count), self.dtype)
 
     def forward(self, theta: Array, x: Array, out: Array, work: Array) -> None:
-        """Write the output for one row x (inputs,) into out (outputs,)."""
+        """Write the output for one row x (inputs,) into out (outputs,), or for a batch (n, inputs) into (n, outputs).
+
+        The tape, which `backward` reads, is left in `work`: ``workspace(n)``.
+        """
         self._run("forward", theta, x, out, work)
+
+    def backward(self, theta: Array, x: Array, dout: Array, grad: Array | None, dX: Array | None, work: Array) -> None:
+        """Pull dout = dL/d(out) back: write dL/d(theta), the sum over the rows, into grad, and dL/dx into dX.
+
+        theta, x and `work` are those of the last `forward`, and nothing else has used `work` since. grad is laid out as
+        theta; it or dX, of the shape of x, may be None. May be called again with another dout.
+        """
+        self._run("backward", theta, x, dout, grad, dX, work)
 
     def step(self, theta: Array, x: Array, y: Array | int, lr: float, work: Array) -> float:
         """Make one plain SGD step on theta and return the mean loss before it.
@@ -118,19 +140,28 @@ class JittedNetwork(Static):
         """Write the gradient of the mean loss over a batch into grad, laid out as theta, and return the loss."""
         return float(self._run("gradient", theta, x, y, grad, work))
 
-    def update(self, theta: Array, grad: Array, slots: Array, t: int) -> None:
+    def update(self, theta: Array, grad: Array, slots: Array, t: int, lr: float | None = None) -> None:
         """Make update number t (from 1) of the optimiser, with a gradient; moves theta and slots (slot_count,
         parameters).
 
-        Hyper-parameters are those at the call of `Network.jit`.
+        Hyper-parameters are those at the call of `Network.jit`; another learning rate may be given, and compiles
+        nothing.
         """
-        self._run("update", theta, grad, slots, t)
+        self._run("update", theta, grad, slots, t, lr)
 
     def _run(self, name: str, *arguments: Any) -> Any:
-        check_call(self.net.architecture, self.work_size, self.slot_count, name, arguments)
+        check_call(self, name, arguments)
         if config.DISABLE_JIT:
             return _interpret(self, name, *arguments)
         return specialised(RUNNERS[name], self)(self, *arguments)
+
+
+def aligned(count: int, dtype: np.dtype) -> Array:
+    """Return new memory that begins at a cache line."""
+    spare = 64 // dtype.itemsize
+    memory = np.empty(count + spare, dtype)
+    start = -(memory.ctypes.data // dtype.itemsize) % spare
+    return memory[start : start + count]
 
 
 def _row_vector_bytes(architecture: Architecture, dtype: np.dtype) -> int:
@@ -146,10 +177,18 @@ def _row_vector_bytes(architecture: Architecture, dtype: np.dtype) -> int:
 def make_jitted(architecture: Architecture, dtype: np.dtype, optimizer: Optimizer) -> JittedNetwork:
     """Return the functions of one architecture, dtype and optimiser."""
     net = make_net(architecture, dtype, _row_vector_bytes(architecture, dtype))
-    return JittedNetwork(net, optimizer.kind, tuple(hyperparameter_array(optimizer).tolist()), len(optimizer.slots))
+    wide = make_net(architecture, dtype, vector_bytes())
+    return JittedNetwork(
+        net, wide, optimizer.kind, tuple(hyperparameter_array(optimizer).tolist()), len(optimizer.slots)
+    )
 
 
 # -- The methods in jitted code ----------------------------------------------------------------------------------------
+
+
+def is_none(kind: Any) -> bool:
+    """True for the type of an argument that is None or left out."""
+    return kind is None or isinstance(kind, types.NoneType) or (isinstance(kind, types.Omitted) and kind.value is None)
 
 
 class JittedType(StaticType):
@@ -161,7 +200,7 @@ class JittedType(StaticType):
 register_static(JittedNetwork, JittedType)
 
 
-WRITTEN = frozenset({"grad", "out", "slots", "theta", "work"})
+WRITTEN = frozenset({"dX", "grad", "out", "slots", "theta", "work"})
 """Arrays that some method writes; `forward` and `loss` only read theta, but a read-only one is a mistake there too."""
 
 
@@ -173,6 +212,15 @@ def _check(fns: JittedType, **arrays: Any) -> None:
             raise TypingError(f"{name} must be writable; got {kind}")
         if not isinstance(kind, types.Array) or kind.dtype != expected or kind.layout != "C":
             raise TypingError(f"{name} must be a C-contiguous array of {expected}; got {kind}")
+
+
+def _check_rows(x: Any, **arrays: Any) -> None:
+    """Raise a typing error unless all have as many dimensions as x, which has 1 or 2."""
+    if x.ndim not in (1, 2):
+        raise TypingError(f"x must be one row (inputs,) or a batch (n, inputs); got {x}")
+    for name, kind in arrays.items():
+        if kind.ndim != x.ndim:
+            raise TypingError(f"{name} must have {x.ndim} dimensions, as x; got {kind}")
 
 
 def _takes_labels(fns: JittedType, y: Any) -> bool:
@@ -191,7 +239,28 @@ def _takes_labels(fns: JittedType, y: Any) -> bool:
 @overload_method(JittedType, "forward", inline="always")
 def _forward(fns, theta, x, out, work):
     _check(fns, theta=theta, x=x, out=out, work=work)
-    return lambda fns, theta, x, out, work: forward_row(fns, theta, x, out, work)
+    _check_rows(x, out=out)
+    if x.ndim == 1:
+        return lambda fns, theta, x, out, work: forward_row(fns, theta, x, out, work)
+    wide = fns.static.wide
+    run = specialised(forward_rows, wide)
+    return lambda fns, theta, x, out, work: run(wide, theta, x.shape[0], x, out, work)
+
+
+@overload_method(JittedType, "backward", inline="always")
+def _backward(fns, theta, x, dout, grad, dX, work):
+    _check(fns, theta=theta, x=x, dout=dout, work=work)
+    _check_rows(x, dout=dout)
+    if not is_none(grad):
+        _check(fns, grad=grad)
+    if not is_none(dX):
+        _check(fns, dX=dX)
+        _check_rows(x, dX=dX)
+    if x.ndim == 1:
+        return lambda fns, theta, x, dout, grad, dX, work: backward_row(fns, theta, x, Gradients(dout, grad, dX), work)
+    wide = fns.static.wide
+    run = specialised(backward_rows, wide)
+    return lambda fns, theta, x, dout, grad, dX, work: run(wide, theta, x.shape[0], x, Gradients(dout, grad, dX), work)
 
 
 @overload_method(JittedType, "step", inline="always")
@@ -220,15 +289,27 @@ def _gradient(fns, theta, x, y, grad, work):
 
 
 @overload_method(JittedType, "update", inline="always")
-def _update(fns, theta, grad, slots, t):
+def _update(fns, theta, grad, slots, t, lr=None):
     _check(fns, theta=theta, grad=grad, slots=slots)
-    return lambda fns, theta, grad, slots, t: update_all(fns, theta, grad, slots, np.int64(t))
+    if is_none(lr):
+        return lambda fns, theta, grad, slots, t, lr=None: update_all(fns, theta, grad, slots, np.int64(t), None)
+    return lambda fns, theta, grad, slots, t, lr=None: update_all(fns, theta, grad, slots, np.int64(t), float(lr))
 
 
 @overload_method(JittedType, "workspace")
-def _workspace(fns):
-    size, dtype = fns.static.work_size, fns.static.dtype
-    return lambda fns: np.empty(size, dtype)
+def _workspace(fns, n=0):
+    static = fns.static
+    least, dtype, spare = static.work_size, static.dtype, 64 // static.dtype.itemsize
+    itemsize, tile = static.dtype.itemsize, static.wide.tile
+    head, each = static.tape_size(0), static.tape_size(tile) - static.tape_size(0)
+
+    def workspace(fns, n=0):
+        count = max(least, head + -(-n // tile) * each)
+        memory = np.empty(count + spare, dtype)
+        start = -(memory.ctypes.data // itemsize) % spare
+        return memory[start : start + count]
+
+    return workspace
 
 
 @overload_method(JittedType, "slots")
@@ -244,6 +325,12 @@ def _slots(fns):
 def run_forward(fns, theta, x, out, work):
     """See `JittedNetwork.forward`"""
     fns.forward(theta, x, out, work)
+
+
+@njit(fastmath=FASTMATH, **OPTIONS)
+def run_backward(fns, theta, x, dout, grad, dX, work):
+    """See `JittedNetwork.backward`"""
+    fns.backward(theta, x, dout, grad, dX, work)
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
@@ -265,22 +352,29 @@ def run_gradient(fns, theta, x, y, grad, work):
 
 
 @njit(fastmath=FASTMATH, **OPTIONS)
-def run_update(fns, theta, grad, slots, t):
+def run_update(fns, theta, grad, slots, t, lr):
     """See `JittedNetwork.update`"""
-    fns.update(theta, grad, slots, t)
+    fns.update(theta, grad, slots, t, lr)
 
 
 RUNNERS = {
-    "forward": run_forward, "step": run_step, "loss": run_loss, "gradient": run_gradient, "update": run_update,
+    "forward": run_forward, "backward": run_backward, "step": run_step, "loss": run_loss,
+    "gradient": run_gradient, "update": run_update,
 }  # fmt: skip
 
 
 def _interpret(fns: JittedNetwork, name: str, *arguments: Any) -> Any:
     """Run a method where Numba is switched off."""
-    if name in ("forward", "update"):
-        chosen: Callable[..., Any] = forward_row if name == "forward" else update_all
-        return chosen(fns, *arguments)
+    if name == "update":
+        return update_all(fns, *arguments)
     theta, x, y, *rest = arguments
+    if name == "forward":
+        return forward_row(fns, *arguments) if x.ndim == 1 else forward_rows(fns.wide, theta, len(x), x, y, *rest)
+    if name == "backward":
+        gradients = Gradients(y, *rest[:2])
+        if x.ndim == 1:
+            return backward_row(fns, theta, x, gradients, rest[-1])
+        return backward_rows(fns.wide, theta, len(x), x, gradients, rest[-1])
     labelled = np.asarray(y).dtype.kind == "i"
     if x.ndim == 1:
         return (step_label if labelled else step_row)(fns, theta, x, y, *rest)

@@ -14,7 +14,7 @@ from nanostep._checks import check_reals
 from nanostep.errors import StopTraining
 from nanostep.populations.history import PopulationHistory
 from nanostep.populations.model import PopulationModel
-from nanostep.training.callbacks import EveryNSteps, check_callbacks
+from nanostep.training.callbacks import EveryNSteps, check_callbacks, is_stop
 
 P = TypeVar("P", bound=PopulationModel)
 """What is trained: `nanostep.Population`."""
@@ -104,15 +104,16 @@ def networks_to_stop(callbacks: Iterable[PopulationCallback], event: PopulationE
     try:
         for callback in callbacks:
             value = callback(event)
-            if isinstance(value, np.ndarray):
+            if isinstance(value, (list, tuple)) or (isinstance(value, np.ndarray) and value.ndim > 0):
+                value = rectangular("what a callback returned", value)
                 if value.dtype != bool or value.shape != stops.shape:
                     raise ValueError(
                         f"a callback may return True or an array of bools of shape {stops.shape}; "
                         f"got one of shape {value.shape} and dtype {value.dtype}"
                     )
                 stops |= value
-            elif isinstance(value, (bool, np.bool_)):  # a comparison of losses is a NumPy bool
-                stops |= value
+            else:
+                stops |= is_stop(value)
     except StopTraining:
         stops[:] = True
     return stops

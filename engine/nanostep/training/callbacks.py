@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from nanostep._checks import check_integer, check_real
 from nanostep.errors import StopTraining
 from nanostep.model import Model
@@ -104,7 +106,8 @@ class StepEnd(Event[M]):
 
 
 Callback = Callable[[EpochEnd], object]
-"""Called after every epoch; returning True, or raising `StopTraining`, ends the run cleanly."""
+"""Called after every epoch; returning True, or raising `StopTraining`, ends the run cleanly. What is neither a bool nor
+None is refused."""
 
 StepCallback = Callable[[StepEnd], object]
 """Called by `EveryNSteps`; returning True, or raising `StopTraining`, ends the run cleanly."""
@@ -144,11 +147,30 @@ def check_callbacks(value: object) -> tuple[tuple[Callback, ...], tuple[EveryNSt
     return tuple(item for item in checked if not isinstance(item, EveryNSteps)), steps
 
 
+def is_stop(answer: object) -> bool:
+    """Return whether a callback that returned `answer` ends the run.
+
+    Raises
+    ------
+    TypeError
+        It is neither a bool, NumPy's included, nor None.
+    """
+    if answer is None:
+        return False
+    if isinstance(answer, (bool, np.bool_)) or (
+        isinstance(answer, np.ndarray) and answer.shape == () and answer.dtype == bool
+    ):
+        return bool(answer)
+    raise TypeError(
+        f"a callback must return True to end the run, or False or None; got {answer!r} of type {type(answer).__name__}"
+    )
+
+
 def any_stops(callbacks: Iterable[Callable], event: Event) -> bool:
     """Call the callbacks; True if one of them ends the run."""
     try:
         # a list, not a generator: one that stops must not keep the next from being called
-        answers = [callback(event) for callback in callbacks]
-        return any(answer is True for answer in answers)
+        answers = [is_stop(callback(event)) for callback in callbacks]
+        return any(answers)
     except StopTraining:
         return True

@@ -172,11 +172,15 @@ def measure(model: Model, metrics: tuple[Metric, ...], samples: Samples) -> dict
     y_true = samples.labels if samples.labels is not None else samples.y
     assert y_true is not None
     y_pred = np.empty((len(samples), model.architecture.outputs), model.dtype)
-    if any(metric.name != "loss" for metric in metrics):
+    names = {metric.name for metric in metrics}
+    if names != {"loss"}:
         model._engine.predict(model._theta, samples.x, y_pred)
+    diverged = names != {"loss"} and not np.isfinite(y_pred).all()
     for metric in metrics:
         if metric.name == "loss":
             values[metric.name] = model._engine.loss(model._theta, samples)
+        elif diverged:
+            values[metric.name] = float("nan")  # NaN is no class, and no measure of an infinite output is a number
         elif samples.has_missing:
             values[metric.name] = of_known(metric.function, y_true, y_pred, samples.weight)
         else:

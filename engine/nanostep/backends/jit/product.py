@@ -22,7 +22,9 @@ class Product:
     """Operands: c is m x n with n a multiple of the lanes; m and k may be known only at run time.
 
     start (rows start_row apart; 0 repeats one row) may be c, or None for 0; it is used only if start_if, unless that is
-    None.
+    None. `columns`, unless None, is how many entries of a row of b there are: nothing beyond them is read, and with
+    `exact` nothing is read or written beyond them in start and c. `finish(value, row, column)`, unless None, is what is
+    stored in place of a vector of c.
     """
 
     m: Any
@@ -39,6 +41,17 @@ class Product:
     start_row: int = 0
     start_if: Any = None
     factor: Any = None
+    columns: int | None = None
+    exact: bool = False
+    finish: Any = None
+
+    def part(self, column: int) -> int | None:
+        """How many entries of b there are from a column on; None for whole vectors."""
+        return None if self.columns is None else self.columns - column
+
+    def part_of_c(self, column: int) -> int | None:
+        """The same for c."""
+        return self.part(column) if self.exact else None
 
 
 def tile(m: Any, p: Product, row: Any, column: int, rows: int, vectors: int) -> None:
@@ -49,7 +62,10 @@ def tile(m: Any, p: Product, row: Any, column: int, rows: int, vectors: int) -> 
         sums = [m.zero()] * (rows * vectors)
     else:
         start = p.start + row * p.start_row + column
-        sums = [m.load(start + r * p.start_row + v * lanes) for r in range(rows) for v in range(vectors)]
+        sums = [
+            m.load_part(start + r * p.start_row + v * lanes, p.part_of_c(column + v * lanes))
+            for r in range(rows) for v in range(vectors)
+        ]  # fmt: skip
         if p.start_if is not None:
             sums = [m.select(p.start_if, value, 0.0) for value in sums]
     for r in range(rows):
@@ -59,7 +75,7 @@ def tile(m: Any, p: Product, row: Any, column: int, rows: int, vectors: int) -> 
 
     def step(k: Any, *sums: Any) -> list[Any]:
         left, right = a + k * p.a_column, b + k * p.b_row
-        rights = [m.load(right + v * lanes) for v in range(vectors)]
+        rights = [m.load_part(right + v * lanes, p.part(column + v * lanes)) for v in range(vectors)]
         result = []
         for r in range(rows):
             factor = m.splat(m.load_number(left + r * p.a_row))
@@ -71,7 +87,11 @@ def tile(m: Any, p: Product, row: Any, column: int, rows: int, vectors: int) -> 
         for v in range(vectors):
             to = c + r * p.c_row + v * lanes
             total = sums[r * vectors + v]
-            m.store(to, total if p.factor is None else p.factor * total + m.load(to))
+            if p.factor is not None:
+                total = p.factor * total + m.load(to)
+            if p.finish is not None:
+                total = p.finish(total, row + r, column + v * lanes)
+            m.store_part(to, p.part_of_c(column + v * lanes), total)
 
 
 def column_of_tiles(m: Any, p: Product, column: int, vectors: int) -> None:
@@ -93,15 +113,18 @@ def column_of_tiles(m: Any, p: Product, column: int, vectors: int) -> None:
 
 def multiply(m: Any, p: Product) -> None:
     """Compute c = start + a b, or c += factor * a b if there is a factor."""
-    wide = 4 if m.lanes * m.dtype.itemsize == 64 else 2
+    few = isinstance(p.m, int) and p.m <= 2  # more vectors, for as many sums in flight
+    wide = 4 if few or m.lanes * m.dtype.itemsize == 64 else 2
     column, whole = 0, wide * m.lanes
-    if p.n >= 2 * whole:
-        column = p.n // whole * whole
+    complete = p.n if p.columns is None else min(p.n, p.columns)
+    if complete >= 2 * whole:
+        column = complete // whole * whole
 
         def group(at: Any) -> None:
+            finish = None if p.finish is None else lambda v, row, column: p.finish(v, row, at + column)
             shifted = Product(
                 p.m, whole, p.k, p.a, p.a_row, p.a_column, p.b + at, p.b_row, p.c + at, p.c_row,
-                None if p.start is None else p.start + at, p.start_row, p.start_if, p.factor,
+                None if p.start is None else p.start + at, p.start_row, p.start_if, p.factor, finish=finish,
             )  # fmt: skip
             column_of_tiles(m, shifted, 0, wide)
 

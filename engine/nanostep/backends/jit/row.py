@@ -153,4 +153,74 @@ def update_layer(m: Any, net: Net, l: int, theta: Any, source: Any, deltas: Any,
         strip(whole, s.inputs - whole)
 
 
-__all__ = ["row_forward", "row_output", "row_size", "row_step", "vectors"]
+def row_deltas(m: Any, net: Net, z: list[Any], dout: Any) -> list[Any]:
+    """d of the last layer, from its z and dL/da."""
+    s = net.layers[-1]
+    d = [m.load_part(dout + v * m.lanes, s.outputs - v * m.lanes) for v in range(len(z))]
+    if s.f != "softmax":
+        return [d * derivative_vector(m, s.f, z, activate_vector(m, s.f, z)) for d, z in zip(d, z, strict=True)]
+    e, _, total = exponentials(m, s.outputs, z)
+    a = [m.keep_part(value / total, s.outputs - v * m.lanes) for v, value in enumerate(e)]
+    mean = m.zero()
+    for slope, value in zip(d, a, strict=True):
+        mean = slope * value + mean
+    mean = sum_lanes(m, mean)
+    return [value * (slope - mean) for slope, value in zip(d, a, strict=True)]
+
+
+def row_backward(m: Any, net: Net, theta: Any, x: Any, g: Any, memory: Any) -> None:
+    """Write g.grad = dL/dtheta and g.dx = dL/dx, unless they are None, from g.dout = dL/da after `row_forward`."""
+    at = offsets(net)
+    z = [m.load(memory + at[-1][1] + o) for o in range(0, net.layers[-1].out_pad, m.lanes)]
+    for v, value in enumerate(row_deltas(m, net, z, g.dout)):
+        m.store(memory + at[-1][2] + v * m.lanes, m.keep_part(value, net.outputs - v * m.lanes))
+    for l in range(len(net.layers) - 1, -1, -1):
+        s = net.layers[l]
+        source, deltas = memory + at[l - 1][0] if l > 0 else x, memory + at[l][2]
+        pull_layer(m, net, l, theta, source, deltas, g, memory)
+        if g.grad is not None:
+            b = g.grad + (s.theta + s.inputs * s.outputs)
+            for o in range(0, s.outputs, m.lanes):
+                m.store_part(b + o, s.outputs - o, m.load(deltas + o))
+
+
+def pull_layer(m: Any, net: Net, l: int, theta: Any, source: Any, deltas: Any, g: Any, memory: Any) -> None:
+    """dL/dW = d source^T, and d of the layer below, W^T d * f'(z), or dx"""
+    s, at = net.layers[l], offsets(net)
+    w = theta + s.theta
+    wants_below = l > 0 or g.dx is not None
+    wide = 8 * m.lanes
+
+    def strip(i: Any, width: int) -> None:
+        """Inputs from i on, in up to 8 vectors of sums."""
+        parts = [min(m.lanes, width - k) for k in range(0, width, m.lanes)]
+        a = [m.load_part(source + i + k * m.lanes, part) for k, part in enumerate(parts)]
+
+        def row(o: Any, *sums: Any) -> list[Any]:
+            delta, line = m.splat(m.load_number(deltas + o)), o * s.inputs + i
+            result = []
+            for k, part in enumerate(parts):
+                if g.grad is not None:
+                    m.store_part(g.grad + s.theta + line + k * m.lanes, part, delta * a[k])
+                if wants_below:
+                    result.append(delta * m.load_part(w + line + k * m.lanes, part) + sums[k])
+            return result
+
+        sums = unroll(m, 0, s.outputs, 1, row, [m.zero()] * len(parts) if wants_below else [])
+        for k, total in enumerate(sums):
+            column = i + k * m.lanes
+            if l == 0:
+                m.store_part(g.dx + column, parts[k], total)
+                continue
+            below = net.layers[l - 1]
+            z = m.load(memory + at[l - 1][1] + column) if below.f == "silu" else None
+            df = derivative_vector(m, below.f, z, a[k])
+            m.store(memory + at[l - 1][2] + column, m.keep_part(total * df, parts[k]))
+
+    whole = s.inputs // wide * wide
+    m.loop(0, whole, wide, lambda i: strip(i, wide))
+    if whole < s.inputs:
+        strip(whole, s.inputs - whole)
+
+
+__all__ = ["row_backward", "row_forward", "row_output", "row_size", "row_step", "vectors"]

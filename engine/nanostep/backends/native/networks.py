@@ -42,8 +42,6 @@ millisecond on the baseline instruction set. NEURON_FLOPS stands for an activati
 (NST_TEAM_FLOPS in C); and with more parameters, packing them takes as long.
 """
 
-MOST_SLOTS = 3
-
 CALLS_LOSSES = True
 """The kernels call losses that are functions in C; see `nanostep.backends.own_loss`."""
 
@@ -135,13 +133,24 @@ class Engine:
         theta, calls = self._calls
         return (calls if theta is theta__p else self._open_calls(theta__p)).gradient(X, Y)
 
+    def prepared_apply(self, theta__p: Array, state: UpdateState, grad: object) -> bool | None:
+        theta, calls = self._calls
+        return (calls if theta is theta__p else self._open_calls(theta__p)).apply(state, grad)
+
+    def prepared_forward(self, theta__p: Array, X: object) -> tuple[Array, Array, Array, int, Calls] | None:
+        theta, calls = self._calls
+        if theta is not theta__p:
+            calls = self._open_calls(theta__p)
+        made = calls.forward(X)
+        return None if made is None else (*made, calls)
+
     def _open_calls(self, theta__p: Array) -> Calls:
         inputs, outputs, count = self.architecture.inputs, self.architecture.outputs, len(theta__p)
-        most_rows, workspace = 0, (ffi.NULL, 0)
+        most_rows = 0
         if count <= PREPARED_PARAMETERS:
             row_flops = 6.0 * count + NEURON_FLOPS * sum(self.architecture.sizes[1:])
-            most_rows, workspace = int(PREPARED_FLOPS / row_flops), self._workspace(MOST_SLOTS)
-        calls = open_calls(self._net, theta__p, inputs, outputs, most_rows, workspace, fill, self._isa)
+            most_rows = int(PREPARED_FLOPS / row_flops)
+        calls = open_calls(self._net, theta__p, inputs, outputs, most_rows, fill, self._isa)
         self._calls = theta__p, calls
         return calls
 
