@@ -64,8 +64,8 @@ class Network(Model):
         "half_squared_error" (half the sum over outputs), "squared_error", "absolute_error", "huber" (delta 1),
         "binary_cross_entropy" (output sigmoid or softmax) and "poisson" (the output is the logarithm of the rate),
         which are means over outputs as in PyTorch, and "cross_entropy" (output softmax). Or an object of
-        `nanostep.losses`: ``Huber(delta)``, ``Quantile(quantiles)``, ``GaussianNLL()``. A batch takes the mean over
-        samples.
+        `nanostep.losses`: ``Huber(delta)``, ``Quantile(quantiles)``, ``GaussianNLL()``, ``Custom(f)``. A batch takes
+        the mean over samples.
     dtype : {"float64", "float32"} or NumPy dtype, default="float64"
     backend : {"auto", "c", "numba", "numpy"}, default="auto"
         "auto" takes the environment variable NANOSTEP_BACKEND if set, otherwise the first that can run here.
@@ -500,6 +500,10 @@ class Network(Model):
             Numba cannot run here.
         """
         load("numba")
+        if self._architecture.loss == "custom":
+            raise ValueError(
+                f"jit compiles losses that are known here; this network has {self._architecture.criterion!r}"
+            )
         from nanostep.jit import make_jitted
 
         chosen = SGD(lr=0.1) if optimizer is None else check_optimizer(optimizer)

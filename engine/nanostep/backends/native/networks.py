@@ -42,6 +42,9 @@ millisecond on the baseline instruction set. NEURON_FLOPS stands for an activati
 (NST_TEAM_FLOPS in C); and with more parameters, packing them takes as long.
 """
 
+CALLS_LOSSES = True
+"""The kernels call losses that are functions in C; see `nanostep.backends.own_loss`."""
+
 
 class Engine:
     """See `nanostep.backends.contract.Engine`. Each call has its own workspace, so calls may overlap in time."""
@@ -56,6 +59,8 @@ class Engine:
         self._kept: list[Any] = []  # what the structures of C point to
         self._net = self._architecture(ignore_nan=False)
         self._net_with_missing: Any = None
+        if architecture.loss == "custom":
+            self.step_row = _decline  # type: ignore[assignment,method-assign]
         if architecture.targets != architecture.outputs:
             for name in ("step_row", "prepared_update", "prepared_descent", "prepared_loss", "prepared_gradient"):
                 setattr(self, name, _decline)  # they take Y as wide as the outputs
@@ -67,7 +72,7 @@ class Engine:
 
     def _architecture(self, *, ignore_nan: bool) -> Any:
         """Return a new nst_architecture, whose arrays belong to this object."""
-        loss, options, quantiles = c_loss(self.architecture.criterion)
+        loss, options, quantiles = c_loss(self.architecture.criterion, self.dtype)
         if ignore_nan:
             options = options or ffi.new("nst_loss_options *")
             options.ignore_nan = 1
