@@ -1,7 +1,8 @@
-"""`PullBack`: the backward pass of `Network.vjp`, for losses of the caller's own."""
+"""`PullBack`: the backward pass of `Network.vjp` and `Population.vjp`, for losses of the caller's own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, overload
 
@@ -10,26 +11,26 @@ from numpy.typing import ArrayLike
 
 from nanostep._arrays import convert
 from nanostep._checks import check_bool, check_choice
-from nanostep.backends.contract import Engine
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PullBack:
-    """What `Network.vjp` returns beside the outputs: a function from their gradient to that of parameters and inputs.
+    """What `vjp` returns beside the outputs: a function from their gradient to that of parameters and inputs.
 
     It has copies of the inputs and of theta, and no tape: each call computes the activations again, tile by tile, on
     the way to the gradient.
     """
 
-    _engine: Engine
+    _run: Callable[[np.ndarray, np.ndarray, bool, np.ndarray | None, np.ndarray | None], None]
+    """``run(theta, dout, of_z, grad, dx)``: the engine's `vjp` at the inputs of the forward pass."""
     _theta: np.ndarray
-    """The network's parameters."""
+    """The network's parameters, or those of a population."""
     _kept: np.ndarray
     """Their values in the forward pass."""
-    _x: np.ndarray
-    """Copy of the inputs, (n, inputs)."""
     _shape: tuple[int, ...]
     """Of the outputs, as they were returned."""
+    _dx_shape: tuple[int, ...]
+    """Of dX."""
 
     @overload
     def __call__(
@@ -53,7 +54,7 @@ class PullBack:
 
         Parameters
         ----------
-        dout : array-like, shape (n, outputs), or (outputs,) after one 1-D sample
+        dout : array-like, shape (n, outputs), or (outputs,) after one 1-D sample; (K, n, outputs) of a population
             dL/d(out), finite. Gradients are sums over the rows: for a mean, divide dout by n.
         inputs : bool, default=False
             Return dL/dX as well.
@@ -64,9 +65,9 @@ class PullBack:
 
         Returns
         -------
-        gradient : ndarray, shape (parameters,)
+        gradient : ndarray, shape (parameters,), or (K, parameters)
             dL/d(theta), laid out as `theta`; a new array.
-        dX : ndarray, shape (n, inputs), or (inputs,) after one 1-D sample
+        dX : ndarray, shape (n, inputs), or (inputs,) after one 1-D sample, or (K, n, inputs)
 
         Raises
         ------
@@ -85,12 +86,8 @@ class PullBack:
         if not np.array_equal(self._theta.view(bits), self._kept.view(bits)):
             raise RuntimeError("theta has changed since the forward pass; call net.vjp(X) again")
         grad = np.empty_like(self._kept) if wants_grad else None
-        dx = np.empty_like(self._x) if wants_dx or not wants_grad else None
-        self._engine.vjp(
-            self._kept, self._x, np.atleast_2d(d), of_z=of_z, grad__p=grad, dx__ni=dx
-        )  # fmt: skip
-        if dx is not None and len(self._shape) == 1:
-            dx = dx[0]
+        dx = np.empty(self._dx_shape, dtype) if wants_dx or not wants_grad else None
+        self._run(self._kept, d, of_z, grad, dx)
         if grad is None or dx is None:
             return dx if grad is None else grad  # type: ignore[return-value]
         return grad, dx

@@ -203,8 +203,16 @@ class Model(BaseModel):
         """
         x = check_inputs(self._architecture, self._dtype, X).copy()  # the caller's may change before the backward pass
         theta = self._theta.copy()
-        out = self.predict(x[0] if np.ndim(X) == 1 else x)
-        return out, PullBack(self._engine, self._theta, theta, x, out.shape)
+        is_row = np.ndim(X) == 1
+        out = self.predict(x[0] if is_row else x)
+
+        def run(
+            theta: np.ndarray, dout: np.ndarray, of_z: bool, grad: np.ndarray | None, dx: np.ndarray | None
+        ) -> None:
+            dx__ni = None if dx is None else np.atleast_2d(dx)
+            self._engine.vjp(theta, x, np.atleast_2d(dout), of_z=of_z, grad__p=grad, dx__ni=dx__ni)
+
+        return out, PullBack(run, self._theta, theta, out.shape, x.shape[1:] if is_row else x.shape)
 
     def _given_samples(self, X: ArrayLike, Y: ArrayLike, sample_weight: ArrayLike | None, nan_targets: str) -> Samples:
         samples = check_samples(self._architecture, self._dtype, X, Y, nan_targets=nan_targets)
