@@ -31,12 +31,10 @@ THREAD_FLOPS = 5e6
 class Optimizers(Protocol):
     """A backend's module `optimizers`."""
 
-    @staticmethod
-    def update(optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array) -> None: ...
+    def update(self, optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array) -> None: ...
 
-    @staticmethod
     def apply(
-        optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array, scale__p: Array
+        self, optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array, scale__p: Array
     ) -> None: ...
 
 
