@@ -187,18 +187,13 @@ def test_changes_of_theta_are_noticed(backend: str) -> None:
     check_stale(lambda net: net.vjp(X)[1], backend)
 
 
-def run_of(net: ns.Network) -> Any:
-    """The engine's `vjp` at X."""
-    return lambda theta, dout, of_z, grad, dx: net._engine.vjp(theta, X, dout, of_z=of_z, grad__p=grad, dx__ni=dx)
-
-
 class _OfOldWeights(PullBack):
     """Works on with the parameters of the forward pass."""
 
     @classmethod
     def of(cls, net: ns.Network) -> PullBack:
         theta = net.theta.copy()
-        return cls(run_of(net), theta, theta, (7, 2), X.shape)
+        return cls(net._engine, theta, theta, X, (7, 2))
 
 
 class _OfNewWeights(PullBack):
@@ -206,7 +201,7 @@ class _OfNewWeights(PullBack):
 
     @classmethod
     def of(cls, net: ns.Network) -> PullBack:
-        return cls(run_of(net), net._theta, net._theta, (7, 2), X.shape)
+        return cls(net._engine, net._theta, net._theta, X, (7, 2))
 
 
 class _ComparesValues(PullBack):
@@ -219,7 +214,7 @@ class _ComparesValues(PullBack):
 
         def pull(dout: np.ndarray) -> np.ndarray:
             if np.array_equal(net.theta, kept):
-                return cls(run_of(net), kept, kept, (7, 2), X.shape)(dout)
+                return cls(net._engine, kept, kept, X, (7, 2))(dout)
             return right(dout)
 
         return pull

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nanostep._arrays import convert
 from nanostep._checks import check_bool, check_choice
+from nanostep.backends.contract import PreparedPull
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class PullBack:
-    """What `vjp` returns beside the outputs: a function from their gradient to that of parameters and inputs.
+    """What `Network.vjp` returns beside the outputs: a function from their gradient to that of parameters and inputs.
 
-    It has copies of the inputs and of theta, and no tape: each call computes the activations again, tile by tile, on
-    the way to the gradient.
+    It has copies of the inputs and of theta. The activations are computed again, tile by tile, on the way to the gradient,
+    unless the engine still has them.
     """
 
-    _run: Callable[[np.ndarray, np.ndarray, bool, np.ndarray | None, np.ndarray | None], None]
-    """``run(theta, dout, of_z, grad, dx)``: the engine's `vjp` at the inputs of the forward pass."""
-    _theta: np.ndarray
-    """The network's parameters, or those of a population."""
-    _kept: np.ndarray
-    """Their values in the forward pass."""
-    _shape: tuple[int, ...]
-    """Of the outputs, as they were returned."""
-    _dx_shape: tuple[int, ...]
-    """Of dX."""
+    __slots__ = ("_engine", "_kept", "_prepared", "_shape", "_tape", "_theta", "_x")
+
+    def __init__(
+        self,
+        engine: Any,
+        theta: np.ndarray,
+        kept: np.ndarray,
+        x: np.ndarray,
+        shape: tuple[int, ...],
+        prepared: PreparedPull | None = None,
+        tape: int = 0,
+    ) -> None:
+        self._engine = engine  # the backend's, of networks or of populations
+        self._theta = theta  # the network's parameters
+        self._kept = kept  # their values in the forward pass
+        self._x = x  # copy of the inputs, (n, inputs)
+        self._shape = shape  # of the outputs, as they were returned
+        self._prepared, self._tape = prepared, tape  # see Engine.prepared_forward
 
     @overload
     def __call__(
@@ -76,8 +82,16 @@ class PullBack:
         RuntimeError
             Theta is not what it was in the forward pass: the gradient would be that of neither.
         """
-        dtype, wants_dx, wants_grad = self._kept.dtype, check_bool("inputs", inputs), check_bool("params", params)
+        wants_dx, wants_grad = check_bool("inputs", inputs), check_bool("params", params)
+        wants_dx = wants_dx or not wants_grad
         of_z = check_choice("wrt", wrt, ("out", "z")) == "z"
+        if self._prepared is not None:
+            made = self._prepared.pull(
+                dout, len(self._shape), self._x, self._kept, self._tape, of_z, wants_grad, wants_dx
+            )  # fmt: skip
+            if made is not None:
+                return made
+        dtype = self._kept.dtype
         d = convert("dout", dout, dtype)
         if d.shape != self._shape:
             raise ValueError(f"dout must have the shape of the outputs, {self._shape}; got {d.shape}")
@@ -86,8 +100,24 @@ class PullBack:
         if not np.array_equal(self._theta.view(bits), self._kept.view(bits)):
             raise RuntimeError("theta has changed since the forward pass; call net.vjp(X) again")
         grad = np.empty_like(self._kept) if wants_grad else None
-        dx = np.empty(self._dx_shape, dtype) if wants_dx or not wants_grad else None
-        self._run(self._kept, d, of_z, grad, dx)
+        dx = self._pull(d, of_z, grad, wants_dx)
         if grad is None or dx is None:
             return dx if grad is None else grad  # type: ignore[return-value]
         return grad, dx
+
+    def _pull(self, dout: np.ndarray, of_z: bool, grad: np.ndarray | None, wants_dx: bool) -> np.ndarray | None:
+        """Write the gradient, unless it is None, and return dX if it is wanted."""
+        dx = np.empty_like(self._x) if wants_dx else None
+        self._engine.vjp(self._kept, self._x, np.atleast_2d(dout), of_z=of_z, grad__p=grad, dx__ni=dx)
+        return dx[0] if dx is not None and len(self._shape) == 1 else dx
+
+
+class PopulationPullBack(PullBack):
+    """What `Population.vjp` returns beside the outputs: the same for all networks of a population."""
+
+    __slots__ = ()
+
+    def _pull(self, dout: np.ndarray, of_z: bool, grad: np.ndarray | None, wants_dx: bool) -> np.ndarray | None:
+        dx = np.empty((len(self._kept), *self._x.shape[-2:]), self._kept.dtype) if wants_dx else None
+        self._engine.vjp(self._kept, self._x, dout, of_z=of_z, grad__mp=grad, dx__mni=dx)
+        return dx

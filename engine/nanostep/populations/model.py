@@ -9,10 +9,11 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from nanostep._base_model import BaseModel, check_dtype
 from nanostep._checks import check_integer
-from nanostep._pull_back import PullBack
+from nanostep._pull_back import PopulationPullBack
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.population_contract import PopulationEngine
 from nanostep.initialization import initialize_each
+from nanostep.losses import Loss
 from nanostep.populations.data import (
     check_inputs_of_networks,
     check_samples_of_networks,
@@ -36,7 +37,7 @@ class PopulationModel(BaseModel):
         *,
         activation: str | Sequence[str] = "sigmoid",
         output: str = "sigmoid",
-        loss: str = "half_squared_error",
+        loss: str | Loss = "half_squared_error",
         dtype: DTypeLike = "float64",
         backend: str = "auto",
         seed: int | ArrayLike | None = 0,
@@ -149,7 +150,7 @@ class PopulationModel(BaseModel):
         self._engine.gradient(self._theta, data, losses, gradient)
         return losses, gradient
 
-    def vjp(self, X: ArrayLike) -> tuple[np.ndarray, PullBack]:
+    def vjp(self, X: ArrayLike) -> tuple[np.ndarray, PopulationPullBack]:
         """Return the outputs of every network, and a function that pulls gradients back through all of them.
 
         For losses of your own, as `Network.vjp`.
@@ -179,10 +180,4 @@ class PopulationModel(BaseModel):
         x, _ = check_inputs_of_networks(self, X, None)
         x, theta = x.copy(), self._theta.copy()  # the caller's may change before the backward pass
         out = self.predict(x)
-
-        def run(
-            theta: np.ndarray, dout: np.ndarray, of_z: bool, grad: np.ndarray | None, dx: np.ndarray | None
-        ) -> None:
-            self._engine.vjp(theta, x, dout, of_z=of_z, grad__mp=grad, dx__mni=dx)
-
-        return out, PullBack(run, self._theta, theta, out.shape, (len(self), *x.shape[-2:]))
+        return out, PopulationPullBack(self._engine, self._theta, theta, x, out.shape)
