@@ -63,13 +63,7 @@ class Memory:
 
     def add(self, state: np.ndarray, action: int, reward: float, end: bool, after: np.ndarray) -> None:
         i = self.count
-        self.states[i], self.actions[i], self.rewards[i], self.ends[i], self.after[i] = (
-            state,
-            action,
-            reward,
-            end,
-            after,
-        )
+        self.states[i], self.actions[i], self.rewards[i], self.ends[i], self.after[i] = state, action, reward, end, after
         self.count += 1
 
     def draw(self, random: np.random.Generator) -> dict[str, np.ndarray]:

@@ -9,7 +9,12 @@ import pytest
 
 import nanostep as ns
 from cases import DTYPES, QUICK, REQUIRED
+from conformance import goldens
 from conformance.comparisons import TOLERANCE
+from nanostep._arrays import Samples
+from nanostep.architecture import Architecture
+from nanostep.backends import load
+from nanostep.backends.population_contract import PopulationSamples
 from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
 RNG = np.random.default_rng(3)
@@ -260,3 +265,50 @@ def test_bad_inputs_and_changes_of_theta() -> None:
     population.biases[0][3, 1] += 1
     with pytest.raises(RuntimeError, match="theta has changed"):
         pull(out)
+
+
+# -- PyTorch's numbers ------------------------------------------------------------------------------------------------
+
+
+def one_of_three(backend: str, *, mixed_up: bool = False) -> Any:
+    """The engine of populations as one of single networks, each the second of three; `mixed_up`, it is taken for the
+    first."""
+
+    class Engine:
+        def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
+            self._engine, self._at = load(backend).populations.Engine(architecture, dtype), 0 if mixed_up else 1
+
+        def _population(self, theta: np.ndarray) -> np.ndarray:
+            return np.stack([theta + 0.5, theta, theta - 0.5])
+
+        def gradient(self, theta: np.ndarray, samples: Samples, grad: np.ndarray) -> float:
+            losses, grads = np.empty(3), np.empty((3, len(theta)), theta.dtype)
+            self._engine.gradient(self._population(theta), PopulationSamples(samples), losses, grads)
+            grad[...] = grads[self._at]
+            return float(losses[self._at])
+
+        def vjp(
+            self, theta: np.ndarray, x: np.ndarray, dout: np.ndarray, *, of_z: bool, grad__p: Any, dx__ni: Any
+        ) -> None:
+            grads, dx = np.empty((3, len(theta)), theta.dtype), np.empty((3, *x.shape), x.dtype)
+            dout = np.stack([dout, dout, -dout])
+            self._engine.vjp(self._population(theta), x, dout, of_z=of_z, grad__mp=grads, dx__mni=dx)
+            grad__p[...], dx__ni[...] = grads[self._at], dx[self._at]
+
+    return Engine
+
+
+@pytest.mark.parametrize("backend", QUICK)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("golden", goldens.load("gradients")[::3], ids=str)
+def test_gradients_are_pytorchs(backend: str, golden: goldens.Golden, dtype: str) -> None:
+    engine = one_of_three(backend)
+    goldens.check_golden_gradient(engine, golden, dtype)
+    goldens.check_golden_vjp(engine, golden, dtype)
+
+
+def test_gradients_of_another_network_are_rejected() -> None:
+    golden = goldens.load("gradients")[0]
+    for check in (goldens.check_golden_gradient, goldens.check_golden_vjp):
+        with pytest.raises(AssertionError):
+            check(one_of_three("numpy", mixed_up=True), golden, "float64")
