@@ -14,7 +14,6 @@ from nanostep._arrays import (
     check_nan_targets,
     check_samples,
     check_scale,
-    convert,
     weighted_as_given,
 )
 from nanostep._checks import check_real
@@ -460,9 +459,7 @@ class Network(Model):
             return
         if optimizer is not None:
             check_optimizer(optimizer)
-        gradient = convert("grad", grad, self._dtype)
-        if gradient.shape != self._theta.shape:
-            raise ValueError(f"grad must have shape {self._theta.shape}, as theta; got {gradient.shape}")
+        gradient = self._check_gradient(grad)
         scales = None if scale is None else check_scale(self._architecture, self._dtype, scale)
         self._check_writable()
         self._state = continued(self._state, optimizer)
