@@ -117,9 +117,7 @@ class JittedNetwork(Static):
         """
         self._run("forward", theta, x, out, work)
 
-    def backward(
-        self, theta: Array, x: Array, dout: Array, grad: Array | None, dX: Array | None, work: Array
-    ) -> None:
+    def backward(self, theta: Array, x: Array, dout: Array, grad: Array | None, dX: Array | None, work: Array) -> None:
         """Pull dout = dL/d(out) back: write dL/d(theta), the sum over the rows, into grad, and dL/dx into dX.
 
         theta, x and `work` are those of the last `forward`, and nothing else has used `work` since. grad is laid out as
@@ -181,7 +179,9 @@ def make_jitted(architecture: Architecture, dtype: np.dtype, optimizer: Optimize
     """Return the functions of one architecture, dtype and optimiser."""
     net = make_net(architecture, dtype, _row_vector_bytes(architecture, dtype))
     wide = make_net(architecture, dtype, vector_bytes())
-    return JittedNetwork(net, wide, optimizer.kind, tuple(hyperparameter_array(optimizer).tolist()), len(optimizer.slots))
+    return JittedNetwork(
+        net, wide, optimizer.kind, tuple(hyperparameter_array(optimizer).tolist()), len(optimizer.slots)
+    )
 
 
 # -- The methods in jitted code ----------------------------------------------------------------------------------------
@@ -258,14 +258,10 @@ def _backward(fns, theta, x, dout, grad, dX, work):
         _check(fns, dX=dX)
         _check_rows(x, dX=dX)
     if x.ndim == 1:
-        return lambda fns, theta, x, dout, grad, dX, work: backward_row(
-            fns, theta, x, Gradients(dout, grad, dX), work
-        )
+        return lambda fns, theta, x, dout, grad, dX, work: backward_row(fns, theta, x, Gradients(dout, grad, dX), work)
     wide = fns.static.wide
     run = specialised(backward_rows, wide)
-    return lambda fns, theta, x, dout, grad, dX, work: run(
-        wide, theta, x.shape[0], x, Gradients(dout, grad, dX), work
-    )
+    return lambda fns, theta, x, dout, grad, dX, work: run(wide, theta, x.shape[0], x, Gradients(dout, grad, dX), work)
 
 
 @overload_method(JittedType, "step", inline="always")
