@@ -24,7 +24,9 @@ import numpy as np
 import nanostep as ns
 
 SIZES = [4, 64, 64, 2]
-STEPS, WARM_UP, BATCH, DISCOUNT, TAU, RATE = 50_000, 1000, 256, 0.99, 0.01, 1e-3
+STEPS, WARM_UP, EVERY, BATCH, DISCOUNT, TAU, RATE = 80_000, 1000, 2, 128, 0.99, 0.01, 1e-3
+REWARD = 0.1
+"""What a reward of 1 counts, so that values stay near those of a fresh network."""
 EXPLORATION = 10_000
 """Steps in which the share of random actions falls from 1 to 0.05."""
 
@@ -86,14 +88,14 @@ def train(agent: Any, seed: int, steps: int, quiet: bool) -> list[tuple[int, flo
         chance = max(0.05, 1 - 0.95 * step / EXPLORATION)
         action = int(random.integers(2)) if random.random() < chance else int(agent.act(state))
         after, reward, terminated, truncated, _ = env.step(action)
-        memory.add(state, action, float(reward), terminated, after)
+        memory.add(state, action, REWARD * float(reward), terminated, after)
         state, length = after, length + 1
         if terminated or truncated:
             episodes.append((step + 1, float(length)))
             state, length = env.reset()[0], 0
-        if step >= WARM_UP:
+        if step >= WARM_UP and step % EVERY == 0:
             agent.learn(rate=RATE * (1 - step / steps), **memory.draw(random))
-        if not quiet and (step + 1) % 5000 == 0:
+        if not quiet and (step + 1) % 8000 == 0:
             print(f"step {step + 1:6}: {np.mean([one for _, one in episodes[-20:]]):5.0f} steps an episode", flush=True)
     return episodes
 
