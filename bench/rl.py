@@ -71,7 +71,9 @@ def _in_a_process(algorithm: str, library: str, seed: int) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--json", type=Path, help="file of the results; runs that are in it already are kept")
+    parser.add_argument(
+        "--json", type=Path, help="file of the results; runs that are in it already, of as many steps, are kept"
+    )
     parser.add_argument("--algorithms", default=",".join((*ALGORITHMS, JITTED)))
     parser.add_argument("--libraries", default=",".join(LIBRARIES))
     parser.add_argument("--seeds", type=int, default=5)
@@ -83,9 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(run(given.one[0], given.one[1], int(given.one[2]))))
         return
     old = json.loads(given.json.read_text(encoding="utf-8"))["runs"] if given.json and given.json.exists() else []
-    runs = {(one["algorithm"], one["library"], one["seed"]): one for one in old}
+    runs = {
+        (one["algorithm"], one["library"], one["seed"]): one
+        for one in old
+        if one["steps"] == load(one["algorithm"]).STEPS
+    }
     libraries = given.libraries.split(",")
-    versions = {name: version(name) for name in ("gymnasium", *(one for one in libraries if one != "ours"))}
+    versions = {name: version(name) for name in ("gymnasium", "torch", "jax") if importlib.util.find_spec(name)}
     for seed in range(given.seeds):
         for algorithm in given.algorithms.split(","):
             for library in libraries if algorithm != JITTED else ["ours"]:
