@@ -25,7 +25,7 @@ import numpy as np
 
 import nanostep as ns
 
-STEPS, WARM_UP, BATCH, DISCOUNT, TAU, RATE = 10_000, 500, 100, 0.99, 0.005, 1e-3
+STEPS, WARM_UP, BATCH, DISCOUNT, TAU, RATE = 10_000, 100, 100, 0.99, 0.005, 1e-3
 ENTROPY = -1.0
 """What the policy's entropy is steered to: minus the number of actions."""
 LOG_STD = -5.0, 2.0

@@ -24,7 +24,7 @@ from numba import njit
 
 import nanostep as ns
 
-STEPS, WARM_UP, BATCH, DISCOUNT, TAU, RATE = 10_000, 500, 100, 0.99, 0.005, 1e-3
+STEPS, WARM_UP, BATCH, DISCOUNT, TAU, RATE = 10_000, 100, 100, 0.99, 0.005, 1e-3
 ENTROPY, LOG_STD_LOW, LOG_STD_HIGH, EPISODE = -1.0, -5.0, 2.0, 200
 
 
