@@ -91,10 +91,13 @@ def fill(template: Path, target: Path, values: dict[str, str]) -> None:
 
 ROW = Extension(
     "nanostep.backends.native._row",
-    ["bindings/row_module.c", "bindings/calls.c"],
-    include_dirs=[numpy.get_include(), str(CSRC / "include")],
+    [f"bindings/{name}.c" for name in ("row_module", "calls", "arrays", "kept_optimizer")],
+    include_dirs=[numpy.get_include(), str(CSRC / "include"), str(CSRC / "src")],
     define_macros=[("Py_LIMITED_API", "0x030B0000"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
-    depends=["bindings/calls.h", "csrc/include/nanostep.h", "csrc/include/nanostep_real.h"],
+    depends=[
+        "bindings/calls.h",
+        *(f"csrc/{name}.h" for name in ("include/nanostep", "include/nanostep_real", "src/prepared", "src/prepared_real")),
+    ],
     py_limited_api=True,
 )
 

@@ -1,8 +1,8 @@
 """Builds the C library into ``nanostep.backends.native._native`` with cffi (API mode, stable ABI).
 
 The public header is the only declaration of the C functions: the cdef is the part between its marks, followed by the
-prototypes of ``nanostep_real.h`` once for each precision. cffi runs this file by ``exec`` with ``__file__`` set, so it
-imports nothing of the project.
+prototypes of ``nanostep_real.h`` once for each precision. Those of ``prepared_real.h``, which are internal, follow. cffi
+runs this file by ``exec`` with ``__file__`` set, so it imports nothing of the project.
 """
 
 import re
@@ -32,7 +32,8 @@ def prototypes() -> str:
     header = (INCLUDE / "nanostep.h").read_text(encoding="utf-8")
     shared = header.partition("/* cdef: begin")[2].partition("*/")[2].partition("/* cdef: end")[0]
     real = (INCLUDE / "nanostep_real.h").read_text(encoding="utf-8")
-    texts = [shared]
+    real += (SOURCES / "prepared_real.h").read_text(encoding="utf-8")
+    texts = [shared, "typedef struct nst_prepared nst_prepared;"]
     for prefix, real_type in (("nst_f32_", "float"), ("nst_f64_", "double")):
         text = re.sub(r"\bNST\((\w+)\)", rf"{prefix}\1", real)
         texts.append(re.sub(r"\bREAL\b", real_type, text))
@@ -43,11 +44,11 @@ ffibuilder = FFI()
 ffibuilder.cdef(prototypes())
 ffibuilder.set_source(
     "nanostep.backends.native._native",
-    '#include "nanostep.h"',
+    '#include "prepared.h"',
     # setuptools requires paths relative to the project, which is the working directory of a build
     sources=[str(path.relative_to(ROOT)) for path in sorted(SOURCES.glob("*.c"))],
     depends=[str(path.relative_to(ROOT)) for path in sorted((ROOT / "csrc").rglob("*.[hi]*"))],
-    include_dirs=[str(INCLUDE.relative_to(ROOT))],
+    include_dirs=[str(INCLUDE.relative_to(ROOT)), str(SOURCES.relative_to(ROOT))],
     extra_compile_args=[] if sys.platform == "win32" else GNU_OPTIONS,
     libraries=[] if sys.platform == "win32" else ["m"],
     extra_link_args=[] if sys.platform == "win32" else ["-pthread"],

@@ -16,6 +16,7 @@ from nanostep.architecture import ACTIVATIONS, HIDDEN_ACTIVATIONS, LOSS_OUTPUTS,
 from nanostep.backends import PACKAGES
 from nanostep.backends.reference import networks
 from nanostep.initialization import weight_limit
+from nanostep.losses import GaussianNLL, Huber, Loss, Quantile
 from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
 REQUIRED: tuple[str, ...] = tuple(
@@ -41,6 +42,19 @@ PAIRS: tuple[tuple[str, str], ...] = tuple(
     (loss, output) for loss in LOSSES for output in LOSS_OUTPUTS.get(loss, ACTIVATIONS)
 )
 """Every loss with every output that it accepts."""
+
+OBJECT_PAIRS: tuple[tuple[Loss, str], ...] = (
+    (Huber(0.25), "identity"),
+    (Huber(2.5), "tanh"),
+    (Huber(0.125), "softmax"),
+    (Quantile([0.1, 0.5, 0.875]), "identity"),
+    (Quantile([0.75]), "sigmoid"),
+    (Quantile([0.25, 0.875]), "softmax"),
+    (GaussianNLL(), "identity"),
+)
+"""Losses that are objects, with some of their outputs."""
+
+ALL_PAIRS: tuple[tuple[str | Loss, str], ...] = (*PAIRS, *OBJECT_PAIRS)
 
 OPTIMIZERS: dict[str, Optimizer] = {
     "sgd": SGD(lr=0.05),
@@ -78,11 +92,20 @@ KINK_MARGIN = 2.0**-10
 """Distance of a sample's z and a - y from a jump of a derivative: further than float32 rounding can move them."""
 
 
-def draw_architecture(rng: np.random.Generator, loss: str, output: str, *, layers: int, widest: int) -> Architecture:
+def outputs_for(loss: str | Loss, width: int) -> int:
+    """Return the number of outputs that the loss accepts next to `width`."""
+    unit = 1 if isinstance(loss, str) else loss.outputs_per_target
+    return -(-width // unit) * unit
+
+
+def draw_architecture(
+    rng: np.random.Generator, loss: str | Loss, output: str, *, layers: int, widest: int
+) -> Architecture:
     """Return an architecture with `layers` hidden layers of random activations; widths are uniform in log(width)."""
     sizes = np.exp(rng.uniform(0, np.log(widest + 1), layers + 2)).astype(int)
     if output == "softmax":
         sizes[-1] = max(sizes[-1], 2)  # one class has probability 1 whatever the parameters are
+    sizes[-1] = outputs_for(loss, sizes[-1])
     return make_architecture(sizes.tolist(), rng.choice(HIDDEN_ACTIVATIONS, layers).tolist(), output, loss)
 
 
@@ -101,8 +124,11 @@ def draw_real(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     return np.round(rng.standard_normal(shape) * 2**10) / 2**10
 
 
-def draw_targets(loss: str, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def draw_targets(loss: str | Loss, shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """Return targets (n, outputs) that the loss accepts, multiples of 1/8, including exact zeros and ones."""
+    if isinstance(loss, Loss):
+        targets = shape[0], shape[1] // loss.outputs_per_target
+        return loss.repeated(np.round(rng.standard_normal(targets) * 8) / 8)
     if loss == "cross_entropy":
         spread = rng.multinomial(8, np.full(shape[1], 1 / shape[1]), shape[0]) / 8
         one_hot = np.eye(shape[1])[rng.integers(shape[1], size=shape[0])]
@@ -122,7 +148,7 @@ def draw_samples(architecture: Architecture, theta: np.ndarray, n: int, rng: np.
     for _ in range(1000):
         candidates = Samples(
             draw_real((2 * n, architecture.inputs), rng),
-            draw_targets(architecture.loss, (2 * n, architecture.outputs), rng),
+            draw_targets(architecture.criterion, (2 * n, architecture.outputs), rng),
             None,
         )
         keep = _smooth(engine, theta, candidates)
@@ -138,7 +164,7 @@ def _smooth(engine: networks.Engine, theta: np.ndarray, samples: Samples) -> np.
     for layer, z__bo in zip(engine.architecture.layers, z, strict=True):
         if layer.activation in KINKED:
             keep &= (np.abs(z__bo) > KINK_MARGIN).all(axis=1)
-    if engine.architecture.loss == "absolute_error":
+    if engine.architecture.loss in ("absolute_error", "quantile"):
         error__bo = a[-1] - samples.y
         keep &= (np.abs(error__bo) > KINK_MARGIN).all(axis=1)
         if engine.architecture.output == "softmax":

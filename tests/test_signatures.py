@@ -37,6 +37,7 @@ PUBLIC_PACKAGES = (
     "data",
     "embedding",
     "io",
+    "losses",
     "jit",
     "plots",
     "schedules",

@@ -71,6 +71,8 @@ typedef enum nst_loss {
     NST_LOSS_BINARY_CROSS_ENTROPY,
     NST_LOSS_CROSS_ENTROPY,
     NST_LOSS_POISSON,
+    NST_LOSS_QUANTILE,     /* several outputs for each target, see nst_loss_options */
+    NST_LOSS_GAUSSIAN_NLL, /* two outputs for each target; identity output */
     NST_LOSS_COUNT
 } nst_loss;
 
@@ -89,9 +91,15 @@ typedef enum nst_isa {
     NST_ISA_COUNT
 } nst_isa;
 
-/* Options of a loss. Fields that a loss does not have are not read; 0 or null means the default. */
+/* Options of a loss. Fields that a loss does not have are not read; 0 or null means the default.
+ *
+ * Rows of y are as wide as the outputs: where a target has several outputs, it is repeated for each of them. quantile:
+ * the outputs of one target are side by side, one for each quantile. gaussian_nll: first the means of all targets, then
+ * the logarithms of their variances. */
 typedef struct nst_loss_options {
-    double delta;       /* huber: |a - y| up to which it is quadratic; 0 counts as 1 */
+    double delta;              /* huber: |a - y| up to which it is quadratic; 0 counts as 1 */
+    size_t quantiles;          /* quantile: their number, of which the number of outputs is a multiple */
+    const double *quantile__q; /* each in (0, 1) */
     int32_t ignore_nan; /* 1: targets that are NaN add nothing to loss and gradient; not for rows and populations */
 } nst_loss_options;
 

@@ -23,17 +23,19 @@ NST_API nst_status NST(dense_backward_weights)(size_t rows, size_t inputs, size_
                                                const REAL *x__bi, REAL *dw__oi, REAL *db__o);
 
 /* value = mean over the rows of L(a, y), rows >= 1. Computed from z where loss and output are joined: cross-entropy
- * with softmax, binary cross-entropy with sigmoid. */
-NST_API nst_status NST(loss_value)(nst_loss loss, nst_activation output, size_t rows, size_t width, const REAL *z__bo,
-                                   const REAL *a__bo, const REAL *y__bo, double *value);
+ * with softmax, binary cross-entropy with sigmoid. options: as in nst_architecture. */
+NST_API nst_status NST(loss_value)(nst_loss loss, const nst_loss_options *options, nst_activation output, size_t rows,
+                                   size_t width, const REAL *z__bo, const REAL *a__bo, const REAL *y__bo,
+                                   double *value);
 
 /* da = dL/da of each sample */
-NST_API nst_status NST(loss_derivative)(nst_loss loss, size_t rows, size_t width, const REAL *a__bo, const REAL *y__bo,
-                                        REAL *da__bo);
+NST_API nst_status NST(loss_derivative)(nst_loss loss, const nst_loss_options *options, size_t rows, size_t width,
+                                        const REAL *a__bo, const REAL *y__bo, REAL *da__bo);
 
 /* d = dL/dz of each sample: a - y (over the width where the loss is a mean) for joined pairs, otherwise dL/da f'(z) */
-NST_API nst_status NST(output_delta)(nst_loss loss, nst_activation output, size_t rows, size_t width, const REAL *z__bo,
-                                     const REAL *a__bo, const REAL *y__bo, REAL *d__bo);
+NST_API nst_status NST(output_delta)(nst_loss loss, const nst_loss_options *options, nst_activation output, size_t rows,
+                                     size_t width, const REAL *z__bo, const REAL *a__bo, const REAL *y__bo,
+                                     REAL *d__bo);
 
 /* Update number t (counted from 1) of theta and slots (slot_count x n, row-major) with gradient grad */
 NST_API nst_status NST(update)(const nst_optimizer *optimizer, uint64_t t, size_t n, REAL *theta__p,

@@ -3,7 +3,7 @@
 
 #include "internal.h"
 
-nst_status nst_check_output(int32_t loss, int32_t output)
+nst_status nst_check_loss(int32_t loss, const nst_loss_options *options, int32_t output, size_t outputs)
 {
     if (loss < 0 || loss >= NST_LOSS_COUNT)
         return NST_E_LOSS;
@@ -14,6 +14,16 @@ nst_status nst_check_output(int32_t loss, int32_t output)
         return NST_E_LOSS;
     if (loss == NST_LOSS_BINARY_CROSS_ENTROPY && !is_softmax && output != NST_ACTIVATION_SIGMOID)
         return NST_E_LOSS;
+    if (loss == NST_LOSS_GAUSSIAN_NLL && (output != NST_ACTIVATION_IDENTITY || outputs % 2 != 0))
+        return NST_E_LOSS;
+    if (loss == NST_LOSS_QUANTILE && (options == NULL || options->quantile__q == NULL || options->quantiles == 0 ||
+                                      outputs % options->quantiles != 0))
+        return NST_E_LOSS;
+    for (size_t q = 0; loss == NST_LOSS_QUANTILE && q < options->quantiles; q++)
+        if (!(options->quantile__q[q] > 0 && options->quantile__q[q] < 1))
+            return NST_E_VALUE;
+    if (options != NULL && (!nst_is_amount(options->delta) || options->ignore_nan < 0 || options->ignore_nan > 1))
+        return NST_E_VALUE;
     return NST_OK;
 }
 
@@ -54,10 +64,7 @@ nst_status nst_check_architecture(const nst_architecture *net)
     }
     if (total > SIZE_MAX / 256)
         return NST_E_OVERFLOW;
-    const nst_loss_options *const options = net->loss_options;
-    if (options != NULL && (!nst_is_amount(options->delta) || options->ignore_nan < 0 || options->ignore_nan > 1))
-        return NST_E_VALUE;
-    return nst_check_output(net->loss, net->activations[net->layers - 1]);
+    return nst_check_loss(net->loss, net->loss_options, net->activations[net->layers - 1], net->sizes[net->layers]);
 }
 
 /* The number of slots that an optimiser keeps, with or without one for momentum. */

@@ -3,6 +3,7 @@
 #define NST_INTERNAL_H
 
 #include "nanostep.h"
+#include "prepared.h"
 #include "subnormal.h"
 #include "team.h"
 
@@ -129,7 +130,7 @@ static inline size_t nst_block_rows(size_t tile, size_t rows)
 int nst_is_amount(double value);
 
 nst_status nst_check_architecture(const nst_architecture *net);
-nst_status nst_check_output(int32_t loss, int32_t output);
+nst_status nst_check_loss(int32_t loss, const nst_loss_options *options, int32_t output, size_t outputs);
 nst_status nst_check_optimizer(const nst_optimizer *optimizer, size_t slot_count);
 
 /* Checks that slot_count fits the networks `index` of a population, and that their updates are plain if `plain` is
@@ -152,9 +153,28 @@ struct nst_row {
 nst_status nst_row_size(const nst_architecture *net, size_t real_size, size_t *bytes);
 nst_status nst_row_open(const nst_architecture *net, size_t real_size, void *memory, size_t bytes, nst_row **row);
 
+/* -- Prepared networks --------------------------------------------------------------------------------------------- */
+
+#define NST_MAX_SLOTS ((size_t)3)
+
+struct nst_prepared {
+    const nst_architecture *from;
+    const void *table; /* the kernels that have laid it out */
+    void *memory;      /* of the caller */
+    size_t bytes;
+    void *net;       /* the packed form: K(net) in layout.inc */
+    void *theta__p;  /* what its parameters are, in the public layout */
+    int has_theta;   /* 0 before the first call */
+    void *slots__sp; /* where the slots that are kept belong, in the public layout; null if there are none */
+    size_t slot_count;
+    uint64_t tapes; /* forward passes that were given a number */
+    uint64_t tape;  /* the one whose activations are there, or 0 */
+    int32_t isa;
+};
+
 /* -- Kernel tables ------------------------------------------------------------------------------------------------- */
 
-/* Every function of nanostep_real.h that an instruction set implements. */
+/* Every function of nanostep_real.h and prepared_real.h that an instruction set implements. */
 #define NST_KERNELS(X)            \
     X(activate)                   \
     X(activation_derivative)      \
@@ -176,6 +196,14 @@ nst_status nst_row_open(const nst_architecture *net, size_t real_size, void *mem
     X(vjp)                        \
     X(choose)                     \
     X(train)                      \
+    X(prepared_size)              \
+    X(prepared_open)              \
+    X(prepared_update)            \
+    X(prepared_store)             \
+    X(prepared_predict)           \
+    X(prepared_loss)              \
+    X(prepared_gradient)          \
+    X(prepared_vjp)               \
     X(population_workspace_size)  \
     X(population_train)           \
     X(population_evaluation_size) \

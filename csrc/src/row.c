@@ -5,13 +5,19 @@
 
 /* Offsets of the parts from an aligned start, each a multiple of NST_ALIGN. */
 typedef struct places {
-    size_t sizes, activations, z, a, d, end;
+    size_t sizes, activations, quantiles, z, a, d, end;
     size_t widest;
 } places;
 
 static size_t aligned(size_t bytes)
 {
     return (bytes + NST_ALIGN - 1) / NST_ALIGN * NST_ALIGN;
+}
+
+/* The number of quantiles to copy; of a checked architecture they are at most as many as outputs. */
+static size_t quantiles_of(const nst_architecture *net)
+{
+    return net->loss == NST_LOSS_QUANTILE ? net->loss_options->quantiles : 0;
 }
 
 /* The parameter count of a checked architecture fits into SIZE_MAX / 256, and so do these sums, which are smaller. */
@@ -22,7 +28,8 @@ static places place_parts(const nst_architecture *net, size_t real_size)
     for (size_t l = 1; l <= net->layers; l++)
         at.widest = net->sizes[l] > at.widest ? net->sizes[l] : at.widest;
     at.activations = at.sizes + aligned((net->layers + 1) * sizeof net->sizes[0]);
-    at.z = at.activations + aligned(net->layers * sizeof net->activations[0]);
+    at.quantiles = at.activations + aligned(net->layers * sizeof net->activations[0]);
+    at.z = at.quantiles + aligned(quantiles_of(net) * sizeof(double));
     at.a = at.z + aligned(total * real_size);
     at.d = at.a + aligned(total * real_size);
     at.end = at.d + aligned(2 * at.widest * real_size);
@@ -67,6 +74,11 @@ nst_status nst_row_open(const nst_architecture *net, size_t real_size, void *mem
     if (net->loss_options != NULL) {
         row->options = *net->loss_options;
         row->net.loss_options = &row->options;
+        if (net->loss == NST_LOSS_QUANTILE) {
+            double *const quantiles = (double *)(void *)(start + at.quantiles);
+            memcpy(quantiles, net->loss_options->quantile__q, quantiles_of(net) * sizeof quantiles[0]);
+            row->options.quantile__q = quantiles;
+        }
     }
     (void)nst_parameter_count(net, &row->parameters);
     *out = row;

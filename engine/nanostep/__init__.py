@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from nanostep import schedules, streams
+from nanostep import losses, schedules, streams
 from nanostep._version import __version__
 from nanostep.averaging import polyak_update
 from nanostep.backends import available_backends
@@ -84,6 +84,7 @@ __all__ = [
     "get_include",
     "io",
     "load",
+    "losses",
     "plot_decision_boundary",
     "polyak_update",
     "schedules",

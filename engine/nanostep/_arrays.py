@@ -31,6 +31,7 @@ class Samples:
     ----------
     x : ndarray, shape (n, inputs)
     y : ndarray, shape (n, outputs), or None
+        The target of each output.
     labels : ndarray of int64, shape (n,), or None
         Class numbers in [0, outputs); stands for one-hot rows of y.
     weight : ndarray, shape (n,), or None
@@ -150,8 +151,9 @@ def check_samples(
 ) -> Samples:
     """Return the checked X and Y of a call that trains or evaluates: the same number of samples in each, at least one.
 
-    Y has shape (n, outputs). With one output, (n,) or a scalar is accepted as well; with a 1-D X, (outputs,) or a
-    scalar label. For ``cross_entropy`` Y is class labels (n,), integers in [0, outputs), or rows of probabilities
+    Y has shape (n, targets): as many as outputs, unless the loss takes several outputs for a target; then the target
+    of each output is in the samples. With one target, (n,) or a scalar is accepted as well; with a 1-D X, (targets,)
+    or a scalar label. For ``cross_entropy`` Y is class labels (n,), integers in [0, outputs), or rows of probabilities
     (n, outputs), such as one-hot rows. Targets are in [0, 1] for ``binary_cross_entropy`` and >= 0 for ``poisson``.
 
     With ``nan_targets="ignore"`` entries of Y may be NaN. For ``cross_entropy`` these are whole rows, or labels that
@@ -161,7 +163,7 @@ def check_samples(
     x = check_inputs(architecture, dtype, X, name=names[0])
     if len(x) == 0:
         raise ValueError(f"{names[0]} has no samples; at least one is needed")
-    n, outputs = len(x), architecture.outputs
+    n, outputs, targets = len(x), architecture.outputs, architecture.targets
     is_classes = architecture.loss == "cross_entropy"
     raw = rectangular(names[1], Y)
     if is_classes and _looks_like_labels(raw.shape, n, outputs):
@@ -172,23 +174,24 @@ def check_samples(
         classes = _check_labels(names[1], np.where(unknown, 0, raw), outputs)
         return Samples(x, None, classes, _counted(unknown, dtype), bool(unknown.any()))
     y = convert(names[1], Y, dtype, nan=ignores)
-    single = outputs == 1 and y.shape in ((n,), ()) and y.size == n
-    row = y.shape == (outputs,) and np.ndim(X) == 1
+    single = targets == 1 and y.shape in ((n,), ()) and y.size == n
+    row = y.shape == (targets,) and np.ndim(X) == 1
     if single or row:
-        y = y.reshape(n, outputs)
-    if y.shape != (n, outputs):
+        y = y.reshape(n, targets)
+    if y.shape != (n, targets):
         labels = f" or class labels of shape ({n},)" if is_classes else ""
+        several = "" if targets == outputs else f", {outputs // targets} for each target"
         raise ValueError(
-            f"{names[1]} must have shape ({n}, {outputs}) to match {n} samples of {names[0]} "
-            f"and {outputs} outputs{labels}; got {y.shape}"
+            f"{names[1]} must have shape ({n}, {targets}) to match {n} samples of {names[0]} "
+            f"and {outputs} outputs{several}{labels}; got {y.shape}"
         )
     unknown = np.isnan(y) if ignores else None
     if unknown is None or not unknown.any():
         _check_domain(names[1], y, architecture.loss)
-        return Samples(x, y, None)
+        return Samples(x, architecture.repeated(y), None)
     if not is_classes:
         _check_domain(names[1], y[~unknown], architecture.loss)
-        return Samples(x, y, None, has_missing=True)
+        return Samples(x, architecture.repeated(y), None, has_missing=True)
     rows = unknown.all(axis=1)
     partly = unknown.any(axis=1) & ~rows
     if partly.any():
@@ -213,6 +216,10 @@ def check_chosen_outputs(architecture: Architecture, dtype: np.dtype, X: Any, Y:
     """
     if architecture.loss == "cross_entropy":
         raise ValueError("outputs chooses one output of each row; loss='cross_entropy' takes all of them together")
+    if architecture.targets != architecture.outputs:
+        raise ValueError(
+            f"outputs chooses one output of each row; loss={architecture.criterion!r} takes several for each target"
+        )
     x = check_inputs(architecture, dtype, X)
     if len(x) == 0:
         raise ValueError("X has no samples; at least one is needed")

@@ -88,7 +88,11 @@ class BaseModel:
         parts = [f"{list(self.sizes)}", *more]
         if hidden:
             parts.append(f"activation={activation!r}")
-        parts += [f"output={self._architecture.output!r}", f"loss={self.loss_name!r}", f"dtype={self._dtype.name!r}"]
+        parts += [
+            f"output={self._architecture.output!r}",
+            f"loss={self._architecture.criterion!r}",
+            f"dtype={self._dtype.name!r}",
+        ]
         return f"{type(self).__name__}({', '.join(parts)}, backend={self._backend!r})"
 
 

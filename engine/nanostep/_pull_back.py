@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, overload
 
 import numpy as np
@@ -10,26 +9,34 @@ from numpy.typing import ArrayLike
 
 from nanostep._arrays import convert
 from nanostep._checks import check_bool, check_choice
-from nanostep.backends.contract import Engine
+from nanostep.backends.contract import Engine, PreparedPull
 
 
-@dataclass(frozen=True, eq=False, repr=False)
 class PullBack:
     """What `Network.vjp` returns beside the outputs: a function from their gradient to that of parameters and inputs.
 
-    It has copies of the inputs and of theta, and no tape: each call computes the activations again, tile by tile, on
-    the way to the gradient.
+    It has copies of the inputs and of theta. The activations are computed again, tile by tile, on the way to the gradient,
+    unless the engine still has them.
     """
 
-    _engine: Engine
-    _theta: np.ndarray
-    """The network's parameters."""
-    _kept: np.ndarray
-    """Their values in the forward pass."""
-    _x: np.ndarray
-    """Copy of the inputs, (n, inputs)."""
-    _shape: tuple[int, ...]
-    """Of the outputs, as they were returned."""
+    __slots__ = ("_engine", "_kept", "_prepared", "_shape", "_tape", "_theta", "_x")
+
+    def __init__(
+        self,
+        engine: Engine,
+        theta: np.ndarray,
+        kept: np.ndarray,
+        x: np.ndarray,
+        shape: tuple[int, ...],
+        prepared: PreparedPull | None = None,
+        tape: int = 0,
+    ) -> None:
+        self._engine = engine
+        self._theta = theta  # the network's parameters
+        self._kept = kept  # their values in the forward pass
+        self._x = x  # copy of the inputs, (n, inputs)
+        self._shape = shape  # of the outputs, as they were returned
+        self._prepared, self._tape = prepared, tape  # see Engine.prepared_forward
 
     @overload
     def __call__(
@@ -75,8 +82,16 @@ class PullBack:
         RuntimeError
             Theta is not what it was in the forward pass: the gradient would be that of neither.
         """
-        dtype, wants_dx, wants_grad = self._kept.dtype, check_bool("inputs", inputs), check_bool("params", params)
+        wants_dx, wants_grad = check_bool("inputs", inputs), check_bool("params", params)
+        wants_dx = wants_dx or not wants_grad
         of_z = check_choice("wrt", wrt, ("out", "z")) == "z"
+        if self._prepared is not None:
+            made = self._prepared.pull(
+                dout, len(self._shape), self._x, self._kept, self._tape, of_z, wants_grad, wants_dx
+            )  # fmt: skip
+            if made is not None:
+                return made
+        dtype = self._kept.dtype
         d = convert("dout", dout, dtype)
         if d.shape != self._shape:
             raise ValueError(f"dout must have the shape of the outputs, {self._shape}; got {d.shape}")
@@ -85,7 +100,7 @@ class PullBack:
         if not np.array_equal(self._theta.view(bits), self._kept.view(bits)):
             raise RuntimeError("theta has changed since the forward pass; call net.vjp(X) again")
         grad = np.empty_like(self._kept) if wants_grad else None
-        dx = np.empty_like(self._x) if wants_dx or not wants_grad else None
+        dx = np.empty_like(self._x) if wants_dx else None
         self._engine.vjp(
             self._kept, self._x, np.atleast_2d(d), of_z=of_z, grad__p=grad, dx__ni=dx
         )  # fmt: skip

@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 
 from nanostep._checks import check_choice
+from nanostep.losses import KINDS, Huber, Loss
 
 HIDDEN_ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu")
 """Elementwise activations: allowed in every layer."""
@@ -32,7 +33,7 @@ LOSSES = (
     "cross_entropy",
     "poisson",
 )
-"""All losses."""
+"""The losses that a name stands for; others are objects of `nanostep.losses`."""
 
 SUMMED_OVER_OUTPUTS = frozenset({"half_squared_error", "cross_entropy"})
 """Losses that are the sum of a term of each output; the others are the mean."""
@@ -40,8 +41,9 @@ SUMMED_OVER_OUTPUTS = frozenset({"half_squared_error", "cross_entropy"})
 LOSS_OUTPUTS: dict[str, tuple[str, ...]] = {
     "binary_cross_entropy": ("sigmoid", "softmax"),
     "cross_entropy": ("softmax",),
+    "gaussian_nll": ("identity",),
 }
-"""Losses that take probabilities, and the outputs that give them. Every other loss takes any output."""
+"""Losses that do not take every output, and the outputs that they take: those that give probabilities, or none."""
 
 MAX_WIDTH = 2**31 - 1
 """Largest width of a layer; keeps every product of two widths inside 64 bits."""
@@ -71,9 +73,10 @@ class Layer:
     biases: slice
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Architecture:
-    """Sizes, one activation per weight layer (output included), and the loss.
+    """Sizes, one activation per weight layer (output included), and the loss: its name, and its options unless they are
+    the defaults.
 
     Build it with `make_architecture`, which checks its arguments.
     """
@@ -81,6 +84,25 @@ class Architecture:
     sizes: tuple[int, ...]
     activations: tuple[str, ...]
     loss: str
+    loss_options: Loss | None = None
+
+    @property
+    def criterion(self) -> str | Loss:
+        """The loss: its name where that says all, otherwise an object."""
+        return self.loss if self.loss_options is None else self.loss_options
+
+    @property
+    def targets(self) -> int:
+        """Columns of Y: outputs, fewer if the loss takes several outputs for a target."""
+        return self.outputs // _outputs_per_target(self.criterion)
+
+    def repeated(self, y__nt: np.ndarray) -> np.ndarray:
+        """Return targets (n, targets) as (n, outputs): for each output its target."""
+        return y__nt if self.loss_options is None else self.loss_options.repeated(y__nt)
+
+    def unrepeated(self, y__no: np.ndarray) -> np.ndarray:
+        """Return targets (n, outputs) as (n, targets): the inverse of `repeated`."""
+        return y__no if self.loss_options is None else self.loss_options.unrepeated(y__no)
 
     @property
     def inputs(self) -> int:
@@ -118,20 +140,30 @@ class Architecture:
         """Return an array laid out as theta with one of the `values` for each layer of weights, W and b."""
         return np.repeat(np.asarray(values), [(layer.inputs + 1) * layer.outputs for layer in self.layers])
 
+    def __repr__(self) -> str:
+        options = "" if self.loss_options is None else f", loss_options={self.loss_options!r}"
+        return f"Architecture(sizes={self.sizes!r}, activations={self.activations!r}, loss={self.loss!r}{options})"
+
     def __str__(self) -> str:
         return "-".join(map(str, self.sizes))
 
 
-def make_architecture(sizes: Iterable[int], activation: str | Sequence[str], output: str, loss: str) -> Architecture:
+def _outputs_per_target(loss: str | Loss) -> int:
+    return 1 if isinstance(loss, str) else loss.outputs_per_target
+
+
+def make_architecture(
+    sizes: Iterable[int], activation: str | Sequence[str], output: str, loss: str | Loss
+) -> Architecture:
     """Check the arguments of `Network` and return the architecture they describe.
 
     Raises
     ------
     TypeError
-        A size is not an integer, or a name is not a string.
+        A size is not an integer, a name is not a string, or `loss` is neither a name nor a loss.
     ValueError
         Fewer than two sizes, a size out of range, an unknown name, a list of activations of the wrong length, or an
-        output that the loss cannot take.
+        output or a number of outputs that the loss cannot take.
     """
     checked = _check_sizes(sizes)
     hidden_layers = len(checked) - 2
@@ -147,17 +179,35 @@ def make_architecture(sizes: Iterable[int], activation: str | Sequence[str], out
                 "give one name for all or one per hidden layer"
             )
     check_choice("output", output, ACTIVATIONS)
-    check_choice("loss", loss, LOSSES)
-    accepted = LOSS_OUTPUTS.get(loss, ACTIVATIONS)
+    name, options = _check_loss(loss)
+    accepted = LOSS_OUTPUTS.get(name, ACTIVATIONS)
     if output not in accepted:
+        taken = "means and logarithms of variances" if accepted == ("identity",) else "probabilities"
         raise ValueError(
-            f"loss={loss!r} takes probabilities, which output={output!r} does not give; "
+            f"loss={loss!r} takes {taken}, which output={output!r} does not give; "
             f"use output={' or '.join(map(repr, accepted))}"
         )
-    architecture = Architecture(checked, (*hidden, output), loss)
+    per_target = _outputs_per_target(loss)
+    if checked[-1] % per_target:
+        raise ValueError(
+            f"loss={loss!r} takes {per_target} outputs for each target; sizes={list(checked)} has {checked[-1]} "
+            f"outputs, which is no multiple of {per_target}"
+        )
+    architecture = Architecture(checked, (*hidden, output), name, options)
     if architecture.parameter_count > MAX_PARAMETERS:
         raise ValueError(f"sizes={list(checked)} make {architecture.parameter_count:.3g} parameters, more than fit")
     return architecture
+
+
+def _check_loss(loss: object) -> tuple[str, Loss | None]:
+    """Return the name of a loss, and its options unless they are the defaults."""
+    if isinstance(loss, Loss):
+        return loss.name, None if loss == Huber() else loss
+    if not isinstance(loss, str):
+        raise TypeError(f"loss must be a name or an object of nanostep.losses; got {loss!r} ({type(loss).__name__})")
+    if loss in KINDS and loss not in LOSSES:
+        raise ValueError(f"loss={loss!r} is given as an object: loss=nanostep.losses.{KINDS[loss].__name__}(...)")
+    return check_choice("loss", loss, LOSSES), None
 
 
 def _check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:

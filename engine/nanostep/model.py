@@ -15,6 +15,7 @@ from nanostep._pull_back import PullBack
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.contract import Engine
 from nanostep.initialization import initialize
+from nanostep.losses import Loss
 
 
 class Model(BaseModel):
@@ -32,7 +33,7 @@ class Model(BaseModel):
         *,
         activation: str | Sequence[str] = "sigmoid",
         output: str = "sigmoid",
-        loss: str = "half_squared_error",
+        loss: str | Loss = "half_squared_error",
         dtype: DTypeLike = "float64",
         backend: str = "auto",
         seed: int | None = 0,
@@ -201,6 +202,10 @@ class Model(BaseModel):
         >>> pull([[1], [1]]).tolist()
         [4.0, 6.0, 2.0]
         """
+        made = self._engine.prepared_forward(self._theta, X)
+        if made is not None:
+            out, x, theta, tape, prepared = made
+            return out, PullBack(self._engine, self._theta, theta, x, out.shape, prepared, tape)
         x = check_inputs(self._architecture, self._dtype, X).copy()  # the caller's may change before the backward pass
         theta = self._theta.copy()
         out = self.predict(x[0] if np.ndim(X) == 1 else x)

@@ -59,10 +59,11 @@ class Network(Model):
         "tanh", "relu", "leaky_relu" (slope 0.01), "elu" (alpha 1), "softplus", "silu".
     output : str, default="sigmoid"
         Activation of the output layer: one of those, or "softmax".
-    loss : str, default="half_squared_error"
+    loss : str or Loss, default="half_squared_error"
         "half_squared_error" (half the sum over outputs), "squared_error", "absolute_error", "huber" (delta 1),
         "binary_cross_entropy" (output sigmoid or softmax) and "poisson" (the output is the logarithm of the rate),
-        which are means over outputs as in PyTorch, and "cross_entropy" (output softmax). A batch takes the mean over
+        which are means over outputs as in PyTorch, and "cross_entropy" (output softmax). Or an object of
+        `nanostep.losses`: ``Huber(delta)``, ``Quantile(quantiles)``, ``GaussianNLL()``. A batch takes the mean over
         samples.
     dtype : {"float64", "float32"} or NumPy dtype, default="float64"
     backend : {"auto", "c", "numba", "numpy"}, default="auto"
@@ -408,6 +409,9 @@ class Network(Model):
         TypeError, ValueError
             Before anything is changed.
         """
+        if scale is None and (optimizer is None or optimizer is self._state.optimizer):
+            if self._engine.prepared_apply(self._theta, self._state, grad):
+                return
         if optimizer is not None:
             check_optimizer(optimizer)
         gradient = convert("grad", grad, self._dtype)
@@ -504,8 +508,7 @@ class Network(Model):
 
         Nothing that changes is shared. The optimiser object is the same one, so that it goes on with the copy too.
         """
-        state = replace(self._state, slots=self._state.slots.copy())
-        net = self._restored(self._architecture, self._dtype, self._requested_backend, self._theta, state)
+        net = self._restored(self._architecture, self._dtype, self._requested_backend, self._theta, self._state.copy())
         net._history = self._history
         return net
 
@@ -517,7 +520,7 @@ class Network(Model):
             "dtype": self._dtype.name,
             "backend": self._requested_backend,  # "auto" chooses again where the pickle is read
             "theta": self._theta.copy(),
-            "state": replace(self._state, slots=self._state.slots.copy()),  # copies share nothing that changes
+            "state": self._state.copy(),  # copies share nothing that changes
             "history": self._history,
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cases import HIGH, OPTIMIZERS, PAIRS, draw_targets
+from cases import ALL_PAIRS, HIGH, OPTIMIZERS, draw_targets
 from nanostep.architecture import ACTIVATIONS, HIDDEN_ACTIVATIONS
 from nanostep.backends.contract import Argument, Operation
 from nanostep.backends.reference.activations import FUNCTIONS
@@ -62,7 +62,7 @@ def choices_of(operation: Operation) -> Iterator[Choices]:
     """Return every combination of the names and numbers that an operation takes."""
     kinds = {argument.values for argument in operation.arguments}
     if "loss" in kinds:
-        return ({"loss": loss, "output": output} for loss, output in PAIRS)
+        return ({"loss": loss, "output": output} for loss, output in ALL_PAIRS)
     if "activation" in kinds:
         return ({"activation": name} for name in ACTIVATIONS)
     if "hidden_activation" in kinds:

@@ -18,6 +18,7 @@ from nanostep._arrays import Samples
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.backends.reference import losses, networks
+from nanostep.losses import KINDS
 
 FOLDER = Path(__file__).parent.parent / "golden"
 
@@ -52,9 +53,11 @@ def load(name: str) -> tuple[Golden, ...]:
     for k, description in enumerate(json.loads(str(arrays["cases"]))):
         own = {key.partition("/")[2]: value for key, value in arrays.items() if key.startswith(f"{k}/")}
         own |= {key: own[key] * unit for key, unit in UNITS.items()}
-        network = (description.pop(key) for key in ("sizes", "activation", "output", "loss"))
+        network = [description.pop(key) for key in ("sizes", "activation", "output", "loss")]
+        if "options" in description:
+            network[-1] = KINDS[network[-1]](**description.pop("options"))
         architecture = make_architecture(*network)
-        label = f"{k}: {architecture} {architecture.loss} {description.get('optimizer', '')}".strip()
+        label = f"{k}: {architecture} {architecture.criterion} {description.get('optimizer', '')}".strip()
         goldens.append(Golden(label, architecture, own, description))
     return tuple(goldens)
 
@@ -75,8 +78,8 @@ def check_golden_vjp(engine_type: EngineType, golden: Golden, dtype: str) -> Non
     z, outputs = networks.Engine(a, HIGH).forward(theta.astype(HIGH), samples.x.astype(HIGH))
     y, dout = golden.arrays["y"].astype(HIGH), {}
     dout["z"], dout["out"] = np.empty_like(y), np.empty_like(y)
-    losses.output_delta(a.loss, a.output, z[-1], outputs[-1], y, dout["z"])
-    losses.loss_derivative(a.loss, outputs[-1], y, dout["out"])
+    losses.output_delta(a.criterion, a.output, z[-1], outputs[-1], y, dout["z"])
+    losses.loss_derivative(a.criterion, outputs[-1], y, dout["out"])
     engine = engine_type(a, np.dtype(dtype))
     for wrt, values in dout.items():
         if wrt == "out" and (a.loss, a.output) in losses.JOINED:

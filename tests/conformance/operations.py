@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from cases import HIGH
+from cases import HIGH, outputs_for
 from conformance.arguments import (
     SIZES,
     Arguments,
@@ -24,6 +24,7 @@ from conformance.arguments import (
 from conformance.scales import SCALES
 from nanostep.backends import reference
 from nanostep.backends.contract import Operation
+from nanostep.losses import Loss
 
 Function = Callable[..., Any]
 
@@ -82,8 +83,9 @@ def check_call(function: Function, operation: Operation, arguments: Arguments, w
 
 def check_propagates_nan(function: Function, operation: Operation, dtype: str) -> None:
     """Check that NaN in an argument makes NaN in the same results as in the reference, and nowhere else."""
-    sizes = {"b": 3, "i": 4, "o": 5, "p": 12, "n": 15}
     for choices in choices_of(operation):
+        outputs = outputs_for(choices.get("loss", ""), 5)
+        sizes = {"b": 3, "i": 4, "o": outputs, "p": 12, "n": 3 * outputs}
         rng = np.random.default_rng(5)
         clean = draw_arguments(operation, choices, sizes, np.dtype(dtype), rng)
         for poisoned in POISON[operation.name]:
@@ -117,7 +119,10 @@ def check_empty_batch(function: Function, operation: Operation, dtype: str) -> N
 
 
 def is_defined(choices: Choices, sizes: Mapping[str, int]) -> bool:
-    """Return False where L is infinite whatever z is: one class has probability 1, and the targets include others."""
+    """Return False where L is infinite whatever z is: one class has probability 1, and the targets include others; and
+    where the outputs are no multiple of those of a target."""
+    if isinstance(loss := choices.get("loss"), Loss) and sizes["o"] % loss.outputs_per_target:
+        return False
     return not (choices.get("loss") == "binary_cross_entropy" and choices["output"] == "softmax" and sizes["o"] == 1)
 
 

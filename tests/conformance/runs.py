@@ -35,7 +35,7 @@ class RunCase:
 
     def __str__(self) -> str:
         a = self.architecture
-        return f"{a} {'/'.join(a.activations)} {a.loss} n={self.n}"
+        return f"{a} {'/'.join(a.activations)} {a.criterion} n={self.n}"
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import numpy as np
 
 from nanostep.backends.reference import optimizers
 from nanostep.backends.reference.activations import DERIVATIVES, FUNCTIONS, sigmoid
-from nanostep.backends.reference.losses import JOINED, SUMMED_OVER_OUTPUTS, TERM_DERIVATIVES, TERMS
+from nanostep.backends.reference.losses import JOINED, loss_slopes, loss_terms, share_of
+from nanostep.losses import GaussianNLL, Loss, Quantile
 from nanostep.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
 Array = np.ndarray
@@ -55,11 +56,7 @@ def _dense_backward_weights(d__bo: Array, x__bi: Array, dw__oi: Array, db__o: Ar
     return {"dw__oi": d.T @ np.abs(x__bi) / len(d), "db__o": d.mean(axis=0)}
 
 
-def _share(loss: str, outputs: int) -> float:
-    return 1.0 if loss in SUMMED_OVER_OUTPUTS else 1.0 / outputs
-
-
-def _loss_value(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> Scales:
+def _loss_value(loss: str | Loss, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> Scales:
     if (loss, output) == ("cross_entropy", "softmax"):
         shifted = z__bo - z__bo.max(axis=1, keepdims=True)
         terms = y__bo * (1 + np.abs(shifted) + np.log(np.exp(shifted).sum(axis=1, keepdims=True)))
@@ -67,33 +64,46 @@ def _loss_value(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array
         softplus = FUNCTIONS["softplus"]
         terms = y__bo * softplus(-z__bo) + (1 - y__bo) * softplus(z__bo)
     elif loss == "binary_cross_entropy":
-        terms = TERMS[loss](a__bo, y__bo) + 1  # 1 - a is rounded before its logarithm is taken
+        terms = loss_terms(loss, a__bo, y__bo) + 1  # 1 - a is rounded before its logarithm is taken
     elif loss == "poisson":
         terms = np.exp(a__bo) + np.abs(y__bo * a__bo)
+    elif isinstance(loss, Quantile):
+        terms = np.abs(a__bo) + np.abs(y__bo)
+    elif isinstance(loss, GaussianNLL):
+        mean, s = np.split(np.abs(a__bo), 2, axis=1)
+        exact = np.split(a__bo, 2, axis=1)[1]
+        terms = s + (np.split(np.abs(y__bo), 2, axis=1)[0] + mean) ** 2 * np.exp(-exact) * (1 + s)
     else:
-        terms = TERMS[loss](np.abs(a__bo), -np.abs(y__bo))
-    return {"return": terms.sum(axis=1).mean() * _share(loss, a__bo.shape[1])}
+        terms = loss_terms(loss, np.abs(a__bo), -np.abs(y__bo))
+    return {"return": terms.sum(axis=1).mean() * share_of(loss, a__bo.shape[1])}
 
 
-def _loss_derivative_scale(loss: str, a: Array, y: Array) -> Array:
+def _loss_derivative_scale(loss: str | Loss, a: Array, y: Array) -> Array:
     if loss in ("absolute_error", "cross_entropy"):
-        terms = np.abs(TERM_DERIVATIVES[loss](a, y))
+        terms = np.abs(loss_slopes(loss, a, y))
     elif loss == "binary_cross_entropy":
         terms = (a + y) / (a * (1 - a))
     elif loss == "poisson":
         terms = np.exp(a) + y
+    elif isinstance(loss, Quantile):
+        terms = np.ones_like(a)
+    elif isinstance(loss, GaussianNLL):
+        mean, s = np.split(a, 2, axis=1)
+        size = np.abs(mean) + np.split(np.abs(y), 2, axis=1)[0]
+        scaled = size * np.exp(-s) * (1 + np.abs(s))
+        terms = np.concatenate([scaled, 1 + size * scaled], axis=1)
     else:
-        terms = np.abs(TERM_DERIVATIVES[loss](np.abs(a), -np.abs(y)))
-    return terms * _share(loss, a.shape[1])
+        terms = np.abs(loss_slopes(loss, np.abs(a), -np.abs(y)))
+    return terms * share_of(loss, a.shape[1])
 
 
-def _loss_derivative(loss: str, a__bo: Array, y__bo: Array, da__bo: Array) -> Scales:
+def _loss_derivative(loss: str | Loss, a__bo: Array, y__bo: Array, da__bo: Array) -> Scales:
     return {"da__bo": _loss_derivative_scale(loss, a__bo, y__bo)}
 
 
-def _output_delta(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> Scales:
+def _output_delta(loss: str | Loss, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> Scales:
     if (loss, output) in JOINED:
-        return {"d__bo": (a__bo + y__bo) * _share(loss, a__bo.shape[1])}
+        return {"d__bo": (a__bo + y__bo) * share_of(loss, a__bo.shape[1])}
     da = _loss_derivative_scale(loss, a__bo, y__bo)
     if output == "softmax":
         return {"d__bo": a__bo * (da + (da * a__bo).sum(axis=1, keepdims=True))}

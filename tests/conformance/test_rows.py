@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from cases import DTYPES, PAIRS, draw_architecture
+from cases import ALL_PAIRS, DTYPES, draw_architecture
 from conformance.rows import check_declined, check_rows
 from conformance.runs import RunCase
 from nanostep.architecture import make_architecture
@@ -15,7 +15,7 @@ from nanostep.architecture import make_architecture
 ROWS = (
     *(
         RunCase(draw_architecture(np.random.default_rng(100 + k), *pair, layers=k % 4, widest=40), 6)
-        for k, pair in enumerate(PAIRS)
+        for k, pair in enumerate(ALL_PAIRS)
     ),
     RunCase(make_architecture([2, 2, 1], "sigmoid", "sigmoid", "half_squared_error"), 40),
     RunCase(make_architecture([4, 16, 3], "tanh", "softmax", "cross_entropy"), 40),

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from cases import DTYPES, OPTIMIZERS, PAIRS, draw_architecture
+from cases import ALL_PAIRS, DTYPES, OBJECT_PAIRS, OPTIMIZERS, draw_architecture, outputs_for
 from conformance.runs import (
     EXTRAS,
     RunCase,
@@ -24,12 +24,15 @@ from conformance.runs import (
     check_weights,
 )
 from nanostep.architecture import HIDDEN_ACTIVATIONS, make_architecture
+from nanostep.losses import GaussianNLL, Huber, Quantile
 
 EVERY_DTYPE = pytest.mark.parametrize("dtype", DTYPES)
 
 SINGLE_OUTPUTS = tuple(
     RunCase(make_architecture([3, width, 1], name, output, loss), 12)
-    for k, (loss, output) in enumerate(pair for pair in PAIRS if pair[1] != "softmax")
+    for k, (loss, output) in enumerate(
+        pair for pair in ALL_PAIRS if pair[1] != "softmax" and outputs_for(pair[0], 1) == 1
+    )
     for name, width in [(HIDDEN_ACTIVATIONS[k % 8], (3, 2, 4, 5, 8, 9, 16, 17, 32, 33)[k % 10])]
 )
 """Networks whose step on one sample fits into registers, or just not: every loss, output, and hidden activation."""
@@ -37,7 +40,11 @@ SINGLE_OUTPUTS = tuple(
 NETWORKS = (
     *(
         RunCase(draw_architecture(np.random.default_rng(k), loss, output, layers=k % 5, widest=70), n)
-        for k, ((loss, output), n) in enumerate(zip(PAIRS, [1, 2, 3, 7, 16, 33, 65] * len(PAIRS), strict=False))
+        for k, ((loss, output), n) in enumerate(zip(ALL_PAIRS, [1, 2, 3, 7, 16, 33, 65] * len(ALL_PAIRS), strict=False))
+    ),
+    *(
+        RunCase(make_architecture([3, 9, 5, 2 * outputs_for(loss, 4)], ["silu", "elu"], output, loss), 20)
+        for loss, output in OBJECT_PAIRS
     ),
     *(
         RunCase(make_architecture([3, 5, 2], name, "identity", "half_squared_error"), n)
@@ -61,6 +68,9 @@ TRAINED = (
     RunCase(make_architecture([6, 2], "tanh", "identity", "poisson"), 13),
     RunCase(make_architecture([3, 13, 1], "silu", "identity", "huber"), 18),
     RunCase(make_architecture([5, 30, 1], "elu", "sigmoid", "binary_cross_entropy"), 21),
+    RunCase(make_architecture([3, 7, 4], "tanh", "identity", GaussianNLL()), 18),
+    RunCase(make_architecture([4, 18, 6], "silu", "sigmoid", Quantile([0.125, 0.5, 0.75])), 19),
+    RunCase(make_architecture([2, 4, 1], "tanh", "identity", Huber(0.25)), 14),
 )
 """Cases for every optimiser: narrow and wider networks, with partial last batches."""
 

@@ -11,6 +11,7 @@ import numpy as np
 from conformance.operations import Function, reference_function
 from nanostep.backends.contract import OPERATIONS, Operation
 from nanostep.backends.reference import activations, layers, losses, optimizers, order
+from nanostep.losses import GaussianNLL, Huber, Quantile
 from nanostep.optimizers import OPTIMIZERS, SGD, Adam, AdamW, Optimizer, RMSprop
 
 Array = np.ndarray
@@ -152,13 +153,77 @@ def _loss_from_clipped_probabilities(loss: str, output: str, z__bo: Array, a__bo
 
 
 def _loss_derivative_without_share(loss: str, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
-    da__bo[...] = losses.TERM_DERIVATIVES[loss](a__bo, y__bo)
+    da__bo[...] = losses.loss_slopes(loss, a__bo, y__bo)
 
 
 def _huber_is_not_clipped(loss: str, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
     losses.loss_derivative(loss, a__bo, y__bo, da__bo)
     if loss == "huber":
         da__bo[...] = (a__bo - y__bo) / a__bo.shape[1]
+
+
+def _loss_with(change: Callable[[Any], Any]) -> Function:
+    """Return a loss_value of another loss."""
+
+    def loss_value(loss: Any, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> float:
+        return losses.loss_value(change(loss), output, z__bo, a__bo, y__bo)
+
+    return loss_value
+
+
+def _derivative_with(change: Callable[[Any], Any]) -> Function:
+    def loss_derivative(loss: Any, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
+        losses.loss_derivative(change(loss), a__bo, y__bo, da__bo)
+
+    return loss_derivative
+
+
+def _without_delta(loss: Any) -> Any:
+    return "huber" if isinstance(loss, Huber) else loss
+
+
+def _reversed_quantiles(loss: Any) -> Any:
+    return Quantile(loss.quantiles[::-1]) if isinstance(loss, Quantile) else loss
+
+
+def _other_side(loss: Any) -> Any:
+    return Quantile([1 - q for q in loss.quantiles]) if isinstance(loss, Quantile) else loss
+
+
+def _quantiles_apart(loss: Any, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
+    """The outputs of one quantile side by side, instead of those of one target."""
+    losses.loss_derivative(loss, a__bo, y__bo, da__bo)
+    if isinstance(loss, Quantile):
+        q = np.repeat(loss.quantiles, a__bo.shape[1] // len(loss.quantiles))
+        da__bo[...] = np.where(a__bo > y__bo, 1 - q, -q) / a__bo.shape[1]
+
+
+def _gaussian_interleaved(loss: Any, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
+    """Mean and variance of one target side by side."""
+    if not isinstance(loss, GaussianNLL):
+        losses.loss_derivative(loss, a__bo, y__bo, da__bo)
+        return
+    order = np.concatenate([np.arange(0, a__bo.shape[1], 2), np.arange(1, a__bo.shape[1], 2)])
+    moved = np.empty_like(da__bo)
+    losses.loss_derivative(loss, a__bo[:, order], y__bo[:, order], moved)
+    da__bo[:, order] = moved
+
+
+def _gaussian_is(change: Callable[[Array], Array]) -> Function:
+    """Return a loss_derivative whose derivatives by the logarithms of the variances are changed."""
+
+    def loss_derivative(loss: Any, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
+        losses.loss_derivative(loss, a__bo, y__bo, da__bo)
+        if isinstance(loss, GaussianNLL):
+            s = slice(a__bo.shape[1] // 2, None)
+            da__bo[:, s] = change(da__bo[:, s])
+
+    return loss_derivative
+
+
+def _gaussian_mean_over_outputs(loss: Any, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> float:
+    value = losses.loss_value(loss, output, z__bo, a__bo, y__bo)
+    return value / 2 if isinstance(loss, GaussianNLL) else value
 
 
 def _delta_divided_by_batch(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> None:
@@ -310,10 +375,21 @@ FORMULAS: dict[str, dict[str, Function]] = {
         "nothing returned": _loss_changed(lambda value, z: None),  # type: ignore[arg-type,return-value]
         "skips the last row": _loss_skips_the_last_row,
         "from clipped probabilities": _loss_from_clipped_probabilities,
+        "Huber ignores delta": _loss_with(_without_delta),
+        "quantiles in reverse": _loss_with(_reversed_quantiles),
+        "quantiles from the other side": _loss_with(_other_side),
+        "normal distributions: mean over outputs": _gaussian_mean_over_outputs,
     },
     "loss_derivative": {
         "without the mean over outputs": _loss_derivative_without_share,
         "huber is not clipped": _huber_is_not_clipped,
+        "Huber ignores delta": _derivative_with(_without_delta),
+        "quantiles in reverse": _derivative_with(_reversed_quantiles),
+        "quantiles from the other side": _derivative_with(_other_side),
+        "outputs of one quantile side by side": _quantiles_apart,
+        "mean and variance side by side": _gaussian_interleaved,
+        "variances do not learn": _gaussian_is(np.zeros_like),
+        "variances are not halved": _gaussian_is(lambda d: 2 * d),
     },
     "output_delta": {
         "divided by the batch": _delta_divided_by_batch,

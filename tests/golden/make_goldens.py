@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from cases import NOT_IN_PYTORCH, OPTIMIZERS, PAIRS, draw_architecture, draw_samples, draw_theta
+from cases import NOT_IN_PYTORCH, OBJECT_PAIRS, OPTIMIZERS, PAIRS, draw_architecture, draw_samples, draw_theta
 from conformance.goldens import UNITS
 from nanostep._arrays import Samples
 from nanostep.architecture import Architecture, make_architecture
+from nanostep.losses import GaussianNLL, Huber, Loss, Quantile
 from nanostep.optimizers import AdamW, Optimizer
 
 FOLDER = Path(__file__).parent
@@ -62,6 +63,8 @@ LONG_RUNS = (
     make_architecture([5, 7, 3], "softplus", "sigmoid", "binary_cross_entropy"),
     make_architecture([4, 3], "tanh", "identity", "poisson"),
     make_architecture([2, 3, 3, 3, 3, 1], "tanh", "identity", "squared_error"),
+    make_architecture([3, 6, 4], "tanh", "identity", GaussianNLL()),
+    make_architecture([4, 5, 1], "silu", "identity", Huber(0.25)),
 )
 
 
@@ -84,9 +87,24 @@ def loss_of(architecture: Architecture, linear: nn.ModuleList, x: torch.Tensor, 
         a = ACTIVATIONS[layer.activation](z)
         if module is not linear[-1]:
             z = a
+    if isinstance(architecture.criterion, Loss):
+        return loss_with_options(architecture.criterion, a, y)
     if architecture.loss == "half_squared_error":
         return 0.5 * ((a - y) ** 2).sum() / len(x)
     return LOSSES[architecture.loss](z if architecture.loss == "cross_entropy" else a, y)
+
+
+def loss_with_options(loss: Loss, a: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """Return the mean loss; y has the target of each output. PyTorch has no pinball loss."""
+    if isinstance(loss, Huber):
+        return nn.functional.huber_loss(a, y, delta=loss.delta)
+    if isinstance(loss, Quantile):
+        q = torch.tensor(loss.quantiles, dtype=a.dtype)
+        error = (y - a).reshape(len(a), -1, len(q))
+        return torch.maximum(q * error, (q - 1) * error).mean()
+    assert isinstance(loss, GaussianNLL)
+    mean, log_variance = torch.chunk(a, 2, -1)
+    return nn.functional.gaussian_nll_loss(mean, torch.chunk(y, 2, -1)[0], log_variance.exp())
 
 
 def flat(tensors: Iterable[torch.Tensor]) -> np.ndarray:
@@ -164,11 +182,13 @@ def trajectory(
 
 
 def described(architecture: Architecture, **more: Any) -> dict[str, Any]:
+    options = {} if architecture.loss_options is None else {"options": architecture.loss_options.options()}
     return {
         "sizes": architecture.sizes,
         "activation": architecture.activations[:-1],
         "output": architecture.output,
         "loss": architecture.loss,
+        **options,
         **more,
     }
 
@@ -187,11 +207,12 @@ def main() -> None:
     torch.set_num_threads(1)
 
     gradients = []
-    for k in range(72):
+    pairs = [PAIRS[k % len(PAIRS)] for k in range(72)] + [*OBJECT_PAIRS, *OBJECT_PAIRS]
+    for k, pair in enumerate(pairs):
         rng = np.random.default_rng(1000 + k)
         cancellation = np.inf
         while cancellation > MOST_CANCELLATION:
-            architecture = draw_architecture(rng, *PAIRS[k % len(PAIRS)], layers=k % 5, widest=70)
+            architecture = draw_architecture(rng, *pair, layers=k % 5, widest=70)
             theta, samples = drawn(architecture, int(rng.integers(1, 66)), rng)
             values, cancellation = gradient(architecture, theta, samples)
         gradients.append((described(architecture), {**stored(theta, samples), **values}))

@@ -305,12 +305,43 @@ class Cursor:
     backend_state: Any = None
 
 
+class Keeper(Protocol):
+    """Keeps the slots of an `UpdateState` in a form of its own."""
+
+    def store(self) -> None:
+        """Write them to the array that they were taken from, and keep them no longer."""
+        ...
+
+
 class UpdateState(Protocol):
     """What `Engine.prepared_update` needs of a `nanostep.training.optimizer_state.OptimizerState`."""
 
     optimizer: Optimizer
-    slots: np.ndarray
     updates: int
+    array: np.ndarray
+    """The slots, out of date while there is a keeper."""
+    keeper: Keeper | None
+    """Set by an engine that keeps the slots, to None by `slots`."""
+
+    @property
+    def slots(self) -> np.ndarray:
+        """The slots, which the keeper has stored."""
+        ...
+
+
+class PreparedPull(Protocol):
+    """Makes the backward passes that belong to `Engine.prepared_forward`."""
+
+    def pull(
+        self, dout: object, out_axes: int, x__ni: np.ndarray, theta__p: np.ndarray, tape: int,
+        of_z: bool, params: bool, inputs: bool, /,
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray] | None:
+        """Return the gradient (if `params`), dX (if `inputs`), or both; None if dout is not taken, or if theta is no
+        longer ``theta__p``.
+
+        `out_axes` is the number of axes of the outputs as they were returned.
+        """
+        ...
 
 
 class Engine(Protocol):
@@ -359,6 +390,18 @@ class Engine(Protocol):
 
     def prepared_descent(self, theta__p: np.ndarray, X: object, Y: object, lr: object) -> float | None:
         """The same with a plain SGD step at rate `lr`."""
+        ...
+
+    def prepared_apply(self, theta__p: np.ndarray, state: UpdateState, grad: object) -> bool | None:
+        """Make one update by the state's optimiser from a gradient, as the operation `update` does, count it in the
+        state and return True; or None as above."""
+        ...
+
+    def prepared_forward(
+        self, theta__p: np.ndarray, X: object
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, PreparedPull] | None:
+        """Return the outputs, copies of X (n, inputs) and theta, and the number of the forward pass, which `pull` of the
+        last result takes; or None as above."""
         ...
 
     def prepared_predict(self, theta__p: np.ndarray, X: object) -> np.ndarray | None:

@@ -30,5 +30,11 @@ class NoShortCuts:
     def prepared_loss(self, theta__p: Array, X: object, Y: object) -> None:
         return None
 
+    def prepared_apply(self, theta__p: Array, state: UpdateState, grad: object) -> None:
+        return None
+
+    def prepared_forward(self, theta__p: Array, X: object) -> None:
+        return None
+
     def prepared_gradient(self, theta__p: Array, X: object, Y: object) -> None:
         return None

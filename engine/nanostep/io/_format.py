@@ -5,6 +5,7 @@ Format, version 1. Tensors: ``theta`` (parameters,), and one (parameters,) tenso
 
 - ``format``: 1
 - ``sizes``, ``activations`` (one per weight layer, output included), ``loss``
+- ``loss.NAME`` for each option of the loss, unless they are the defaults: ``loss.delta``, ``loss.quantiles``
 - ``optimizer``: ``kind`` and its hyper-parameters; ``updates``, ``epochs``: made since its state was fresh
 - ``plateau`` (if one was trained with): the arguments of the `ReduceLROnPlateau` and its ``state``
 - ``metadata``: the argument of `Network.save`
@@ -30,8 +31,9 @@ import safetensors.numpy
 
 from nanostep._base_model import DTYPES
 from nanostep._checks import check_integer, check_real
-from nanostep.architecture import Architecture, make_architecture
+from nanostep.architecture import LOSSES, Architecture, make_architecture
 from nanostep.errors import FileFormatError
+from nanostep.losses import KINDS, Loss
 from nanostep.optimizers import OPTIMIZERS, Optimizer
 from nanostep.schedules.plateau import PlateauState, ReduceLROnPlateau
 from nanostep.training.optimizer_state import OptimizerState
@@ -56,7 +58,7 @@ def encode(
         "format": FORMAT,
         "sizes": architecture.sizes,
         "activations": architecture.activations,
-        "loss": architecture.loss,
+        **encoded_loss(architecture),
         "optimizer": {"kind": state.optimizer.kind, **asdict(state.optimizer)},
         "updates": state.updates,
         "epochs": state.epochs,
@@ -67,6 +69,21 @@ def encode(
     slots = {f"slot.{name}": row for name, row in zip(state.optimizer.slots, state.slots, strict=True)}
     arrays = {"theta": theta, **slots, **(tensors or {})}
     return safetensors.numpy.save(arrays, metadata={KEY: to_json(header)})
+
+
+def encoded_loss(architecture: Architecture) -> dict[str, Any]:
+    """Return the keys of the header for the loss."""
+    options = {} if architecture.loss_options is None else architecture.loss_options.options()
+    return {"loss": architecture.loss, **{f"loss.{name}": value for name, value in options.items()}}
+
+
+def decoded_loss(header: Mapping[str, Any]) -> str | Loss:
+    """Return the loss that `encoded_loss` has written."""
+    name = header["loss"]
+    options = {key.removeprefix("loss."): value for key, value in header.items() if key.startswith("loss.")}
+    if not isinstance(name, str) or name not in KINDS or (name in LOSSES and not options):
+        return name
+    return KINDS[name](**options)
 
 
 def check_metadata(metadata: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -104,7 +121,7 @@ def decode(header: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> tupl
     header claims is allocated before the tensors are known to have that size.
     """
     *hidden, output = header["activations"]
-    architecture = make_architecture(header["sizes"], hidden, output, header["loss"])
+    architecture = make_architecture(header["sizes"], hidden, output, decoded_loss(header))
     theta, shape = tensors["theta"], (architecture.parameter_count,)
     optimizer = make_optimizer(header["optimizer"])
     expected = {"theta", *(f"slot.{name}" for name in optimizer.slots)}

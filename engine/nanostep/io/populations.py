@@ -39,7 +39,7 @@ def write(
         "population": len(theta__kp),
         "sizes": architecture.sizes,
         "activations": architecture.activations,
-        "loss": architecture.loss,
+        **_format.encoded_loss(architecture),
         "optimizer": {"kind": optimizer.kind, **asdict(optimizer.of(0))},
     }
     plateau: dict[str, np.ndarray] = {}
@@ -64,7 +64,7 @@ def read(path: str | PathLike[str]) -> tuple[Architecture, np.ndarray, Populatio
         raise FileFormatError(f"{path} holds a network, not a population: ns.load reads it")
     with _format.usable(path):
         *hidden, output = header["activations"]
-        architecture = make_architecture(header["sizes"], hidden, output, header["loss"])
+        architecture = make_architecture(header["sizes"], hidden, output, _format.decoded_loss(header))
         theta = tensors["theta"]
         if theta.ndim != 2 or theta.shape[1] != architecture.parameter_count or theta.dtype.name not in DTYPES:
             raise ValueError(f"theta has shape {theta.shape} and dtype {theta.dtype}, of another architecture")

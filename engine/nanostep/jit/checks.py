@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nanostep._checks import check_real
 
-if TYPE_CHECKING:
-    from nanostep.jit.network import JittedNetwork
 
-
-def check_call(fns: JittedNetwork, name: str, arguments: tuple) -> None:
-    """Raise TypeError or ValueError unless the arguments of method `name` are arrays of the sizes that its code uses.
+def check_call(fns: Any, name: str, arguments: tuple) -> None:
+    """Raise TypeError or ValueError unless the arguments of method `name` of a `JittedNetwork` are arrays of the sizes
+    that its code uses.
 
     dtypes, contiguity and writability are part of the arrays' types, which are checked when the code is compiled.
     """

@@ -12,6 +12,7 @@ from nanostep._checks import check_integer
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.population_contract import PopulationEngine
 from nanostep.initialization import initialize_each
+from nanostep.losses import Loss
 from nanostep.populations.data import (
     check_inputs_of_networks,
     check_samples_of_networks,
@@ -35,7 +36,7 @@ class PopulationModel(BaseModel):
         *,
         activation: str | Sequence[str] = "sigmoid",
         output: str = "sigmoid",
-        loss: str = "half_squared_error",
+        loss: str | Loss = "half_squared_error",
         dtype: DTypeLike = "float64",
         backend: str = "auto",
         seed: int | ArrayLike | None = 0,

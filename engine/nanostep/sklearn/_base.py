@@ -18,6 +18,7 @@ from sklearn.utils import check_array, check_consistent_length, check_random_sta
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from nanostep._arrays import convert
+from nanostep.losses import Loss
 from nanostep.network import Network
 from nanostep.sklearn._callbacks import CallbackSupportMixin, FitTask
 from nanostep.sklearn._dataset import Dataset, engine_rows
@@ -132,7 +133,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         if weight is not None:
             weight = convert("sample_weight", weight, dtype)
         data = Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
-        data = _without_targets(data, unknown)
+        data = _without_targets(data, unknown, self.loss)
         iterations = 1 if incremental else self.max_iter
         task = FitTask(self, X, y, sample_weight, iterations, self._fitted_attributes, is_fit=is_fit)
         return data, generator, task
@@ -301,7 +302,7 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
                 weight = _checked_weights("sample_weight_val", validation.sample_weight, X)
             dtype = self._network.dtype
             held_out = Dataset(engine_rows(X, dtype), **self._encode(y, dtype), weight=weight)
-            return data, _without_targets(held_out, unknown)
+            return data, _without_targets(held_out, unknown, self.loss)
         if not self.early_stopping:
             return data, None
         # as in scikit-learn, stratified for two classes only
@@ -342,13 +343,13 @@ class BaseMLP(Predictions, CallbackSupportMixin, BaseEstimator, ABC):
         return tags
 
 
-def _without_targets(data: Dataset, unknown: np.ndarray | None) -> Dataset:
-    """Return `data` without the targets that are unknown, shape (n,) or (n, outputs)."""
+def _without_targets(data: Dataset, unknown: np.ndarray | None, loss: str | Loss) -> Dataset:
+    """Return `data` without the targets that are unknown, shape (n,) or (n, targets)."""
     if unknown is None:
         return data
     if data.y is not None:
         y = data.y.copy()
-        y[unknown] = np.nan
+        y[loss.repeated(unknown) if isinstance(loss, Loss) and unknown.ndim == 2 else unknown] = np.nan
         return replace(data, y=y, has_missing=True)
     weight = np.ones(len(data), data.x.dtype) if data.weight is None else data.weight.copy()
     weight[unknown] = 0

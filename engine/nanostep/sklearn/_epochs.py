@@ -81,5 +81,4 @@ class EpochRunner:
                 return list(zip(losses, engine_call.penalties or [0.0] * len(losses), strict=True))
 
     def _make_engine_call(self, samples: Samples, config: RunConfig | None = None) -> EngineCall:
-        state = self._state
-        return EngineCall(self._network, state.slots, samples, state.optimizer, config or self._config, self._cursor)
+        return EngineCall(self._network, self._state, samples, config or self._config, self._cursor)

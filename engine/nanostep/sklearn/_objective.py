@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import xlogy
 
+from nanostep.losses import Loss
 from nanostep.network import Network
 from nanostep.sklearn._dataset import Dataset
 
@@ -19,7 +20,7 @@ class Objective:
     Attributes
     ----------
     loss, output : str
-        The engine's loss and output activation.
+        The engine's loss, which may be an object, and output activation.
     out_activation : str
         scikit-learn's name of the output activation.
     gradient_factor : float
@@ -28,7 +29,7 @@ class Objective:
         Factor from the engine's loss to the reported loss.
     """
 
-    loss: str
+    loss: str | Loss
     output: str
     out_activation: str
     gradient_factor: float = 1.0

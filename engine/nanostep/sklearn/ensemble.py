@@ -15,6 +15,7 @@ from sklearn.utils._param_validation import HasMethods, Interval
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted
 
+from nanostep.losses import Loss
 from nanostep.sklearn._base import BaseMLP, no_convergence
 from nanostep.sklearn._batched_fit import BatchedFit, group_key
 from nanostep.sklearn._documentation import documented_ensemble
@@ -73,6 +74,9 @@ class _BaseEnsemble(MetaEstimatorMixin, BaseEstimator, ABC):
             raise TypeError(f"estimator must be a {self._member.__name__} of nanostep.sklearn; got {base!r}")
         if self.oob_score and not self.bootstrap:
             raise ValueError("oob_score=True scores on the samples that a member has not drawn: bootstrap=True")
+        loss = getattr(self.estimator, "loss", None)
+        if self.oob_score and isinstance(loss, Loss) and loss.outputs_per_target > 1:
+            raise ValueError(f"oob_score=True is R2, which loss={loss!r} with several outputs for a target has not")
         generator = check_random_state(self.random_state)
         seeds = generator.randint(2**31 - 1, size=self.n_estimators)
         members = [clone(base).set_params(random_state=int(seed)) for seed in seeds]

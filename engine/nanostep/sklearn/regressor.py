@@ -9,9 +9,12 @@ from sklearn.base import RegressorMixin, _fit_context
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from nanostep._arrays import convert
-from nanostep.sklearn._base import BaseMLP, Validation, is_stochastic
+from nanostep.backends.reference.losses import sample_losses
+from nanostep.losses import Loss, Quantile
+from nanostep.sklearn._base import BaseMLP, Validation, _without_targets, is_stochastic
 from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._documentation import documented
 from nanostep.sklearn._objective import Objective, elementwise_objective
@@ -25,10 +28,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Parameters
     ----------
-    loss : {"squared_error", "poisson", "absolute_error", "huber"}, default="squared_error"
+    loss : {"squared_error", "poisson", "absolute_error", "huber"} or Loss, default="squared_error"
         "squared_error" is half the squared error; "poisson" is half the Poisson deviance of the exponential of the
         output, for y >= 0; "huber" has delta 1. The gradient is that of the sum over outputs; the reported loss is the
-        mean over outputs, for "poisson" the sum.
+        mean over outputs, for "poisson" the sum. Or an object of `nanostep.losses`. With several outputs for each
+        target (``Quantile``, ``GaussianNLL``), `predict` returns all outputs, and `score` is minus the mean loss.
     {network_parameters}
     solver : {"adam", "sgd", "lbfgs", "lm"}, default="adam"
         "lbfgs" is SciPy's L-BFGS-B on all samples at once. "lm" is the method of Levenberg and Marquardt
@@ -54,14 +58,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     _parameter_constraints: ClassVar[dict] = {
         **CONSTRAINTS,
-        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber"})],
+        "loss": [StrOptions({"squared_error", "poisson", "absolute_error", "huber"}), Loss],
         "solver": [StrOptions({"lbfgs", "lm", "sgd", "adam"})],
     }
     __metadata_request__predict: ClassVar = {"check_input": UNUSED}
 
     def __init__(
         self,
-        loss: str = "squared_error",
+        loss: str | Loss = "squared_error",
         hidden_layer_sizes: Any = (100,),
         activation: str = "relu",
         *,
@@ -158,6 +162,25 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         a__no = self._outputs(X, check_input)
         return a__no[:, 0] if a__no.shape[1] == 1 else a__no
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R2 of `predict`, or minus the mean loss if the loss takes several outputs for each target.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As in `fit`.
+        """
+        if not isinstance(self.loss, Loss) or self.loss.outputs_per_target == 1:
+            return super().score(X, y, sample_weight)
+        check_is_fitted(self)
+        X, y = self._validate(X, y, reset=False)
+        y, unknown = self._split_missing(y)
+        self._check_held_out(y, "y")
+        dtype = self.network_.dtype
+        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X, dtype=np.float64)
+        data = Dataset(X, **self._encode(y, dtype), weight=weight)
+        return self._measure(self._outputs(X, True), _without_targets(data, unknown, self.loss))
+
     def _check_combinations(self, widths: tuple[int, ...], validation: Validation, incremental: bool) -> None:
         super()._check_combinations(widths, validation, incremental)
         if self.solver == "lm" and self.loss != "squared_error":
@@ -168,28 +191,37 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _learn_targets(self, y: Any, *, first_pass: bool, incremental: bool) -> None:
         self._target_count = y.shape[1] if y.ndim == 2 else 1
 
-    def _check_held_out(self, y: Any) -> None:
+    def _check_held_out(self, y: Any, name: str = "y_val") -> None:
         outputs = y.shape[1] if y.ndim == 2 else 1
         if outputs != self._target_count:
-            raise ValueError(f"y_val has {outputs} outputs; y has {self._target_count}")
+            raise ValueError(f"{name} has {outputs} outputs; y of the fit has {self._target_count}")
 
     def _make_objective(self) -> tuple[Objective, int]:
         outputs = self._target_count
         if self.loss == "poisson":
             return Objective("poisson", "identity", "exp", outputs, outputs), outputs
+        if isinstance(self.loss, Loss):
+            per_target = self.loss.outputs_per_target
+            means = 1 if isinstance(self.loss, Quantile) else per_target  # outputs for each term of the mean
+            return Objective(self.loss, "identity", "identity", outputs * per_target / means), outputs * per_target
         return elementwise_objective(self.loss, "identity", "identity", outputs), outputs
 
     def _encode(self, y: Any, dtype: np.dtype) -> dict[str, Any]:
         if self.loss == "poisson" and y.min() < 0:
             raise ValueError(f"loss='poisson' needs y >= 0; got {y.min():g}")
-        return {"y": convert("y", y.reshape(len(y), self._target_count), dtype)}
+        targets = convert("y", y.reshape(len(y), self._target_count), dtype)
+        return {"y": self.loss.repeated(targets) if isinstance(self.loss, Loss) else targets}
 
     def _weigh(self, y: Any, weight: np.ndarray | None, *, incremental: bool) -> np.ndarray | None:
         return weight
 
     def _measure(self, a__no: np.ndarray, data: Dataset) -> float:
-        """Return R2, as the mean over outputs."""
+        """Return R2, as the mean over outputs; see `score`."""
         assert data.y is not None
+        if isinstance(self.loss, Loss) and self.loss.outputs_per_target > 1:
+            missing__no = np.isnan(data.y) if data.has_missing else None
+            losses = sample_losses(self.loss, "identity", a__no, a__no, data.y, missing__bo=missing__no)
+            return -float(np.average(losses.astype(np.float64), weights=data.weight))
         return of_known(r2, data.y, a__no, data.weight) if data.has_missing else r2(data.y, a__no, data.weight)
 
     def __sklearn_tags__(self) -> Any:

@@ -59,8 +59,10 @@ class Rounds:
         A round takes that many of the best settings of the round before and trains their networks until they have made
         that many epochs in total; 0 means the epochs that each setting asks for.
         """
-        y = self.samples.y if self.samples.labels is None else self.samples.labels
-        assert y is not None
+        y = self.samples.labels
+        if y is None:
+            assert self.samples.y is not None
+            y = self.trials[0].architecture.unrepeated(self.samples.y)
         data = hashlib.sha256(self.samples.x.tobytes() + b"|" + y.tobytes()).hexdigest()
         active = list(range(len(self.trials)))
         with task_bar(progress) as bar:

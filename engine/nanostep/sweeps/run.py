@@ -151,7 +151,7 @@ def _check_data(trials: list[Trial], dtype: np.dtype, X: Any, Y: Any) -> Samples
     """Return the samples, which must be valid for all trials."""
     first = trials[0].architecture
     samples = check_samples(first, dtype, X, Y)
-    kinds = {trial.architecture.loss: trial.architecture for trial in trials}
+    kinds = {str(trial.architecture.criterion): trial.architecture for trial in trials}
     for architecture in kinds.values():
         other = check_samples(architecture, dtype, samples.x, Y)
         if (other.labels is None) != (samples.labels is None):
@@ -165,7 +165,7 @@ def _check_metric(trials: list[Trial], metric: Any, mode: str | None, samples: S
     if not (isinstance(metric, str) or callable(metric)):
         raise TypeError(f"metric must be the name of one, or a callable; got {type(metric).__name__}")
     found = [check_metrics(metric, trial.architecture, samples.labels is not None)[0] for trial in trials]
-    if len({trial.architecture.loss for trial in trials}) > 1 and metric == "loss":
+    if len({trial.architecture.criterion for trial in trials}) > 1 and metric == "loss":
         raise ValueError("networks of different losses cannot be compared by metric='loss'; give another")
     if mode not in (None, "min", "max"):
         raise ValueError(f"mode must be 'min' or 'max'; got {mode!r}")

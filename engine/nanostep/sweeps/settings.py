@@ -10,6 +10,7 @@ import numpy as np
 
 from nanostep._checks import check_bool, check_choice, check_integer, check_real
 from nanostep.architecture import Architecture, make_architecture
+from nanostep.losses import Loss
 from nanostep.optimizers import OPTIMIZERS, Optimizer
 from nanostep.sweeps.spaces import Setting
 from nanostep.training.sample_weights import check_smoothing
@@ -64,14 +65,14 @@ class Trial:
 
     def identity(self) -> str:
         """Return a text that is the same for equal trials in every process."""
-        network = (self.architecture.sizes, self.architecture.activations, self.architecture.loss)
+        network = (self.architecture.sizes, self.architecture.activations, str(self.architecture.criterion))
         optimizer = sorted((name, repr(value)) for name, value in vars(self.optimizer).items())
         rest = (self.batch, self.shuffle, self.dropout, self.smoothing)
         return json.dumps([network, self.optimizer.kind, optimizer, rest])
 
 
 def make_trial(values: Setting, inputs: int, outputs: int, *, labels: bool) -> Trial:
-    """Return a checked setting for data with this many inputs and outputs (classes if there are `labels`).
+    """Return a checked setting for data with this many inputs and targets (classes if there are `labels`).
 
     Raises
     ------
@@ -89,6 +90,8 @@ def make_trial(values: Setting, inputs: int, outputs: int, *, labels: bool) -> T
         output = "sigmoid"
     widths = got["hidden"] if isinstance(got["hidden"], (Sequence, np.ndarray)) else (got["hidden"],)
     hidden = tuple(check_integer("hidden", width, 1) for width in widths)
+    if isinstance(loss, Loss):
+        outputs *= loss.outputs_per_target
     architecture = make_architecture((inputs, *hidden, outputs), got["activation"], output, loss)
     dropout = check_real("dropout", got["dropout"], 0.0, 1.0, open_high=True)
     if dropout and not hidden:

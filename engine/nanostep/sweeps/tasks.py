@@ -133,7 +133,7 @@ def _make_population(task: Task) -> Population:
         len(task.trials),
         activation=architecture.activations[:-1],
         output=architecture.output,
-        loss=architecture.loss,
+        loss=architecture.criterion,
         dtype=task.dtype,
         backend=task.backend,
         seed=[(task.seed + repeat) % 2**64 for _, _, repeat in task.units],

@@ -16,8 +16,8 @@ import numpy as np
 from nanostep._arrays import Samples
 from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.model import Model
-from nanostep.optimizers import Optimizer
 from nanostep.training.interrupt import interruptible
+from nanostep.training.optimizer_state import OptimizerState
 from nanostep.training.threads import CALL_SECONDS, TRIAL_FLOPS, ThreadTuner
 
 LONG_CALL_SECONDS = 0.08
@@ -50,16 +50,15 @@ class EngineCall:
     def __init__(
         self,
         model: Model,
-        slots: np.ndarray,
+        state: OptimizerState,
         samples: Samples,
-        optimizer: Optimizer,
         config: RunConfig,
         cursor: Cursor,
     ) -> None:
-        self._model, self._slots, self._samples, self._optimizer = model, slots, samples, optimizer
+        self._model, self._state, self._samples, self._optimizer = model, state, samples, state.optimizer
         self._config, self._cursor = config, cursor
         self.epoch_rates: list[float] = []
-        self.rate = optimizer.lr
+        self.rate = state.optimizer.lr
         self._steps_per_epoch = -(-len(samples) // config.batch)
         self._flops = 6.0 * model.architecture.parameter_count * config.batch
         self._steps = max(1, int(FIRST_CALL_FLOPS / self._flops))
@@ -111,7 +110,8 @@ class EngineCall:
         return losses[:ended].tolist()
 
     def _make(self, config: RunConfig, steps: int, losses: np.ndarray, penalties: np.ndarray | None) -> int:
-        state = (self._model._theta, self._slots, self._samples, self._optimizer)
+        # the slots anew for each call: a callback between two may have made a step
+        state = (self._model._theta, self._state.slots, self._samples, self._optimizer)
 
         def make(config: RunConfig) -> int:
             return self._model._engine.train(

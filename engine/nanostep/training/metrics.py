@@ -120,6 +120,11 @@ def check_metrics(value: object, architecture: Architecture, labels: bool) -> tu
 
 
 def _check_metric(i: int, item: object, architecture: Architecture, labels: bool) -> Metric:
+    if item != "loss" and architecture.targets != architecture.outputs:
+        raise ValueError(
+            f"metrics[{i}]={item!r} compares outputs with targets; loss={architecture.criterion!r} has several outputs "
+            "for each target: use 'loss'"
+        )
     if isinstance(item, str):
         if item not in NAMES:
             raise ValueError(f"metrics[{i}]={item!r} is not known; choose from: {', '.join(NAMES)}, or give a callable")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from nanostep.backends.contract import Keeper
 from nanostep.optimizers import Optimizer, refuse_arrays
 from nanostep.schedules.plateau import PlateauState, ReduceLROnPlateau
 
 
-@dataclass
 class OptimizerState:
     """What an optimiser remembers between updates of one network.
 
@@ -18,18 +18,45 @@ class OptimizerState:
     ----------
     optimizer : Optimizer
     slots : ndarray, shape (number of slots, parameters)
-        Rows named by ``optimizer.slots``.
+        Rows named by ``optimizer.slots``. To be read anew after every update: an engine may keep them elsewhere between
+        two updates, and writes them back when this attribute is read.
     updates, epochs : int
         Made since the state was fresh.
     plateau : (ReduceLROnPlateau, PlateauState) or None
         The schedule of that kind that was last trained with, and where it stands.
+    array, keeper
+        See `nanostep.backends.contract.UpdateState`.
     """
 
-    optimizer: Optimizer
-    slots: np.ndarray
-    updates: int = 0
-    epochs: int = 0
-    plateau: tuple[ReduceLROnPlateau, PlateauState] | None = None
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        slots: np.ndarray,
+        updates: int = 0,
+        epochs: int = 0,
+        plateau: tuple[ReduceLROnPlateau, PlateauState] | None = None,
+    ) -> None:
+        self.optimizer = optimizer
+        self.array = slots
+        self.updates, self.epochs = updates, epochs
+        self.plateau = plateau
+        self.keeper: Keeper | None = None
+
+    @property
+    def slots(self) -> np.ndarray:
+        keeper = self.keeper
+        if keeper is not None:
+            self.keeper = None
+            keeper.store()
+        return self.array
+
+    def copy(self) -> OptimizerState:
+        """Return the same state; nothing that changes is shared."""
+        return OptimizerState(self.optimizer, self.slots.copy(), self.updates, self.epochs, self.plateau)
+
+    def __getstate__(self) -> dict[str, Any]:
+        slots = self.slots  # leaves no keeper
+        return {**vars(self), "array": slots}
 
     def plateau_of(self, schedule: ReduceLROnPlateau) -> PlateauState:
         """Return where `schedule` stands: at the optimiser's rate if it is another one, or if that rate was changed."""
@@ -51,6 +78,6 @@ def continued(state: OptimizerState, optimizer: Optimizer | None) -> OptimizerSt
     chosen = state.optimizer if optimizer is None else optimizer
     chosen.check()
     refuse_arrays(chosen)
-    if chosen is state.optimizer and len(chosen.slots) == len(state.slots):
+    if chosen is state.optimizer and len(chosen.slots) == len(state.array):
         return state
-    return fresh_state(chosen, state.slots.shape[1], state.slots.dtype)
+    return fresh_state(chosen, state.array.shape[1], state.array.dtype)

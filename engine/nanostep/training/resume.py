@@ -32,7 +32,8 @@ def begin(
         if found is not None:
             theta, saved, run_state = found
             model._theta[...] = theta
-            state = replace(saved, optimizer=state.optimizer)
+            saved.optimizer = state.optimizer
+            state = saved
             config = replace(config, run=replace(config.run, seed=run_state.history.seed))
             if run_state.history.stopped == "epochs" and run_state.history.epochs < config.epochs:
                 run_state.history.stopped = ""

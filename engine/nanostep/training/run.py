@@ -35,7 +35,7 @@ def step(model: Model, state: OptimizerState, samples: Samples) -> float:
     """Make one update from all samples and return the loss before it."""
     cursor = Cursor(np.empty(0, np.int64), updates=state.updates)
     run = RunConfig(batch=len(samples), shuffle=False, seed=0)
-    engine_call = EngineCall(model, state.slots, samples, state.optimizer, run, cursor)
+    engine_call = EngineCall(model, state, samples, run, cursor)
     losses = engine_call.call(1)
     state.updates = cursor.updates
     if engine_call.interrupted:
@@ -169,7 +169,7 @@ class ArrayRun(Run):
         if run_state.row > 0 and run.shuffle:
             load(model.backend).order.shuffle(run.seed, run_state.epoch, order)
         self._cursor = Cursor(order, run_state.epoch, run_state.row, state.updates, run_state.loss_sum)
-        self._engine_call = EngineCall(model, state.slots, samples, state.optimizer, run, self._cursor)
+        self._engine_call = EngineCall(model, state, samples, run, self._cursor)
         self._one_epoch_a_call = self._recorder.every_epoch or self._plateau is not None
 
     def _advance(self) -> None:
@@ -250,7 +250,7 @@ class StreamRun(Run):
         run = replace(run, batch=min(run.batch, len(samples)), seed=(run.seed + k * CHUNK_SEED) % 2**64)
         order = np.empty(len(samples) if run.shuffle else 0, np.int64)
         self._cursor = cursor = Cursor(order, self._run_state.epoch, updates=self._cursor.updates)
-        self._engine_call = EngineCall(self._model, self._state.slots, samples, self._state.optimizer, run, cursor)
+        self._engine_call = EngineCall(self._model, self._state, samples, run, cursor)
         while cursor.epoch == self._run_state.epoch and not self._history.stopped:
             losses = self._engine_call.call(1, self._most_steps_of_call(), self._rates)
             self._recorder.rate.now = self._engine_call.rate

@@ -66,7 +66,7 @@ def make_worksheet(
         theta_new = theta.copy()
         _update(backend, architecture, theta_new, trace.grad, rate, frozen=biases == "frozen")
         z_new, a_new = _forward(backend, architecture, theta_new, x__bi)
-        loss_new = backend.losses.loss_value(architecture.loss, architecture.output, z_new[-1], a_new[-1], y__bo)
+        loss_new = backend.losses.loss_value(architecture.criterion, architecture.output, z_new[-1], a_new[-1], y__bo)
         check = check_gradient(architecture, theta, trace)
 
     w, b = architecture.views(theta)
@@ -104,7 +104,7 @@ def _forward(
 def _trace(backend: ModuleType, architecture: Architecture, theta: Array, x__bi: Array, y__bo: Array) -> Trace:
     """Return every value of the forward and the backward pass."""
     z, a = _forward(backend, architecture, theta, x__bi)
-    loss, output = architecture.loss, architecture.output
+    loss, output = architecture.criterion, architecture.output
     value = backend.losses.loss_value(loss, output, z[-1], a[-1], y__bo)
     weights, _ = architecture.views(theta)
     da = [np.empty_like(z__bo) for z__bo in z]

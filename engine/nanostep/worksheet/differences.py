@@ -169,7 +169,7 @@ class _Differences:
         for above in range(l + 1, len(self.weights)):
             z__bo = self._dense(above, a__bo)
             a__bo = self._activate(above, z__bo)
-        loss, output = self.architecture.loss, self.architecture.output
+        loss, output = self.architecture.criterion, self.architecture.output
         rows = range(len(z__bo))
         return np.array([loss_value(loss, output, z__bo[k : k + 1], a__bo[k : k + 1], self.y__bo) for k in rows])
 

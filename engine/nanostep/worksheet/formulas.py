@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nanostep.losses import Huber, Loss, Quantile, name_of
+
 
 @dataclass(frozen=True)
 class Formula:
@@ -61,6 +63,10 @@ LOSSES: dict[str, Formula] = {
         r"\tfrac{1}{[n]} \sum h([a] - [y]),\ "
         r"h(e) = \tfrac{1}{2} e^2 \text{ if } \lvert e \rvert \le 1, \text{ else } \lvert e \rvert - \tfrac{1}{2}",
     ),
+    "gaussian_nll": Formula(
+        "2/[n] sum (s + ([y] - m)^2 exp(-s)) / 2, [a] = (m, s)",
+        r"\tfrac{2}{[n]} \sum \tfrac{1}{2} \bigl(s + ([y] - m)^2 e^{-s}\bigr),\ [a] = (m, s)",
+    ),
     "binary_cross_entropy": Formula(
         "-1/[n] sum ([y] ln [a] + (1 - [y]) ln(1 - [a]))",
         r"-\tfrac{1}{[n]} \sum \bigl([y] \ln [a] + (1 - [y]) \ln(1 - [a])\bigr)",
@@ -68,20 +74,58 @@ LOSSES: dict[str, Formula] = {
     "cross_entropy": Formula("-sum [y] ln [a]", r"-\sum [y] \ln [a]"),
     "poisson": Formula("1/[n] sum (exp([a]) - [y] [a])", r"\tfrac{1}{[n]} \sum \bigl(e^{[a]} - [y] [a]\bigr)"),
 }
-"""L of one sample."""
+"""L of one sample; `loss` has those with options."""
 
 LOSS_DERIVATIVES: dict[str, Formula] = {
     "half_squared_error": same("[a] - [y]"),
     "squared_error": Formula("2/[n] ([a] - [y])", r"\tfrac{2}{[n]} ([a] - [y])"),
     "absolute_error": Formula("1/[n] sign([a] - [y])", r"\tfrac{1}{[n]} \operatorname{sign}([a] - [y])"),
     "huber": Formula("1/[n] clip([a] - [y], -1, 1)", r"\tfrac{1}{[n]} \operatorname{clip}([a] - [y], -1, 1)"),
+    "gaussian_nll": Formula(
+        "2/[n] ((m - [y]) exp(-s), (1 - (m - [y])^2 exp(-s)) / 2)",
+        r"\tfrac{2}{[n]} \bigl((m - [y]) e^{-s},\ \tfrac{1}{2} (1 - (m - [y])^2 e^{-s})\bigr)",
+    ),
     "binary_cross_entropy": Formula(
         "1/[n] ([a] - [y]) / ([a] (1 - [a]))", r"\tfrac{1}{[n]} \frac{[a] - [y]}{[a] \odot (1 - [a])}"
     ),
     "cross_entropy": Formula("-[y] / [a]", r"-\frac{[y]}{[a]}"),
     "poisson": Formula("1/[n] (exp([a]) - [y])", r"\tfrac{1}{[n]} \bigl(e^{[a]} - [y]\bigr)"),
 }
-"""dL/da."""
+"""dL/da; `loss_derivative` has those with options."""
+
+
+def loss(criterion: str | Loss) -> Formula:
+    """Return the formula of L of one sample."""
+    if isinstance(criterion, Huber):
+        d = f"{criterion.delta:g}"
+        return Formula(
+            f"1/[n] sum h([a] - [y]), h(e) = e^2 / 2 if |e| <= {d}, else {d} (|e| - {d} / 2)",
+            r"\tfrac{1}{[n]} \sum h([a] - [y]),\ h(e) = \tfrac{1}{2} e^2 \text{ if } \lvert e \rvert \le "
+            rf"{d}, \text{{ else }} {d} (\lvert e \rvert - \tfrac{{1}}{{2}} {d})",
+        )
+    if isinstance(criterion, Quantile):
+        q = ", ".join(f"{value:g}" for value in criterion.quantiles)
+        return Formula(
+            f"1/[n] sum max(q ([y] - [a]), (q - 1) ([y] - [a])), q = {q}",
+            rf"\tfrac{{1}}{{[n]}} \sum \max\bigl(q ([y] - [a]),\ (q - 1) ([y] - [a])\bigr),\ q = {q}",
+        )
+    return LOSSES[name_of(criterion)]
+
+
+def loss_derivative(criterion: str | Loss) -> Formula:
+    """Return the formula of dL/da."""
+    if isinstance(criterion, Huber):
+        d = f"{criterion.delta:g}"
+        return Formula(
+            f"1/[n] clip([a] - [y], -{d}, {d})", rf"\tfrac{{1}}{{[n]}} \operatorname{{clip}}([a] - [y], -{d}, {d})"
+        )
+    if isinstance(criterion, Quantile):
+        return Formula(
+            "1/[n] (1 - q if [a] > [y], -q if [a] < [y])",
+            r"\tfrac{1}{[n]} \bigl(1 - q \text{ if } [a] > [y],\ -q \text{ if } [a] < [y]\bigr)",
+        )
+    return LOSS_DERIVATIVES[name_of(criterion)]
+
 
 JOINED_DELTAS: dict[str, Formula] = {
     "binary_cross_entropy": Formula("1/[n] ([a] - [y])", r"\tfrac{1}{[n]} ([a] - [y])"),

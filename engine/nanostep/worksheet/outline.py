@@ -68,7 +68,7 @@ def header(sheet: StepValues) -> tuple[str, ...]:
     """Return the lines above the sections, as plain text."""
     activations = ", ".join(sheet.architecture.activations)
     return (
-        f"Network {sheet.architecture}, activations {activations}, loss {sheet.architecture.loss}",
+        f"Network {sheet.architecture}, activations {activations}, loss {sheet.architecture.criterion}",
         f"One SGD step with learning rate {sheet.lr:.6g}, biases {sheet.biases}; "
         f"{sheet.dtype} on backend {sheet.backend}",
     )
@@ -143,7 +143,7 @@ class _Writer:
             yield self.line(l, formulas.same("[a]"), formulas.ACTIVATIONS[layer.activation], a, new=new)
         loss = sheet.loss_new if new else sheet.loss
         right = self.notation.fill(
-            formulas.LOSSES[sheet.architecture.loss], self.symbols(len(sheet.layers) - 1, new=new)
+            formulas.loss(sheet.architecture.criterion), self.symbols(len(sheet.layers) - 1, new=new)
         )
         yield Quantity(self.notation.symbol("L", new=new), right, np.array(loss))
 
@@ -152,7 +152,7 @@ class _Writer:
         for l in range(last, -1, -1):
             layer = self.sheet.layers[l]
             is_softmax = layer.activation == "softmax"
-            incoming = formulas.LOSS_DERIVATIVES[loss] if l == last else formulas.PROPAGATED
+            incoming = formulas.loss_derivative(self.sheet.architecture.criterion) if l == last else formulas.PROPAGATED
             slope = formulas.JACOBIAN if is_softmax else formulas.SLOPE
             if l == last and (loss, layer.activation) in JOINED:
                 delta = formulas.JOINED_DELTAS[loss]

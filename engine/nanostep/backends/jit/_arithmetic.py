@@ -29,6 +29,10 @@ class ArithmeticBuilder(ValueBuilder):
         """Flags of the lanes whose index has this bit set."""
         return self.value(ir.Constant(ir.VectorType(BOOL, self.lanes), [int(i & bit != 0) for i in range(self.lanes)]))
 
+    def numbers(self, values: list[float]) -> Value:
+        """A real constant for each lane."""
+        return self.value(ir.Constant(ir.VectorType(self.real, self.lanes), values))
+
     def lane_is(self, label: Value, first: int) -> Value:
         """Flags of the lane of `label`, where lane 0 is that of `first`."""
         narrow = label.ir if self.integer == INDEX else self.llvm.trunc(label.ir, self.integer)
@@ -129,6 +133,11 @@ class ArithmeticBuilder(ValueBuilder):
     def exchange(self, v: Value, distance: int) -> Value:
         """The vector with lanes i and i ^ distance exchanged."""
         return self._shuffle(v, [i ^ distance for i in range(self.lanes)])
+
+    def joined(self, a: Value, b: Value, first: int) -> Value:
+        """The vector that begins at lane `first` of a and goes on with b."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), list(range(first, first + self.lanes)))
+        return self.value(self.llvm.shuffle_vector(a.ir, b.ir, mask))
 
     def lane(self, v: Value, i: int | Value) -> Value:
         """Lane i as a number."""

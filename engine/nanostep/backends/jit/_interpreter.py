@@ -63,6 +63,9 @@ class Interpreter:
     def lanes_where(self, bit: int) -> Any:
         return (np.arange(self.lanes) & bit) != 0
 
+    def numbers(self, values: list[float]) -> Any:
+        return np.array(values, self.dtype)
+
     def lane_is(self, label: int, first: int) -> Any:
         return np.arange(self.lanes) + first == label
 
@@ -134,6 +137,9 @@ class Interpreter:
 
     def exchange(self, v: Any, distance: int) -> Any:
         return v[np.arange(self.lanes) ^ distance]
+
+    def joined(self, a: Any, b: Any, first: int) -> Any:
+        return np.concatenate([a, b])[first : first + self.lanes]
 
     def lane(self, v: Any, i: int) -> Any:
         return v[i]

@@ -62,18 +62,18 @@ def restore_type(data: bytes) -> types.Type:
 
 @dataclass(frozen=True)
 class Choice(Static):
-    """Names that select the code of an operation, in one dtype."""
+    """Names, or objects that stand for one, that select the code of an operation, in one dtype."""
 
-    names: tuple[str, ...]
+    names: tuple[Any, ...]
     dtype: np.dtype
     lanes: int
 
     @property
     def label(self) -> str:
-        return f"{'/'.join(self.names)} {self.dtype} {self.lanes}"
+        return f"{'/'.join(map(str, self.names))} {self.dtype} {self.lanes}"
 
 
-def choice(dtype: np.dtype, *names: str) -> Choice:
+def choice(dtype: np.dtype, *names: Any) -> Choice:
     """Return the Static of an operation."""
     return Choice(names, dtype, vector_bytes() // dtype.itemsize)
 

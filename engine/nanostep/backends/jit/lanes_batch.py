@@ -34,7 +34,7 @@ def forward(m: Any, t: Tile, rows: int) -> None:
 def output(m: Any, t: Tile, rows: int) -> Any:
     """d of the last layer; return the sum of L."""
     net, memory, lanes, s = t.net, t.memory, t.net.lanes, t.net.layers[-1]
-    loss, width = net.architecture.loss, s.outputs
+    loss, width = net.architecture.criterion, s.outputs
 
     def row(b: Any, total: Any) -> list[Any]:
         z, d = (Row(m, memory + (b * (width * lanes) + at)) for at in (s.z, s.d))

@@ -11,8 +11,9 @@ from typing import Any
 
 from nanostep.backends.jit._math import fast_sigmoid, vexp, vlog
 from nanostep.backends.jit.activations import activate_vector
-from nanostep.backends.jit.losses import delta_vector, loss_vector, share_of, slope_vector
+from nanostep.backends.jit.losses import delta_vector, gaussian, loss_vector, quantiles_at, share_of, slope_vector
 from nanostep.backends.jit.row import unroll
+from nanostep.losses import Loss, name_of
 
 
 @dataclass
@@ -132,16 +133,26 @@ def softmax_row(m: Any, width: int, z: Any, e: Any) -> tuple[Any, Any]:
     return top, total
 
 
-def output_row(m: Any, loss: str, f: str, width: int, z: Any, y: Any, d: Any) -> Any:
+def output_row(m: Any, loss: str | Loss, f: str, width: int, z: Any, y: Any, d: Any) -> Any:
     """Write d of one row of the last layer, and return L of each network. Softmax overwrites z."""
     share = share_of(loss, width)
+    if name_of(loss) == "gaussian_nll":
+        half = width // 2
+
+        def target(t: Any, total: Any) -> list[Any]:
+            by_mean, by_variance, term = gaussian(m, z[t], z[t + half], y[t])
+            d[t], d[t + half] = share * by_mean, share * by_variance
+            return [total + term]
+
+        (total,) = over(m, z, half, target, [m.zero()])
+        return share * total
     if f != "softmax":
 
         def single(o: Any, total: Any) -> list[Any]:
-            logit, target = z[o], y[o]
+            logit, target, q = z[o], y[o], quantiles_at(m, loss, o, 0)
             a = activate_lanes(m, f, logit)
-            d[o] = delta_vector(m, loss, f, logit, a, target, share)
-            return [total + loss_vector(m, loss, f, logit, a, target)]
+            d[o] = delta_vector(m, loss, f, logit, a, target, share, q=q)
+            return [total + loss_vector(m, loss, f, logit, a, target, q=q)]
 
         (total,) = over(m, z, width, single, [m.zero()])
         return share * total
@@ -151,10 +162,10 @@ def output_row(m: Any, loss: str, f: str, width: int, z: Any, y: Any, d: Any) ->
     inverse = 1.0 / sums
 
     def slope(o: Any, mean: Any, total: Any) -> list[Any]:
-        a, target = d[o] * inverse, y[o]
-        da = share * slope_vector(m, loss, a, target)
+        a, target, q = d[o] * inverse, y[o], quantiles_at(m, loss, o, 0)
+        da = share * slope_vector(m, loss, a, target, q=q)
         z[o], d[o] = a, da
-        return [da * a + mean, total + loss_vector(m, loss, f, a, a, target)]
+        return [da * a + mean, total + loss_vector(m, loss, f, a, a, target, q=q)]
 
     def delta(o: Any, mean: Any) -> list[Any]:
         d[o] = z[o] * (d[o] - mean)

@@ -31,7 +31,7 @@ def unrolled_step(m: Any, net: Lanes, theta: Vectors, x: Vectors, y: Vectors, lr
         if s is not layers[-1]:
             activations.append([activate_lanes(m, s.activation, value) for value in z])
     d: Vectors = [None] * layers[-1].outputs
-    loss = output_row(m, net.architecture.loss, layers[-1].activation, len(d), list(zs[-1]), y, d)
+    loss = output_row(m, net.architecture.criterion, layers[-1].activation, len(d), list(zs[-1]), y, d)
     for l in range(len(layers) - 1, -1, -1):
         s, below = layers[l], activations[l]
         sums: Vectors = [None] * s.inputs

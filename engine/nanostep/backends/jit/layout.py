@@ -19,6 +19,7 @@ import numpy as np
 
 from nanostep.architecture import Architecture
 from nanostep.backends.jit._kernel import Static
+from nanostep.losses import Loss
 
 ALIGN = 64
 """Bytes: long rows of packed matrices begin at multiples of this."""
@@ -37,7 +38,7 @@ SMALL = 16384
 def described(architecture: Architecture) -> str:
     """Return a short text that is different for every architecture."""
     a = architecture
-    shown = f"{a} {'/'.join(a.activations)} {a.loss}"
+    shown = f"{a} {'/'.join(a.activations)} {a.criterion}"
     return shown if len(shown) <= 80 else f"{len(a.sizes)} sizes {hashlib.sha256(shown.encode()).hexdigest()}"
 
 
@@ -113,8 +114,8 @@ class Net(Static):
         return self.padded(columns) + (ALIGN // self.dtype.itemsize if lines >= 16 and lines % 2 == 0 else 0)
 
     @property
-    def loss(self) -> str:
-        return self.architecture.loss
+    def loss(self) -> str | Loss:
+        return self.architecture.criterion
 
     @property
     def inputs(self) -> int:

@@ -15,6 +15,7 @@ from nanostep.backends.jit._math import magnitude, softplus, vexp, vlog
 from nanostep.backends.jit.activations import derivative_vector, over_vectors, row_maximum
 from nanostep.backends.jit.vector import sum_lanes
 from nanostep.backends.reference.losses import JOINED, LOG_FLOOR, SLOPE_FLOOR
+from nanostep.losses import Loss, Quantile, delta_of, name_of
 
 Array = np.ndarray
 
@@ -64,7 +65,7 @@ class OutputRows:
     Attributes
     ----------
     loss, output : str
-        Names of the loss and of the output's activation.
+        Names of the loss, which may be an object, and of the output's activation.
     width : int
         Outputs; rows of y are so far apart.
     stride : int
@@ -74,7 +75,7 @@ class OutputRows:
     weighting : Weighting
     """
 
-    loss: str
+    loss: str | Loss
     output: str
     width: Any
     stride: Any
@@ -103,13 +104,70 @@ class OutputArrays(NamedTuple):
     result: Any = None
 
 
-def share_of(loss: str, width: int) -> float:
+def quantiles_at(m: Any, loss: str | Loss, o: Any, step: int = 1) -> Any:
+    """The quantiles of the outputs in the lanes of a vector: that of o in lane 0, each lane `step` further; None for
+    other losses."""
+    if not isinstance(loss, Quantile):
+        return None
+    count = len(loss.quantiles)
+    vectors = [
+        m.numbers([loss.quantiles[(first + step * lane) % count] for lane in range(m.lanes)]) for first in range(count)
+    ]
+    if isinstance(o, int):
+        return vectors[o % count]
+    result, first = vectors[0], o - o // count * count
+    for k in range(1, count):
+        result = m.select(first == k, vectors[k], result)
+    return result
+
+
+def gaussian(m: Any, mean: Any, s: Any, y: Any, weighting: Weighting = UNWEIGHTED) -> tuple[Any, Any, Any]:
+    """Derivatives by means and by logarithms of variances, and the terms of targets in L, before the share."""
+    e = mean - y
+    scaled = e * vexp(m, -s)
+    parts = scaled, 0.5 * (1.0 - e * scaled), 0.5 * (s + e * scaled)
+    return tuple(weighting.known(m, y, part) for part in parts)
+
+
+def gaussian_vectors(
+    m: Any, width: int, a: list[Any], y: list[Any], weighting: Weighting = UNWEIGHTED
+) -> tuple[list[Any], list[Any]]:
+    """The same from the vectors of a row: dL/da, and terms, of which only those of the targets count."""
+    targets, zero = width // 2, m.zero()
+
+    def from_output(vectors: list[Any], o: int) -> Any:
+        """The vector that begins at output o, with 0 before the first and after the last vector."""
+        first, second = (
+            vectors[v] if 0 <= v < len(vectors) else zero for v in (o // m.lanes, o // m.lanes + 1)
+        )  # fmt: skip
+        return first if o % m.lanes == 0 else m.joined(first, second, o % m.lanes)
+
+    starts = range(0, targets, m.lanes)
+    parts = [gaussian(m, a[v], from_output(a, targets + o), y[v], weighting) for v, o in enumerate(starts)]
+    by_mean, by_variance, terms = ([part[k] for part in parts] for k in range(3))
+    d = []
+    for v in range(len(a)):
+        o = v * m.lanes
+        other = from_output(by_variance, o - targets)
+        d.append(m.select(m.first_lanes(targets - o), by_mean[v], other) if o < targets else other)
+    return d, [m.keep_part(term, targets - v * m.lanes) for v, term in enumerate(terms)]
+
+
+def share_of(loss: str | Loss, width: Any) -> Any:
     """Weight of one output in L."""
+    if name_of(loss) == "gaussian_nll":
+        return 2.0 / width
     return 1.0 if loss in SUMMED_OVER_OUTPUTS else 1.0 / width
 
 
-def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, weighting: Weighting = UNWEIGHTED) -> Any:
-    """The term of each output in L, before the share; not for softmax with cross-entropy."""
+def loss_vector(
+    m: Any, loss: str | Loss, output: str, z: Any, a: Any, y: Any, weighting: Weighting = UNWEIGHTED, *, q: Any = None
+) -> Any:
+    """The term of each output in L, before the share; neither for softmax with cross-entropy nor for normal
+    distributions. `q`: see `quantiles_at`."""
+    if q is not None:
+        below = y - a
+        return m.select(below > 0.0, q * below, (q - 1.0) * below)
     e = a - y
     if loss == "half_squared_error":
         return 0.5 * e * e
@@ -117,9 +175,9 @@ def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, weightin
         return e * e
     if loss == "absolute_error":
         return magnitude(m, e)
-    if loss == "huber":
+    if name_of(loss) == "huber":
         size = magnitude(m, e)
-        near = m.at_most(size, 1.0)
+        near = m.at_most(size, delta_of(loss))
         return near * (size - 0.5 * near)
     if loss == "poisson":
         return vexp(m, a) - y * a
@@ -128,15 +186,17 @@ def loss_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, weightin
     return -(y * m.at_least(vlog(m, a), LOG_FLOOR) + (1.0 - y) * m.at_least(vlog(m, 1.0 - a), LOG_FLOOR))
 
 
-def slope_vector(m: Any, loss: str, a: Any, y: Any) -> Any:
+def slope_vector(m: Any, loss: str | Loss, a: Any, y: Any, *, q: Any = None) -> Any:
     """dL/da of each output, before the share"""
     e = a - y
+    if q is not None:
+        return m.select(e > 0.0, 1.0 - q, m.select(e < 0.0, -q, e))  # e: 0, or NaN
     if loss == "squared_error":
         return e + e
     if loss == "absolute_error":
         return m.select(e > 0.0, 1.0, m.select(e < 0.0, -1.0, e))  # e: 0, or NaN
-    if loss == "huber":
-        return m.at_most(m.at_least(e, -1.0), 1.0)
+    if name_of(loss) == "huber":
+        return m.at_most(m.at_least(e, -delta_of(loss)), delta_of(loss))
     if loss == "binary_cross_entropy":
         return e / m.at_least(a * (1.0 - a), SLOPE_FLOOR)
     if loss == "cross_entropy":
@@ -146,12 +206,14 @@ def slope_vector(m: Any, loss: str, a: Any, y: Any) -> Any:
     return e
 
 
-def delta_vector(m: Any, loss: str, output: str, z: Any, a: Any, y: Any, scale: Any) -> Any:
+def delta_vector(
+    m: Any, loss: str | Loss, output: str, z: Any, a: Any, y: Any, scale: Any, *, q: Any = None
+) -> Any:  # fmt: skip
     """scale * dL/dz of some outputs of a row, before the share; elementwise activations only. dL/da is scaled while f'
     is computed."""
     if (loss, output) in JOINED:
         return scale * (a - y)
-    return (scale * slope_vector(m, loss, a, y)) * derivative_vector(m, output, z, a)
+    return (scale * slope_vector(m, loss, a, y, q=q)) * derivative_vector(m, output, z, a)
 
 
 def cross_entropy_row(m: Any, width: Any, z: Any, y: Any) -> Any:
@@ -185,11 +247,19 @@ def sum_losses(m: Any, rows: Any, r: OutputRows) -> Any:
 
         def term(o: Any, part: Any, sums: Any) -> list[Any]:
             zo, ao, yo = (m.load_part(pointer + o, part) for pointer in (zb, ab, yb))
-            terms = r.weighting.known(m, yo, loss_vector(m, r.loss, r.output, zo, ao, yo, r.weighting))
-            return [sums + m.keep_part(terms, part)]
+            q = quantiles_at(m, r.loss, o)
+            terms = loss_vector(m, r.loss, r.output, zo, ao, yo, r.weighting, q=q)
+            return [sums + m.keep_part(r.weighting.known(m, yo, terms), part)]
 
+        def target(t: Any, part: Any, sums: Any) -> list[Any]:
+            mean, s, y = (m.load_part(p + t, part) for p in (ab, ab + half, yb))
+            return [sums + m.keep_part(gaussian(m, mean, s, y, r.weighting)[2], part)]
+
+        half = r.width // 2
         if joined:
             terms = cross_entropy_row(m, r.width, zb, yb)
+        elif name_of(r.loss) == "gaussian_nll":
+            (terms,) = over_vectors(m, half, target, [m.zero()])
         else:
             (terms,) = over_vectors(m, r.width, term, [m.zero()])
         return [total + m.double(m.lane(r.weighting.weighted(m, b, sum_lanes(m, terms)), 0))]
@@ -198,23 +268,47 @@ def sum_losses(m: Any, rows: Any, r: OutputRows) -> Any:
     return total
 
 
+def derive_gaussian(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
+    """d = weight * dL/da of normal distributions"""
+    half = r.width // 2
+
+    def row(b: Any) -> None:
+        scale = r.weighting.weighted(m, b, share)
+        ab, yb, db = r.a + b * r.stride, r.y + b * r.width, r.d + b * r.stride
+
+        def target(t: Any, part: Any) -> None:
+            mean, s, y = (m.load_part(p + t, part) for p in (ab, ab + half, yb))
+            by_mean, by_variance, _ = gaussian(m, mean, s, y, r.weighting)
+            m.store_part(db + t, part, scale * by_mean)
+            m.store_part(db + half + t, part, scale * by_variance)
+
+        over_vectors(m, half, target)
+
+    m.loop(0, rows, 1, row)
+
+
 def derive_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
     """d = share * dL/da"""
+    if name_of(r.loss) == "gaussian_nll":
+        derive_gaussian(m, rows, share, r)
+        return
+
+    def slopes(a: Any, y: Any, o: Any, part: Any) -> Any:
+        q = quantiles_at(m, r.loss, o)
+        return share * slope_vector(m, r.loss, m.load_part(a + o, part), m.load_part(y + o, part), q=q)
 
     def row(b: Any) -> None:
         ab, yb, db = r.a + b * r.stride, r.y + b * r.width, r.d + b * r.stride
-        over_vectors(
-            m, r.width,
-            lambda o, part: m.store_part(
-                db + o, part, share * slope_vector(m, r.loss, m.load_part(ab + o, part), m.load_part(yb + o, part))
-            ),
-        )  # fmt: skip
+        over_vectors(m, r.width, lambda o, part: m.store_part(db + o, part, slopes(ab, yb, o, part)))
 
     m.loop(0, rows, 1, row)
 
 
 def delta_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
     """d = weight * dL/dz; the space between rows of d is not written."""
+    if name_of(r.loss) == "gaussian_nll":  # with the identity
+        derive_gaussian(m, rows, share, r)
+        return
 
     def row(b: Any) -> None:
         scale = r.weighting.weighted(m, b, share)
@@ -222,12 +316,13 @@ def delta_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
 
         def direct(o: Any, part: Any) -> None:
             zo, ao, yo = (m.load_part(pointer + o, part) for pointer in (zb, ab, yb))
-            delta = delta_vector(m, r.loss, r.output, zo, ao, yo, scale)
+            delta = delta_vector(m, r.loss, r.output, zo, ao, yo, scale, q=quantiles_at(m, r.loss, o))
             m.store_part(db + o, part, r.weighting.known(m, yo, delta))
 
         def slope(o: Any, part: Any, total: Any) -> list[Any]:
             ao, yo = m.load_part(ab + o, part), m.load_part(yb + o, part)
-            da = m.keep_part(r.weighting.known(m, yo, scale * slope_vector(m, r.loss, ao, yo)), part)
+            slopes = slope_vector(m, r.loss, ao, yo, q=quantiles_at(m, r.loss, o))
+            da = m.keep_part(r.weighting.known(m, yo, scale * slopes), part)
             m.store_part(db + o, part, da)
             return [da * ao + total]
 
@@ -247,7 +342,7 @@ def delta_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
     m.loop(0, rows, 1, row)
 
 
-def _rows_of(loss: str, output: str, width: Any, arrays: OutputArrays) -> OutputRows:
+def _rows_of(loss: str | Loss, output: str, width: Any, arrays: OutputArrays) -> OutputRows:
     return OutputRows(loss, output, width, width, arrays.z, arrays.a, arrays.y, arrays.result)
 
 
@@ -293,21 +388,21 @@ def _arrays(*arrays: Array | None) -> OutputArrays:
     return OutputArrays(*(None if array is None else array.reshape(-1) for array in arrays))
 
 
-def loss_value(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> float:
+def loss_value(loss: str | Loss, output: str, z__bo: Array, a__bo: Array, y__bo: Array) -> float:
     """Mean over the batch of L"""
     static = choice(z__bo.dtype, loss, output)
     total = specialised(run_loss, static)(static, *z__bo.shape, _arrays(z__bo, a__bo, y__bo))
     return total * share_of(loss, z__bo.shape[1]) / len(z__bo)
 
 
-def loss_derivative(loss: str, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
+def loss_derivative(loss: str | Loss, a__bo: Array, y__bo: Array, da__bo: Array) -> None:
     """da = dL/da of each sample"""
     static = choice(a__bo.dtype, loss)
     arrays = _arrays(None, a__bo, y__bo, da__bo)
     specialised(run_slope, static)(static, *a__bo.shape, share_of(loss, a__bo.shape[1]), arrays)
 
 
-def output_delta(loss: str, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> None:
+def output_delta(loss: str | Loss, output: str, z__bo: Array, a__bo: Array, y__bo: Array, d__bo: Array) -> None:
     """d = dL/dz of each sample"""
     static = choice(z__bo.dtype, loss, output)
     arrays = _arrays(z__bo, a__bo, y__bo, d__bo)

@@ -18,10 +18,13 @@ from nanostep.backends.jit.losses import (
     Weighting,
     delta_rows,
     delta_vector,
+    gaussian_vectors,
     loss_vector,
+    quantiles_at,
     sum_losses,
 )
 from nanostep.backends.jit.vector import fold_rows, largest_lane, sum_lanes
+from nanostep.losses import name_of
 
 
 def total_of(m: Any, terms: Any) -> Any:
@@ -35,13 +38,22 @@ def output_loop(m: Any, rows: Any, r: OutputRows) -> Any:
     def row(b: Any, total: Any) -> list[Any]:
         zb, yb, db = r.z + b * r.stride, r.y + b * r.width, r.d + b * r.stride
         scale = r.weighting.weighted(m, b, r.share)
+        if name_of(r.loss) == "gaussian_nll":
+            starts = range(0, r.width, m.lanes)
+            outputs, targets = [m.load(zb + o) for o in starts], [m.load_part(yb + o, r.width - o) for o in starts]
+            d, terms = gaussian_vectors(m, r.width, outputs, targets, r.weighting)
+            for o, value in zip(starts, d, strict=True):
+                m.store(db + o, m.keep_part(scale * value, r.width - o))
+            return [sum((r.weighting.weighted(m, b, term) for term in terms), total)]
         for o in range(0, r.width, m.lanes):
             count = r.width - o
             logit, target = m.load(zb + o), m.load_part(yb + o, count)
             a = activate_vector(m, r.output, logit)
-            delta = delta_vector(m, r.loss, r.output, logit, a, target, scale)
+            q = quantiles_at(m, r.loss, o)
+            delta = delta_vector(m, r.loss, r.output, logit, a, target, scale, q=q)
             m.store(db + o, m.keep_part(r.weighting.known(m, target, delta), count))
-            terms = r.weighting.known(m, target, loss_vector(m, r.loss, r.output, logit, a, target, r.weighting))
+            terms = loss_vector(m, r.loss, r.output, logit, a, target, r.weighting, q=q)
+            terms = r.weighting.known(m, target, terms)
             total = total + r.weighting.weighted(m, b, m.keep_part(terms, count))
         return [total]
 

@@ -26,8 +26,16 @@ from nanostep.backends.jit.activations import activate_vector, derivative_vector
 from nanostep.backends.jit.arguments import Data, Lookahead
 from nanostep.backends.jit.batch import index_of
 from nanostep.backends.jit.layout import LayerLayout, Net
-from nanostep.backends.jit.losses import delta_vector, loss_vector, share_of, slope_vector
+from nanostep.backends.jit.losses import (
+    delta_vector,
+    gaussian_vectors,
+    loss_vector,
+    quantiles_at,
+    share_of,
+    slope_vector,
+)
 from nanostep.backends.jit.vector import fold_rows, largest_lane, sum_lanes
+from nanostep.losses import name_of
 
 MAX_VECTORS = 160
 """Vectors of weights of a small network at most: beyond, the code and its compilation become long."""
@@ -151,11 +159,16 @@ def output(m: Any, net: Net, z: list[Any], y: Any, label: Any, lr: Any) -> Outco
     s, loss, one = net.layers[-1], net.loss, m.double(1.0)
     width, f, share = s.outputs, s.f, share_of(net.loss, s.outputs)
     target = target_vectors(m, s, y, label)
+    q = [quantiles_at(m, loss, v * m.lanes) for v in range(len(z))]
+    if name_of(loss) == "gaussian_nll":
+        d, terms = gaussian_vectors(m, width, z, target)
+        value = share * lanes_total(m, terms, width)
+        return Outcome(kept(m, [lr * share * v for v in d], width), m.double(m.lane(value, 0)), one)
     if f != "softmax":
         a = [activate_vector(m, f, v) for v in z]
         scale = lr * share
-        d = [delta_vector(m, loss, f, *values, scale) for values in zip(z, a, target, strict=True)]
-        terms = [loss_vector(m, loss, f, *values) for values in zip(z, a, target, strict=True)]
+        d = [delta_vector(m, loss, f, v, b, t, scale, q=p) for v, b, t, p in zip(z, a, target, q, strict=True)]
+        terms = [loss_vector(m, loss, f, *values, q=v) for *values, v in zip(z, a, target, q, strict=True)]
         value = share * lanes_total(m, kept(m, terms, width), width)
         return Outcome(kept(m, d, width), m.double(m.lane(value, 0)), one)
     if loss == "cross_entropy" and label is not None and 1 < width <= m.lanes:
@@ -164,10 +177,10 @@ def output(m: Any, net: Net, z: list[Any], y: Any, label: Any, lr: Any) -> Outco
     if loss == "cross_entropy":
         return cross_entropy(m, width, z, e, top, sums, target, lr)
     a = [v / sums for v in e]
-    g = kept(m, [share * slope_vector(m, loss, *values) for values in zip(a, target, strict=True)], width)
-    mean = lanes_total(m, [p * q for p, q in zip(g, a, strict=True)], width)
-    d = [lr * (p * (q - mean)) for p, q in zip(a, g, strict=True)]
-    terms = [loss_vector(m, loss, f, *values) for values in zip(z, a, target, strict=True)]
+    g = kept(m, [share * slope_vector(m, loss, *pair, q=v) for *pair, v in zip(a, target, q, strict=True)], width)
+    mean = lanes_total(m, [value * slope for value, slope in zip(a, g, strict=True)], width)
+    d = [lr * (value * (slope - mean)) for value, slope in zip(a, g, strict=True)]
+    terms = [loss_vector(m, loss, f, *values, q=v) for *values, v in zip(z, a, target, q, strict=True)]
     value = share * lanes_total(m, kept(m, terms, width), width)
     return Outcome(kept(m, d, width), m.double(m.lane(value, 0)), one)
 

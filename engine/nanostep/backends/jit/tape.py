@@ -24,7 +24,6 @@ from numba import njit
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS
 from nanostep.backends.jit._kernel import kernel
 from nanostep.backends.jit.activations import (
-    activate_elements,
     activate_rows,
     activate_vector,
     derivative_vector,

@@ -50,6 +50,12 @@ C_ARRAYS = {
 }
 """C type of an array's memory, by dtype."""
 
+CALLED = (
+    "prepared_update", "prepared_store", "prepared_predict", "prepared_loss", "prepared_gradient", "prepared_vjp",
+    "step_row", "update",
+)  # fmt: skip
+"""Functions that prepared calls use, in the order of ``bindings/calls.c``."""
+
 PREFIXES = {np.dtype(np.float32): "nst_f32_", np.dtype(np.float64): "nst_f64_"}
 
 EXCEPTIONS: dict[int, type[Exception]] = {
@@ -96,22 +102,25 @@ def open_calls(
     inputs: int,
     outputs: int,
     most_rows: int,
-    workspace: tuple[Any, int],
     fill: Callable[[Any, int], int | None],
     isa: Any,
 ) -> Calls:
-    """Return the prepared calls of a network for at most `most_rows` rows; see ``bindings/calls.c``.
+    """Return the prepared calls of a network for at most `most_rows` rows, 0 for none; see ``bindings/calls.c``.
 
-    `workspace` is that of the largest number of slots. ``fill(optimizer, address)`` writes an nst_optimizer and returns
-    its number of slots, or None if it cannot be kept; `isa` is an int32_t that gets the instruction set of each step.
+    ``fill(optimizer, address)`` writes an nst_optimizer and returns its number of slots, or None if it cannot be kept;
+    `isa` is an int32_t that gets the instruction set of each step.
     """
-    memory, row = _new_row(net, theta__p.dtype)
-    calls = _addresses(theta__p.dtype, "predict", "loss", "gradient", "train", "step_row")
-    pointers = (int(ffi.cast("uintptr_t", pointer)) for pointer in (net, workspace[0], isa))
-    at_net, at_workspace, at_isa = pointers
-    kept = (net, memory, workspace[0], isa)
-    at = (at_net, row, at_workspace, at_isa, *calls)
-    return Calls(theta__p, kept, fill, inputs, outputs, most_rows, workspace[1], at)
+    dtype, prepared, memory = theta__p.dtype, ffi.new("nst_prepared **"), None
+    row_memory, row = _new_row(net, dtype)
+    if most_rows > 0:
+        size = ffi.new("size_t *")
+        check_status(function(dtype, "prepared_size")(net, size))
+        memory = ffi.from_buffer("char[]", np.empty(size[0], np.uint8), require_writable=True)
+        check_status(function(dtype, "prepared_open")(net, memory, size[0], prepared))
+    at_prepared, at_isa = (int(ffi.cast("uintptr_t", each)) for each in (prepared[0], isa))
+    functions = tuple(_addresses(dtype, *CALLED))
+    kept = (net, row_memory, memory, isa)
+    return Calls(theta__p, kept, fill, inputs, outputs, net.loss, most_rows, row, at_prepared, at_isa, functions)
 
 
 def _new_row(net: Any, dtype: np.dtype) -> tuple[Any, int]:

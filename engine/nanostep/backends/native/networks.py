@@ -27,6 +27,7 @@ from nanostep.backends.native._library import (
     pointer,
 )
 from nanostep.backends.native._pool import most_threads, pool_for
+from nanostep.backends.native.losses import c_loss
 from nanostep.backends.native.optimizers import c_optimizer, fill
 from nanostep.optimizers import Optimizer
 
@@ -41,8 +42,6 @@ millisecond on the baseline instruction set. NEURON_FLOPS stands for an activati
 (NST_TEAM_FLOPS in C); and with more parameters, packing them takes as long.
 """
 
-MOST_SLOTS = 3
-
 
 class Engine:
     """See `nanostep.backends.contract.Engine`. Each call has its own workspace, so calls may overlap in time."""
@@ -54,8 +53,12 @@ class Engine:
         self._isa = ffi.new("int32_t *", identifier("isa", isa_in_use()))  # an nst_isa, which prepared calls write too
         self._sizes = ffi.new("size_t[]", architecture.sizes)
         self._activations = ffi.new("int32_t[]", [identifier("activation", a) for a in architecture.activations])
+        self._kept: list[Any] = []  # what the structures of C point to
         self._net = self._architecture(ignore_nan=False)
         self._net_with_missing: Any = None
+        if architecture.targets != architecture.outputs:
+            for name in ("step_row", "prepared_update", "prepared_descent", "prepared_loss", "prepared_gradient"):
+                setattr(self, name, _decline)  # they take Y as wide as the outputs
         self._workspace_sizes: dict[int, int] = {}  # by number of slots
 
         # the theta that a row was opened for, and the row; replaced together, because threads may call at the same time
@@ -64,15 +67,19 @@ class Engine:
 
     def _architecture(self, *, ignore_nan: bool) -> Any:
         """Return a new nst_architecture, whose arrays belong to this object."""
-        self._options = ffi.new("nst_loss_options *", {"ignore_nan": 1})
+        loss, options, quantiles = c_loss(self.architecture.criterion)
+        if ignore_nan:
+            options = options or ffi.new("nst_loss_options *")
+            options.ignore_nan = 1
+        self._kept += [options, quantiles]
         return ffi.new(
             "nst_architecture *",
             {
                 "layers": len(self.architecture.activations),
                 "sizes": self._sizes,
                 "activations": self._activations,
-                "loss": identifier("loss", self.architecture.loss),
-                "loss_options": self._options if ignore_nan else ffi.NULL,
+                "loss": loss,
+                "loss_options": options,
             },
         )
 
@@ -121,13 +128,24 @@ class Engine:
         theta, calls = self._calls
         return (calls if theta is theta__p else self._open_calls(theta__p)).gradient(X, Y)
 
+    def prepared_apply(self, theta__p: Array, state: UpdateState, grad: object) -> bool | None:
+        theta, calls = self._calls
+        return (calls if theta is theta__p else self._open_calls(theta__p)).apply(state, grad)
+
+    def prepared_forward(self, theta__p: Array, X: object) -> tuple[Array, Array, Array, int, Calls] | None:
+        theta, calls = self._calls
+        if theta is not theta__p:
+            calls = self._open_calls(theta__p)
+        made = calls.forward(X)
+        return None if made is None else (*made, calls)
+
     def _open_calls(self, theta__p: Array) -> Calls:
         inputs, outputs, count = self.architecture.inputs, self.architecture.outputs, len(theta__p)
-        most_rows, workspace = 0, (ffi.NULL, 0)
+        most_rows = 0
         if count <= PREPARED_PARAMETERS:
             row_flops = 6.0 * count + NEURON_FLOPS * sum(self.architecture.sizes[1:])
-            most_rows, workspace = int(PREPARED_FLOPS / row_flops), self._workspace(MOST_SLOTS)
-        calls = open_calls(self._net, theta__p, inputs, outputs, most_rows, workspace, fill, self._isa)
+            most_rows = int(PREPARED_FLOPS / row_flops)
+        calls = open_calls(self._net, theta__p, inputs, outputs, most_rows, fill, self._isa)
         self._calls = theta__p, calls
         return calls
 
@@ -279,6 +297,10 @@ class Engine:
             self._workspace_sizes[slot_count] = bytes_needed[0]
         size = self._workspace_sizes[slot_count]
         return ffi.from_buffer("char[]", np.empty(size, np.uint8), require_writable=True), size
+
+
+def _decline(*arguments: object) -> None:
+    """A short cut that takes nothing; see `nanostep.backends.contract.Engine`."""
 
 
 class _Run:

@@ -89,7 +89,7 @@ class Engine(NoShortCuts):
     def output_delta(self, z: list[Array], a: list[Array], samples: Samples, y__bo: Array) -> Array:
         """Return dL/dz of the last layer, times the weight of each sample."""
         missing__bo = np.isnan(y__bo) if samples.has_missing else None
-        d__bo = sample_deltas(self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, missing__bo)
+        d__bo = sample_deltas(self.architecture.criterion, self.architecture.output, z[-1], a[-1], y__bo, missing__bo)
         return d__bo if samples.weight is None else d__bo * samples.weight[:, None]
 
     def mean_loss(
@@ -97,7 +97,7 @@ class Engine(NoShortCuts):
     ) -> float:
         """Return the mean over the batch of weight * L."""
         loss__b = sample_losses(
-            self.architecture.loss, self.architecture.output, z[-1], a[-1], y__bo, log_clip_min,
+            self.architecture.criterion, self.architecture.output, z[-1], a[-1], y__bo, log_clip_min,
             missing__bo=np.isnan(y__bo) if samples.has_missing else None,
         )  # fmt: skip
         return float((loss__b if samples.weight is None else samples.weight * loss__b).mean())
