@@ -306,6 +306,23 @@ def check_scale(architecture: Architecture, dtype: np.dtype, value: Any) -> np.n
     return architecture.by_layer(scale)
 
 
+def check_scale_of_networks(architecture: Architecture, dtype: np.dtype, value: Any, size: int) -> np.ndarray:
+    """Return factors (size, parameters), given as those of a network for all, or with a row for each."""
+    scale = convert("scale", value, dtype)
+    if scale.ndim != 2:
+        each = [check_scale(architecture, dtype, scale)] * size
+    elif len(scale) != size:
+        raise ValueError(f"scale has {len(scale)} rows for {size} networks; give one for each, or one row for all")
+    else:
+        each = [check_scale(architecture, dtype, row) for row in scale]
+    return np.stack(each)
+
+
+def unaliased(array: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Return `array`, or a copy where it shares memory with theta: kernels write theta while they read the others."""
+    return array.copy() if np.may_share_memory(array, theta) else array
+
+
 def check_weight(name: str, value: Any, n: int) -> np.ndarray:
     """Return sample weights (n,) in float64, not normalised: finite, >= 0, not all zero."""
     weight = convert(name, value, np.dtype(np.float64))

@@ -34,7 +34,7 @@ def engine_of(package: ModuleType, architecture: Architecture, dtype: np.dtype) 
 def population_engine_of(package: ModuleType, architecture: Architecture, dtype: np.dtype) -> PopulationEngine:
     """Return the engine of a population on a backend; with a loss of the user's own it takes network after network."""
     if isinstance(architecture.loss_options, Custom):
-        return OneByOne(engine_of(package, architecture, dtype), architecture)
+        return OneByOne(engine_of(package, architecture, dtype), architecture, package.optimizers)
     return package.populations.Engine(architecture, dtype)
 
 

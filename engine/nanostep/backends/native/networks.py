@@ -113,13 +113,29 @@ class Engine:
         self._row = theta__p, row
         return row
 
-    def prepared_update(self, theta__p: Array, state: UpdateState, X: object, Y: object) -> float | None:
+    def prepared_update(
+        self,
+        theta__p: Array,
+        state: UpdateState,
+        X: object,
+        Y: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> float | None:
         theta, calls = self._calls
-        return (calls if theta is theta__p else self._open_calls(theta__p)).update(state, X, Y)
+        return (calls if theta is theta__p else self._open_calls(theta__p)).update(state, X, Y, outputs, sample_weight)
 
-    def prepared_descent(self, theta__p: Array, X: object, Y: object, lr: object) -> float | None:
+    def prepared_descent(
+        self,
+        theta__p: Array,
+        X: object,
+        Y: object,
+        lr: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> float | None:
         theta, calls = self._calls
-        return (calls if theta is theta__p else self._open_calls(theta__p)).descend(X, Y, lr)
+        return (calls if theta is theta__p else self._open_calls(theta__p)).descend(X, Y, lr, outputs, sample_weight)
 
     def prepared_predict(self, theta__p: Array, X: object) -> Array | None:
         theta, calls = self._calls
