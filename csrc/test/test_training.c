@@ -168,12 +168,73 @@ static void test_cut_run(void)
     free(workspace);
 }
 
+/* Cross-entropy before the Jacobian of softmax, as a caller's function; `user` counts its calls. */
+static void surprisal(const double *a, const double *y, size_t n, size_t outputs, double *loss, double *da, void *user)
+{
+    ++*(int *)user;
+    for (size_t b = 0; b < n; b++) {
+        loss[b] = 0;
+        for (size_t o = 0; o < outputs; o++) {
+            const size_t at = b * outputs + o;
+            loss[b] -= y[at] == 0 ? 0 : y[at] * log(a[at]);
+            da[at] = -y[at] / a[at];
+        }
+    }
+}
+
+/* A function of the caller's does what the library's loss does; options are checked. */
+static void test_options_of_losses(void)
+{
+    double theta[PARAMETERS], x[ROWS * INPUTS], got[PARAMETERS], want[PARAMETERS], loss, value, y[ROWS * CLASSES] = {0};
+    double most = 0, quantiles[] = {0.25, 1.5};
+    int64_t labels[ROWS];
+    int calls = 0;
+    size_t bytes, count;
+    nst_loss_options options = {.custom_f64 = surprisal, .user = &calls};
+    nst_architecture net = deep;
+    make_data(theta, x, labels);
+    for (size_t b = 0; b < ROWS; b++)
+        y[b * CLASSES + (size_t)labels[b]] = 1;
+    CHECK(nst_f64_workspace_size(&deep, 0, &bytes) == NST_OK);
+    void *const workspace = malloc(bytes);
+    CHECK(nst_f64_gradient(&deep, theta, ROWS, x, y, NULL, NULL, workspace, bytes, want, &value) == NST_OK);
+    net.loss = NST_LOSS_CUSTOM;
+    net.loss_options = &options;
+    CHECK(nst_f64_gradient(&net, theta, ROWS, x, y, NULL, NULL, workspace, bytes, got, &loss) == NST_OK);
+    for (size_t p = 0; p < PARAMETERS; p++)
+        most = fabs(got[p] - want[p]) > most ? fabs(got[p] - want[p]) : most;
+    CHECK(calls > 0 && most < 1e-13 && fabs(loss - value) < 1e-13);
+    CHECK(nst_f64_loss(&net, theta, ROWS, x, y, NULL, NULL, workspace, bytes, &loss) == NST_OK);
+    CHECK(fabs(loss - value) < 1e-13);
+
+    options.custom_f64 = NULL; /* for the other precision alone, or none */
+    CHECK(nst_f64_loss(&net, theta, ROWS, x, y, NULL, NULL, workspace, bytes, &loss) == NST_E_LOSS);
+    net.loss_options = NULL;
+    CHECK(nst_parameter_count(&net, &count) == NST_E_LOSS);
+    net.loss = NST_LOSS_GAUSSIAN_NLL; /* needs the identity */
+    CHECK(nst_parameter_count(&net, &count) == NST_E_LOSS);
+    net.loss = NST_LOSS_QUANTILE;
+    CHECK(nst_parameter_count(&net, &count) == NST_E_LOSS);
+    options = (nst_loss_options){.quantiles = CLASSES + 1, .quantile__q = quantiles};
+    net.loss_options = &options;
+    CHECK(nst_parameter_count(&net, &count) == NST_E_LOSS);
+    options.quantiles = 1;
+    CHECK(nst_parameter_count(&net, &count) == NST_OK);
+    quantiles[0] = 1;
+    CHECK(nst_parameter_count(&net, &count) == NST_E_VALUE);
+    net.loss = NST_LOSS_HUBER;
+    options.delta = -1;
+    CHECK(nst_parameter_count(&net, &count) == NST_E_VALUE);
+    free(workspace);
+}
+
 int main(void)
 {
     require_isa();
     test_worked_example();
     test_finite_differences();
     test_own_loss();
+    test_options_of_losses();
     test_cut_run();
     return finish("test_training");
 }
