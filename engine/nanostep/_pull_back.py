@@ -15,8 +15,8 @@ from nanostep.backends.contract import PreparedPull
 class PullBack:
     """What `Network.vjp` returns beside the outputs: a function from their gradient to that of parameters and inputs.
 
-    It has copies of the inputs and of theta. The activations are computed again, tile by tile, on the way to the gradient,
-    unless the engine still has them.
+    It has copies of the inputs and of theta. The activations are computed again, tile by tile, on the way to the
+    gradient, unless the engine still has them.
     """
 
     __slots__ = ("_engine", "_kept", "_prepared", "_shape", "_tape", "_theta", "_x")
