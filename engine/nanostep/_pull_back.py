@@ -82,9 +82,9 @@ class PullBack:
         RuntimeError
             Theta is not what it was in the forward pass: the gradient would be that of neither.
         """
-        wants_dx, wants_grad = check_bool("inputs", inputs), check_bool("params", params)
-        wants_dx = wants_dx or not wants_grad
-        of_z = check_choice("wrt", wrt, ("out", "z")) == "z"
+        wants_grad = params is True or check_bool("params", params)
+        wants_dx = inputs is True or check_bool("inputs", inputs) or not wants_grad
+        of_z = wrt != "out" and check_choice("wrt", wrt, ("out", "z")) == "z"
         if self._prepared is not None:
             made = self._prepared.pull(
                 dout, len(self._shape), self._x, self._kept, self._tape, of_z, wants_grad, wants_dx

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from nanostep._arrays import check_scale_of_networks
 from nanostep._checks import check_integer
 from nanostep.architecture import Architecture
 from nanostep.backends import resolve
+from nanostep.losses import Custom
 from nanostep.network import Network
 from nanostep.optimizers import SGD, Hyper, Optimizer
 from nanostep.populations.arguments import PopulationTrainArguments, check, check_optimizer_of_networks
@@ -362,8 +363,10 @@ class Population(PopulationModel):
         populations.write(path, self._architecture, self._theta, self._state)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], backend: str = "auto") -> Self:
-        """Return the population in a file that `save` wrote.
+    def load(
+        cls, path: str | PathLike[str], backend: str = "auto", *, loss: Callable[..., Any] | Custom | None = None
+    ) -> Self:
+        """Return the population in a file that `save` wrote; `loss` as in `nanostep.load`.
 
         Raises
         ------
@@ -375,6 +378,8 @@ class Population(PopulationModel):
 
         resolve(backend)  # so that a wrong backend is not taken for a wrong file
         architecture, theta, state = populations.read(path)
+        if loss is not None:
+            architecture = architecture.with_loss(loss)
         return cls._restored(architecture, backend, theta, state)
 
     def copy(self) -> Self:

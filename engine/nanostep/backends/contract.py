@@ -333,8 +333,16 @@ class PreparedPull(Protocol):
     """Makes the backward passes that belong to `Engine.prepared_forward`."""
 
     def pull(
-        self, dout: object, out_axes: int, x__ni: np.ndarray, theta__p: np.ndarray, tape: int,
-        of_z: bool, params: bool, inputs: bool, /,
+        self,
+        dout: object,
+        out_axes: int,
+        x__ni: np.ndarray,
+        theta__p: np.ndarray,
+        tape: int,
+        of_z: bool,
+        params: bool,
+        inputs: bool,
+        /,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray] | None:
         """Return the gradient (if `params`), dX (if `inputs`), or both; None if dout is not taken, or if theta is no
         longer ``theta__p``.
@@ -378,7 +386,15 @@ class Engine(Protocol):
         """
         ...
 
-    def prepared_update(self, theta__p: np.ndarray, state: UpdateState, X: object, Y: object) -> float | None:
+    def prepared_update(
+        self,
+        theta__p: np.ndarray,
+        state: UpdateState,
+        X: object,
+        Y: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> float | None:
         """Make one update by the state's optimiser from the mean gradient over all samples, count it in the state, and
         return the loss before it; or do nothing and return None.
 
@@ -388,7 +404,15 @@ class Engine(Protocol):
         """
         ...
 
-    def prepared_descent(self, theta__p: np.ndarray, X: object, Y: object, lr: object) -> float | None:
+    def prepared_descent(
+        self,
+        theta__p: np.ndarray,
+        X: object,
+        Y: object,
+        lr: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> float | None:
         """The same with a plain SGD step at rate `lr`."""
         ...
 
@@ -400,8 +424,8 @@ class Engine(Protocol):
     def prepared_forward(
         self, theta__p: np.ndarray, X: object
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, PreparedPull] | None:
-        """Return the outputs, copies of X (n, inputs) and theta, and the number of the forward pass, which `pull` of the
-        last result takes; or None as above."""
+        """Return the outputs, copies of X (n, inputs) and theta, and the number of the forward pass, which `pull` of
+        the last result takes; or None as above."""
         ...
 
     def prepared_predict(self, theta__p: np.ndarray, X: object) -> np.ndarray | None:

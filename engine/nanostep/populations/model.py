@@ -11,6 +11,7 @@ from nanostep._base_model import BaseModel, check_dtype
 from nanostep._checks import check_integer
 from nanostep._pull_back import PopulationPullBack
 from nanostep.architecture import Architecture, make_architecture
+from nanostep.backends.own_loss import population_engine_of
 from nanostep.backends.population_contract import PopulationEngine
 from nanostep.initialization import initialize_each
 from nanostep.losses import Loss
@@ -51,7 +52,7 @@ class PopulationModel(BaseModel):
 
     def _set_up(self, architecture: Architecture, dtype: np.dtype, backend: str, size: int) -> None:
         package = self._allocate(architecture, dtype, backend, (size,))
-        self._engine = package.populations.Engine(architecture, dtype)
+        self._engine = population_engine_of(package, architecture, dtype)
         self._seconds_per_flop = None
 
     # -- what it is ---------------------------------------------------------------------------------------------------
