@@ -129,7 +129,7 @@ class OneByOne:
         scale__mp: Array | None,
     ) -> None:
         for m, theta__p in enumerate(theta__mp):
-            single = optimizer.of(m)
+            single = of_network(optimizer, m)
             rows = optimizer.slot_rows(single)
             slots__sp, t = slots__msp[m][rows], int(updates__m[m]) + 1
             if scale__mp is None:
@@ -165,7 +165,7 @@ class OneByOne:
         # with custom orders the engine makes one epoch per call
         parts, epochs = (1, task.epochs) if task.order is None else (task.epochs, 1)
         steps, m = epochs * -(-len(data) // config.batch), int(task.indices[k])
-        optimizer, samples = population_optimizer.of(m), data.of(m)
+        optimizer, samples = of_network(population_optimizer, m), data.of(m)
         slot_rows = population_optimizer.slot_rows(optimizer)
         theta__p, slots__sp = theta__mp[m].copy(), slots__msp[m][slot_rows]
         cursor = Cursor(np.empty(len(data) if config.shuffle else 0, np.int64), task.epoch, 0, task.updates)
@@ -185,3 +185,8 @@ class OneByOne:
             task.loss[k, at], task.penalty[k, at] = losses[:epochs], penalties[:epochs]
         theta__mp[m], slots__msp[m, slot_rows] = theta__p, slots__sp
         task.done[k] = True
+
+
+def of_network(optimizer: Optimizer, network: int) -> Optimizer:
+    """The optimiser of one network; the object itself where it is the same for all."""
+    return optimizer.of(network) if optimizer.arrays() else optimizer

@@ -9,6 +9,7 @@ from nanostep.backends.jit._kernel import kernel
 from nanostep.backends.jit.arguments import Data, Hyperparameters
 from nanostep.backends.jit.batch import Batch
 from nanostep.backends.jit.gradient import unpack
+from nanostep.backends.jit.layout import Net
 from nanostep.backends.jit.optimizers import LR, Update, apply_rule, gradient_factor, hyperparameter, static_flags
 from nanostep.backends.jit.passes import batch_gradient, load_parameters, loss_of
 from nanostep.backends.jit.row import row_backward, row_forward, row_output, row_step
@@ -43,9 +44,8 @@ def data_of(n: Any, x: Any, y: Any, labelled: bool) -> Data:
     return Data(n, x, x if labelled else y, y, None, False, labelled)
 
 
-def mean_gradient(m: Any, fns: Any, theta: Any, data: Data, grad: Any, work: Any) -> Any:
+def mean_gradient(m: Any, net: Net, theta: Any, data: Data, grad: Any, work: Any) -> Any:
     """grad = gradient of the mean loss; return that loss."""
-    net = fns.net
     load_parameters(m, net, theta, work)
     total = batch_gradient(m, Batch(net, work, data, m.index(0), data.n))
     share = 1.0 / m.double_of(data.n)
@@ -53,16 +53,16 @@ def mean_gradient(m: Any, fns: Any, theta: Any, data: Data, grad: Any, work: Any
     return total * share
 
 
-def mean_loss(m: Any, fns: Any, theta: Any, data: Data, work: Any) -> Any:
+def mean_loss(m: Any, net: Net, theta: Any, data: Data, work: Any) -> Any:
     """The mean loss"""
-    return loss_of(m, fns.net, theta, data, work) / m.double_of(data.n)
+    return loss_of(m, net, theta, data, work) / m.double_of(data.n)
 
 
-def batch_step(m: Any, fns: Any, theta: Any, data: Data, lr: Any, work: Any) -> Any:
+def batch_step(m: Any, net: Net, theta: Any, data: Data, lr: Any, work: Any) -> Any:
     """theta -= lr * gradient of the mean loss; return the loss before it."""
-    grad, rate = work + fns.net.memory_size(0), m.splat(m.rounded(lr))
-    loss = mean_gradient(m, fns, theta, data, grad, work)
-    count = fns.parameter_count
+    grad, rate = work + net.memory_size(0), m.splat(m.rounded(lr))
+    loss = mean_gradient(m, net, theta, data, grad, work)
+    count = net.architecture.parameter_count
     whole = count // m.lanes * m.lanes
 
     def vector(i: Any, part: Any = None) -> None:
@@ -75,39 +75,39 @@ def batch_step(m: Any, fns: Any, theta: Any, data: Data, lr: Any, work: Any) -> 
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def step_batch(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, lr: Any, work: Any) -> Any:
+def step_batch(m: Any, net: Net, theta: Any, n: Any, x: Any, y: Any, lr: Any, work: Any) -> Any:
     """See `JittedNetwork.step`: a batch"""
-    return batch_step(m, fns, theta, data_of(n, x, y, False), lr, work)
+    return batch_step(m, net, theta, data_of(n, x, y, False), lr, work)
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def step_labels(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, lr: Any, work: Any) -> Any:
+def step_labels(m: Any, net: Net, theta: Any, n: Any, x: Any, y: Any, lr: Any, work: Any) -> Any:
     """See `JittedNetwork.step`: a batch with class numbers"""
-    return batch_step(m, fns, theta, data_of(n, x, y, True), lr, work)
+    return batch_step(m, net, theta, data_of(n, x, y, True), lr, work)
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def loss_batch(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, work: Any) -> Any:
+def loss_batch(m: Any, net: Net, theta: Any, n: Any, x: Any, y: Any, work: Any) -> Any:
     """See `JittedNetwork.loss`"""
-    return mean_loss(m, fns, theta, data_of(n, x, y, False), work)
+    return mean_loss(m, net, theta, data_of(n, x, y, False), work)
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def loss_labels(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, work: Any) -> Any:
+def loss_labels(m: Any, net: Net, theta: Any, n: Any, x: Any, y: Any, work: Any) -> Any:
     """See `JittedNetwork.loss`: with class numbers"""
-    return mean_loss(m, fns, theta, data_of(n, x, y, True), work)
+    return mean_loss(m, net, theta, data_of(n, x, y, True), work)
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def gradient_batch(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, grad: Any, work: Any) -> Any:
+def gradient_batch(m: Any, net: Net, theta: Any, n: Any, x: Any, y: Any, grad: Any, work: Any) -> Any:
     """See `JittedNetwork.gradient`"""
-    return mean_gradient(m, fns, theta, data_of(n, x, y, False), grad, work)
+    return mean_gradient(m, net, theta, data_of(n, x, y, False), grad, work)
 
 
 @kernel(fastmath=FASTMATH, returns="double")
-def gradient_labels(m: Any, fns: Any, theta: Any, n: Any, x: Any, y: Any, grad: Any, work: Any) -> Any:
+def gradient_labels(m: Any, net: Net, theta: Any, n: Any, x: Any, y: Any, grad: Any, work: Any) -> Any:
     """See `JittedNetwork.gradient`: with class numbers"""
-    return mean_gradient(m, fns, theta, data_of(n, x, y, True), grad, work)
+    return mean_gradient(m, net, theta, data_of(n, x, y, True), grad, work)
 
 
 @kernel(fastmath=FASTMATH)

@@ -53,9 +53,9 @@ class JittedNetwork(Static):
     Attributes
     ----------
     net : Net
-        Architecture, dtype and vector width for single rows, and batches with targets.
+        Architecture, dtype and vector width for single rows.
     wide : Net
-        The same for batches with a tape.
+        The same for batches.
     kind : str
         Of the optimiser.
     hyperparameters : tuple of float
@@ -93,7 +93,7 @@ class JittedNetwork(Static):
     @property
     def work_size(self) -> int:
         """Length of the memory of a call, but for `forward` and `backward` of batches."""
-        return max(row_size(self.net), self.net.memory_size(0) + self.parameter_count, self._tape_size(0))
+        return max(row_size(self.net), self.wide.memory_size(0) + self.parameter_count, self._tape_size(0))
 
     def _tape_size(self, n: int) -> int:
         """Length of the memory of `forward` and `backward` of n rows."""
@@ -264,8 +264,8 @@ def _backward(fns, theta, x, dout, grad, dX, work):
 def _step(fns, theta, x, y, lr, work):
     _check(fns, theta=theta, x=x, work=work)
     if x.ndim == 2:
-        chosen = step_labels if _takes_labels(fns, y) else step_batch
-        return lambda fns, theta, x, y, lr, work: chosen(fns, theta, x.shape[0], x, y, float(lr), work)
+        wide, chosen = fns.static.wide, step_labels if _takes_labels(fns, y) else step_batch
+        return lambda fns, theta, x, y, lr, work: chosen(wide, theta, x.shape[0], x, y, float(lr), work)
     if _takes_labels(fns, y):
         return lambda fns, theta, x, y, lr, work: step_label(fns, theta, x, np.int64(y), float(lr), work)
     return lambda fns, theta, x, y, lr, work: step_row(fns, theta, x, y, float(lr), work)
@@ -274,15 +274,15 @@ def _step(fns, theta, x, y, lr, work):
 @overload_method(JittedType, "loss", inline="always")
 def _loss(fns, theta, x, y, work):
     _check(fns, theta=theta, x=x, work=work)
-    chosen = loss_labels if _takes_labels(fns, y) else loss_batch
-    return lambda fns, theta, x, y, work: chosen(fns, theta, x.shape[0], x, y, work)
+    wide, chosen = fns.static.wide, loss_labels if _takes_labels(fns, y) else loss_batch
+    return lambda fns, theta, x, y, work: chosen(wide, theta, x.shape[0], x, y, work)
 
 
 @overload_method(JittedType, "gradient", inline="always")
 def _gradient(fns, theta, x, y, grad, work):
     _check(fns, theta=theta, x=x, grad=grad, work=work)
-    chosen = gradient_labels if _takes_labels(fns, y) else gradient_batch
-    return lambda fns, theta, x, y, grad, work: chosen(fns, theta, x.shape[0], x, y, grad, work)
+    wide, chosen = fns.static.wide, gradient_labels if _takes_labels(fns, y) else gradient_batch
+    return lambda fns, theta, x, y, grad, work: chosen(wide, theta, x.shape[0], x, y, grad, work)
 
 
 @overload_method(JittedType, "update", inline="always")
@@ -379,4 +379,4 @@ def _interpret(fns: JittedNetwork, name: str, *arguments: Any) -> Any:
         "step": (step_batch, step_labels), "loss": (loss_batch, loss_labels),
         "gradient": (gradient_batch, gradient_labels),
     }  # fmt: skip
-    return batch[name][labelled](fns, theta, len(x), x, y, *rest)
+    return batch[name][labelled](fns.wide, theta, len(x), x, y, *rest)
