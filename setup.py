@@ -96,7 +96,10 @@ ROW = Extension(
     define_macros=[("Py_LIMITED_API", "0x030B0000"), ("NPY_TARGET_VERSION", "NPY_2_0_API_VERSION")],
     depends=[
         "bindings/calls.h",
-        *(f"csrc/{name}.h" for name in ("include/nanostep", "include/nanostep_real", "src/prepared", "src/prepared_real")),
+        *(
+            f"csrc/{name}.h"
+            for name in ("include/nanostep", "include/nanostep_real", "src/prepared", "src/prepared_real")
+        ),
     ],
     py_limited_api=True,
 )

@@ -333,8 +333,16 @@ class PreparedPull(Protocol):
     """Makes the backward passes that belong to `Engine.prepared_forward`."""
 
     def pull(
-        self, dout: object, out_axes: int, x__ni: np.ndarray, theta__p: np.ndarray, tape: int,
-        of_z: bool, params: bool, inputs: bool, /,
+        self,
+        dout: object,
+        out_axes: int,
+        x__ni: np.ndarray,
+        theta__p: np.ndarray,
+        tape: int,
+        of_z: bool,
+        params: bool,
+        inputs: bool,
+        /,
     ) -> np.ndarray | tuple[np.ndarray, np.ndarray] | None:
         """Return the gradient (if `params`), dX (if `inputs`), or both; None if dout is not taken, or if theta is no
         longer ``theta__p``.
