@@ -1,10 +1,11 @@
 """Reinforcement learning three ways: scores and seconds of ``examples/``, and of the same agents in PyTorch and in JAX.
 
-    python -m nanostep.benchmark.rl --json rl.json [--algorithms dqn,ppo,sac] [--libraries ours,torch,jax] [--seeds 5]
+    python -m nanostep.benchmark.rl --json rl.json [--algorithms dqn,ppo,sac] [--libraries ours,torch] [--seeds 5]
 
 The loops, hyper-parameters, seeds and random numbers are those of the examples; only the agent is another one
 (``contenders/torch_agents.py``, ``contenders/jax_agents.py``). Each run is a process of its own on one core, one after
-the other, libraries by turns. Needs a checkout, ``.[bench,rl]``.
+the other, libraries by turns. K9 is "sac_jit", beside RLtools. What is not installed is left out. Needs a checkout and
+``.[bench,rl]``.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from importlib.metadata import version
+from importlib.metadata import distributions
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,7 +29,7 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LIBRARIES = {"ours": "", "torch": "torch_agents", "jax": "jax_agents"}
 ALGORITHMS = ("dqn", "ppo", "sac")
 JITTED = "sac_jit"
-"""The example that only we have: the whole of it is one jitted function."""
+"""K9, the example of which all is one jitted function; its peer is RLtools, which is C++."""
 
 
 def load(algorithm: str) -> ModuleType:
@@ -45,12 +46,24 @@ def load(algorithm: str) -> ModuleType:
 def run(algorithm: str, library: str, seed: int, steps: int | None = None) -> dict[str, Any]:
     """Return what the example prints, learnt by an agent of `library`."""
     example = load(algorithm)
+    if library == "rltools":
+        from nanostep.benchmark.contenders.rltools_sac import run as run_rltools
+
+        return {"algorithm": algorithm, "library": library, **run_rltools(seed, steps or example.STEPS)}
     arguments: dict[str, Any] = {"seed": seed, "steps": steps or example.STEPS, "quiet": True}
     if library != "ours":
         agents = importlib.import_module(f"nanostep.benchmark.contenders.{LIBRARIES[library]}")
         arguments["make_agent"] = agents.AGENTS[algorithm](example)
     result: dict[str, Any] = example.main(**arguments)
     return {"algorithm": algorithm, "library": library, **result}
+
+
+PACKAGES = ("gymnasium", "torch", "jax", "rltools", "mkl")
+"""Whose versions are noted."""
+
+
+def _installed(library: str) -> bool:
+    return library == "ours" or importlib.util.find_spec(library) is not None
 
 
 def _in_a_process(algorithm: str, library: str, seed: int) -> dict[str, Any]:
@@ -75,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--json", type=Path, help="file of the results; runs that are in it already, of as many steps, are kept"
     )
     parser.add_argument("--algorithms", default=",".join((*ALGORITHMS, JITTED)))
-    parser.add_argument("--libraries", default=",".join(LIBRARIES))
+    parser.add_argument("--libraries", default=",".join(name for name in (*LIBRARIES, "rltools") if _installed(name)))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument(
         "--one", nargs=3, metavar=("ALGORITHM", "LIBRARY", "SEED"), help="a single run, in this process"
@@ -91,11 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if one["steps"] == load(one["algorithm"]).STEPS
     }
     libraries = given.libraries.split(",")
-    versions = {name: version(name) for name in ("gymnasium", "torch", "jax") if importlib.util.find_spec(name)}
+    versions = {one.name: one.version for one in distributions() if one.name in PACKAGES}
     for seed in range(given.seeds):
         for algorithm in given.algorithms.split(","):
-            for library in libraries if algorithm != JITTED else ["ours"]:
-                if (algorithm, library, seed) in runs:
+            for library in libraries:
+                peer = library in (("ours", "rltools") if algorithm == JITTED else ("ours", "torch", "jax"))
+                if not peer or (algorithm, library, seed) in runs:
                     continue
                 runs[algorithm, library, seed] = one = _in_a_process(algorithm, library, seed)
                 print(f"{algorithm} {library} {seed}: {one['score']:.0f} in {one['seconds']:.1f} s", flush=True)

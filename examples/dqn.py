@@ -81,8 +81,8 @@ class Memory:
 
 def train(agent: Any, seed: int, steps: int, quiet: bool) -> list[tuple[int, float]]:
     """Return the step at which each episode ended, and its length."""
-    # the reward is -1 when the pole falls and 0 otherwise: values lie between -1 and 0, and those of a fresh network
-    # are near what is right for safe states (with 1 for each step they would have to climb to 100)
+    # The reward is -1 when the pole falls and 0 otherwise: values lie between -1 and 0, and those of a fresh network
+    # are near what is right for safe states. With 1 for each step they would have to climb to 100.
     env = gymnasium.make("CartPole-v1", sutton_barto_reward=True, disable_env_checker=True)
     random, memory, episodes, length = np.random.default_rng(seed), Memory(steps), [], 0
     state = env.reset(seed=seed)[0] * SCALE

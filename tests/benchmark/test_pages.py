@@ -138,3 +138,29 @@ def test_errors_of_functions() -> None:
         "log       float64: no long double wider than double here, not measured\n"
     )
     assert builder("numerics").make(output)["rows"] == [["exp", "1.11", "1.09", "2"], ["log", "0.94", "-", "2"]]
+
+
+def test_reinforcement_learning(tmp_path: Path) -> None:
+    curve = [[200 * i, -1000.0 + 10 * i] for i in range(1, 51)]
+    runs = [
+        {"algorithm": algorithm, "library": library, "seed": seed, "steps": 10_000, "curve": curve, **result}
+        for algorithm, library, results in (
+            ("sac", "ours", [(-100, 2), (-300, 3), (-150, 4)]),
+            ("sac", "torch", [(-120.4, 30)]),
+            ("sac_jit", "ours", [(-90, 0.5)]),
+        )
+        for seed, (score, seconds) in enumerate(results)
+        for result in [{"score": score, "seconds": seconds}]
+    ]
+    raw = tmp_path / "raw.json"
+    raw.write_text(json.dumps({"machine": describe(), "versions": {"torch": "2"}, "runs": runs}), encoding="utf-8")
+    page = builder("reinforcement-learning")
+    page.PICTURE = tmp_path / "curves.png"
+    made = page.build(raw)
+    assert made["machine"].endswith("torch 2")
+    assert [row[1:] for row in made["figures"]["scores"]["rows"]] == [
+        ["nanostep", "10,000", "3", "-200", "-150", "-300 to -100", "3.0", "1.0"],
+        ["PyTorch", "10,000", "1", "-200", "-120", "-120 to -120", "30.0", "10.0"],
+        ["nanostep", "10,000", "1", "-200", "-90", "-90 to -90", "0.5", "1.0"],
+    ]
+    assert page.PICTURE.stat().st_size > 5000

@@ -21,7 +21,7 @@ ALGORITHMS = {
     "sac_jit": ("SAC, Pendulum, in one jitted function", -200.0),
 }
 """Title, and the usual score."""
-LIBRARIES = {"ours": "nanostep", "torch": "PyTorch", "jax": "JAX"}
+LIBRARIES = {"ours": "nanostep", "torch": "PyTorch", "jax": "JAX", "rltools": "RLtools (C++)"}
 HEAD = ["", "library", "steps", "seeds", "wanted", "score, median", "scores", "seconds, median", "over nanostep"]
 
 
@@ -68,7 +68,7 @@ def draw(runs: Sequence[dict[str, Any]], path: Path) -> None:
         for library, name in (*LIBRARIES.items(), ("sac_jit", "nanostep, jitted")):
             of = (algorithm, library) if library in LIBRARIES else (library, "ours")
             found = _of(runs, *of) if library in LIBRARIES or algorithm == "sac" else []
-            if not found:
+            if not found or not found[0]["curve"]:
                 continue
             steps = np.linspace(0, found[0]["steps"], 101)[5:]
             smooth = np.stack([_smooth(run["curve"], steps) for run in found])
