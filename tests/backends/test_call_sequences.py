@@ -1,4 +1,4 @@
-"""Random sequences of calls: a network whose state stays packed between them has the bits of one that goes the long way.
+"""Random sequences of calls: a network that stays packed between them has the bits of one that goes the long way.
 
 Whatever stands between two calls (writes to theta through a view, other optimisers, files, pickles, copies, runs) must
 be seen by the next one.
