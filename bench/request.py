@@ -12,7 +12,9 @@ from nanostep.benchmark.tasks import GROUPS, TASKS
 
 OUR_BACKENDS = ("c", "numba", "numpy")
 BACKEND_TASKS = tuple(
-    [name for name in GROUPS["W"] if name != "W1-mild"] + [name for group in ("K", "T", "M1") for name in GROUPS[group]]
+    [name for name in GROUPS["W"] if name != "W1-mild"]
+    + ["K1", "K2"]
+    + [name for group in ("T", "M1") for name in GROUPS[group]]
 )
 """The tasks that ``--backends`` measures."""
 

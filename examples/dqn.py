@@ -1,8 +1,9 @@
 """Deep Q-learning (Mnih et al., 2015; Double DQN: van Hasselt et al., 2016) on CartPole-v1 of gymnasium.
 
-A network estimates the return of each of the two actions. It learns from transitions drawn from a replay memory: the
-target of the chosen action is the reward plus the discounted value, by a slowly moving copy of the network, of the action
-that the network itself prefers in the next state. The loss is Huber's, whose derivative is the error cut to [-1, 1].
+The network estimates the return of both actions. It learns from transitions drawn from a replay memory: the target of
+the chosen action is the reward plus the discounted value, by a slowly moving copy of the network, of the action that
+the network itself prefers in the next state. `step(outputs=actions)` makes the update: of each row only the output of
+the chosen action counts.
 
 Run: python examples/dqn.py [--seed N] [--steps N] [--json]
 
@@ -23,7 +24,9 @@ import numpy as np
 import nanostep as ns
 
 SIZES = [4, 64, 64, 2]
-STEPS, WARM_UP, BATCH, DISCOUNT, TAU, RATE = 50_000, 1000, 64, 0.99, 0.005, 1e-3
+STEPS, WARM_UP, BATCH, DISCOUNT, TAU, RATE = 50_000, 1000, 128, 0.99, 0.005, 1e-3
+SCALE = np.array([0.5, 0.5, 5, 0.5], np.float32)
+"""Brings positions, angles and speeds to about the same size."""
 EXPLORATION = 10_000
 """Steps in which the share of random actions falls from 1 to 0.05."""
 
@@ -32,7 +35,7 @@ class Agent:
     """What is learnt: the network and its slow copy."""
 
     def __init__(self, seed: int) -> None:
-        self.net = ns.Network(SIZES, activation="relu", output="identity", dtype="float32", seed=seed)
+        self.net = ns.Network(SIZES, activation="relu", output="identity", loss="huber", dtype="float32", seed=seed)
         self.target = self.net.copy()
         self.adam = ns.Adam(lr=RATE)
 
@@ -41,14 +44,10 @@ class Agent:
 
     def learn(self, states: np.ndarray, actions: np.ndarray, rewards: np.ndarray, ends: np.ndarray, rate: float,
               after: np.ndarray) -> None:  # fmt: skip
-        rows = np.arange(len(states))
         best = self.net.predict(after).argmax(axis=1)
-        wanted = rewards + DISCOUNT * ~ends * self.target.predict(after)[rows, best]
-        q, pull = self.net.vjp(states)
-        dout = np.zeros_like(q)
-        dout[rows, actions] = np.clip(q[rows, actions] - wanted, -1, 1) / len(rows)
+        wanted = rewards + DISCOUNT * ~ends * self.target.predict(after)[np.arange(len(best)), best]
         self.adam.lr = rate
-        self.net.apply_gradient(pull(dout), optimizer=self.adam)
+        self.net.step(states, wanted, optimizer=self.adam, outputs=actions)
         ns.polyak_update(self.net, self.target, TAU)
 
 
@@ -63,7 +62,13 @@ class Memory:
 
     def add(self, state: np.ndarray, action: int, reward: float, end: bool, after: np.ndarray) -> None:
         i = self.count
-        self.states[i], self.actions[i], self.rewards[i], self.ends[i], self.after[i] = state, action, reward, end, after
+        self.states[i], self.actions[i], self.rewards[i], self.ends[i], self.after[i] = (
+            state,
+            action,
+            reward,
+            end,
+            after,
+        )
         self.count += 1
 
     def draw(self, random: np.random.Generator) -> dict[str, np.ndarray]:
@@ -76,18 +81,21 @@ class Memory:
 
 def train(agent: Any, seed: int, steps: int, quiet: bool) -> list[tuple[int, float]]:
     """Return the step at which each episode ended, and its length."""
-    env = gymnasium.make("CartPole-v1", disable_env_checker=True)
+    # the reward is -1 when the pole falls and 0 otherwise: values lie between -1 and 0, and those of a fresh network
+    # are near what is right for safe states (with 1 for each step they would have to climb to 100)
+    env = gymnasium.make("CartPole-v1", sutton_barto_reward=True, disable_env_checker=True)
     random, memory, episodes, length = np.random.default_rng(seed), Memory(steps), [], 0
-    state, _ = env.reset(seed=seed)
+    state = env.reset(seed=seed)[0] * SCALE
     for step in range(steps):
         chance = max(0.05, 1 - 0.95 * step / EXPLORATION)
         action = int(random.integers(2)) if random.random() < chance else int(agent.act(state))
         after, reward, terminated, truncated, _ = env.step(action)
+        after *= SCALE
         memory.add(state, action, float(reward), terminated, after)
         state, length = after, length + 1
         if terminated or truncated:
             episodes.append((step + 1, float(length)))
-            state, length = env.reset()[0], 0
+            state, length = env.reset()[0] * SCALE, 0
         if step >= WARM_UP:
             agent.learn(rate=RATE * (1 - step / steps), **memory.draw(random))
         if not quiet and (step + 1) % 5000 == 0:
@@ -101,7 +109,7 @@ def evaluate(agent: Any, seed: int, episodes: int = 100) -> float:
     states, _ = env.reset(seed=1000 + seed)
     lengths, plays = np.zeros(episodes), np.ones(episodes, bool)
     while plays.any():
-        states, _, terminated, truncated, _ = env.step(agent.act(states))
+        states, _, terminated, truncated, _ = env.step(agent.act(states * SCALE))
         lengths += plays
         plays &= ~(terminated | truncated)
     return float(lengths.mean())

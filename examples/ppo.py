@@ -1,8 +1,8 @@
 """Proximal policy optimisation (Schulman et al., 2017) on CartPole-v1 of gymnasium, eight environments at once.
 
 One network gives the probabilities of the two actions, another the value of a state. They play 32 steps in each
-environment and then learn from these for twenty epochs. Advantages are generalised ones (GAE: Schulman et al., 2016). The
-policy's loss is written by its derivative with respect to z, the scores before softmax: the clipped objective gives
+environment and then learn from these for twenty epochs. Advantages are generalised ones (GAE: Schulman et al., 2016).
+The policy's loss is written by its derivative with respect to z, the scores before softmax: the clipped objective gives
 -ratio * advantage * (chosen - p) where it is not cut off, the entropy p * (log p + entropy).
 
 Run: python examples/ppo.py [--seed N] [--steps N] [--json]

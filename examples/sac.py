@@ -1,14 +1,15 @@
 """Soft actor-critic (Haarnoja et al., 2018) on Pendulum-v1 of gymnasium, in plain Python.
 
-The actor gives mean and log of the standard deviation of a normal distribution; a sample u of it, squashed, is the action
-a = tanh(u). Two critics learn the value of an action, with slowly moving copies as their targets. The actor climbs the
-smaller critic: `pull(..., params=False)` of that critic returns the value's derivative by the action, which the actor's
-own `pull` carries on to its parameters. The temperature alpha, which weighs entropy against reward, is learnt too.
+The actor gives mean and log of the standard deviation of a normal distribution; a sample u of it, squashed, is the
+action a = tanh(u). Two critics learn the value of an action, with slowly moving copies as their targets. The actor
+climbs the smaller critic: `pull(..., params=False)` of that critic returns the value's derivative by the action, which
+the actor's own `pull` carries on to its parameters. The temperature alpha, which weighs entropy against reward, is
+learnt too.
 
 Run: python examples/sac.py [--seed N] [--steps N] [--json]
 
-The last line is a JSON object: score, the mean return of the last ten episodes of the training; seconds of the training;
-and the returns of all episodes. --json prints nothing else. Needs gymnasium (extra "rl").
+The last line is a JSON object: score, the mean return of the last ten episodes of the training; seconds of the
+training; and the returns of all episodes. --json prints nothing else. Needs gymnasium (extra "rl").
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 
 import nanostep as ns
 
-STEPS, WARM_UP, BATCH, DISCOUNT, TAU, RATE = 10_000, 500, 100, 0.99, 0.005, 1e-3
+STEPS, WARM_UP, BATCH, DISCOUNT, TAU, RATE = 10_000, 100, 100, 0.99, 0.005, 1e-3
 ENTROPY = -1.0
 """What the policy's entropy is steered to: minus the number of actions."""
 LOG_STD = -5.0, 2.0

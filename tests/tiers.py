@@ -12,7 +12,7 @@ FILES: dict[str, set[str]] = {
     # a Dask cluster of processes
     "cluster": {"test_local_sgd.py", "test_sweeps_dask.py"},
     # what needs libraries that the extra "test" does not bring
-    "interop": {"test_docs_interop.py", "test_jax.py", "test_torch.py"},
+    "interop": {"test_agents.py", "test_docs_interop.py", "test_examples_rl.py", "test_jax.py", "test_torch.py"},
     "slow": {"test_isas.py", "test_jit_python.py", "test_jit_cache.py", "test_jit_threads.py", "test_benchmark.py"},
 }
 """Files by marker."""

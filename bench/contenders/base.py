@@ -7,15 +7,16 @@ import importlib.util
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from nanostep.architecture import Architecture
 from nanostep.benchmark.workload import PopulationWorkload, Workload
 
-USES = ("train", "step", "predict", "start", "many", "population")
-"""Uses of a contender by tasks: a whole run; a call of `step` or `predict` for one row; the first run of a process;
+USES = ("train", "step", "predict", "calls", "start", "many", "population")
+"""Uses of a contender by tasks: a whole run; a call of `step` or `predict` for one row; calls
+with batches; the first run of a process;
 many networks one by one, and as a population."""
 
 
@@ -69,6 +70,52 @@ class Online(ABC):
     @abstractmethod
     def theta(self) -> np.ndarray:
         """Return the parameters, laid out as `Network.theta`."""
+
+
+class Calls(ABC):
+    """One network that is called with batches of NumPy arrays, and returns a float or NumPy arrays."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Restore the initial weights, with a new optimiser."""
+
+    @abstractmethod
+    def step(self, x__bi: np.ndarray, y__bo: np.ndarray) -> float:
+        """Make one update of the workload's optimiser and return the loss before it."""
+
+    @abstractmethod
+    def predict(self, x__bi: np.ndarray) -> np.ndarray:
+        """Return the outputs."""
+
+    @abstractmethod
+    def gradient(self, x__bi: np.ndarray, y__bo: np.ndarray) -> np.ndarray:
+        """Return the gradient of the mean loss, laid out as `Network.theta`."""
+
+    @abstractmethod
+    def pull(self, x__bi: np.ndarray, dout__bo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the gradients of sum(dout * outputs) with respect to the parameters and to x."""
+
+    @abstractmethod
+    def learn(self, memory: Memory, i__b: np.ndarray) -> None:
+        """Make an update of deep Q-learning from rows of a replay memory; the initial weights are the target's."""
+
+    @abstractmethod
+    def theta(self) -> np.ndarray:
+        """Return the parameters, laid out as `Network.theta`."""
+
+
+class Memory(NamedTuple):
+    """A replay memory: states (n, inputs), actions, rewards, ends of episodes (n,), and the next states."""
+
+    states: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    ends: np.ndarray
+    after: np.ndarray
+
+
+DISCOUNT = 0.99
+"""Of `Calls.learn`, whose loss is the squared error of the chosen action's value, a mean over the rows."""
 
 
 class Contender(ABC):
@@ -132,6 +179,10 @@ class Contender(ABC):
 
     def online(self, workload: Workload) -> Online:
         """Return a network to be called with single rows."""
+        raise NotImplementedError(self.name)
+
+    def calls(self, workload: Workload) -> Calls:
+        """Return a network to be called with batches."""
         raise NotImplementedError(self.name)
 
     def versions(self) -> dict[str, str]:

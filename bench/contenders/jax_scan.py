@@ -10,7 +10,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nanostep.benchmark.contenders.base import Contender, Online, Run, Trainer, join, split, supported
+from nanostep.benchmark.contenders.base import (
+    DISCOUNT,
+    Calls,
+    Contender,
+    Memory,
+    Online,
+    Run,
+    Trainer,
+    join,
+    split,
+    supported,
+)
 from nanostep.benchmark.workload import PopulationWorkload, Workload
 
 OUTPUTS = {"sigmoid": {"half_squared_error"}, "identity": {"squared_error"}, "softmax": {"cross_entropy"}}
@@ -153,6 +164,84 @@ class JitOnline(Online):
         return _theta(self.parameters)
 
 
+class JitCalls(Calls):
+    """Every call one jitted function of the flat vector of parameters, which is donated to those that change it."""
+
+    def __init__(self, workload: Workload) -> None:
+        import jax
+        import jax.numpy as jnp
+        import optax
+
+        forward_pairs, loss_of_pairs = _functions(workload)
+        optimizer = _optimizer(workload, workload.lr)
+        self.workload, self.init, self.array = workload, optimizer.init, jnp.array
+
+        def pairs(theta: Any) -> Any:
+            return [(w.T, b) for w, b in split(workload.architecture, theta)]
+
+        def forward(theta: Any, x: Any) -> Any:
+            return forward_pairs(pairs(theta), x)
+
+        def loss_of(theta: Any, x: Any, y: Any) -> Any:
+            return loss_of_pairs(pairs(theta), x, y)
+
+        def update(theta: Any, state: Any, gradient: Any) -> Any:
+            change, state = optimizer.update(gradient, state, theta)
+            return optax.apply_updates(theta, change), state
+
+        def step(theta: Any, state: Any, x: Any, y: Any) -> Any:
+            loss, gradient = jax.value_and_grad(loss_of)(theta, x, y)
+            return *update(theta, state, gradient), loss
+
+        def learn(theta: Any, state: Any, target: Any, memory: Any, i: Any) -> Any:
+            states, actions, rewards, ends, after = (array[i] for array in memory)
+            best = forward(theta, after).argmax(axis=1)
+            later = jnp.take_along_axis(forward(target, after), best[:, None], 1)[:, 0]
+            wanted = rewards + DISCOUNT * ~ends * later
+
+            def loss(theta: Any) -> Any:
+                chosen = jnp.take_along_axis(forward(theta, states), actions[:, None], 1)[:, 0]
+                return ((chosen - wanted) ** 2).mean()
+
+            return update(theta, state, jax.grad(loss)(theta))
+
+        self._step, self._predict = jax.jit(step, donate_argnums=(0, 1)), jax.jit(forward)
+        self._gradient = jax.jit(jax.grad(loss_of))
+        self._pull = jax.jit(lambda theta, x, dout: jax.vjp(forward, theta, x)[1](dout))
+        self._learn = jax.jit(learn, donate_argnums=(0, 1))
+        self.target = self.array(workload.initial_theta())
+        self.wait = jax.block_until_ready
+        self.reset()
+
+    def reset(self) -> None:
+        self.parameters = self.array(self.workload.initial_theta())
+        self.state = self.init(self.parameters)
+        self.memory: Any = None
+
+    def step(self, x__bi: np.ndarray, y__bo: np.ndarray) -> float:
+        self.parameters, self.state, loss = self._step(self.parameters, self.state, x__bi, y__bo)
+        return float(loss)
+
+    def predict(self, x__bi: np.ndarray) -> np.ndarray:
+        return np.asarray(self._predict(self.parameters, x__bi))
+
+    def gradient(self, x__bi: np.ndarray, y__bo: np.ndarray) -> np.ndarray:
+        return np.asarray(self._gradient(self.parameters, x__bi, y__bo))
+
+    def pull(self, x__bi: np.ndarray, dout__bo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        gradient, dx = self._pull(self.parameters, x__bi, dout__bo)
+        return np.asarray(gradient), np.asarray(dx)
+
+    def learn(self, memory: Memory, i__b: np.ndarray) -> None:
+        if self.memory is None:  # on the device once, as its users keep it
+            self.memory = Memory(*map(self.array, memory))
+        made = self._learn(self.parameters, self.state, self.target, self.memory, i__b)
+        self.parameters, self.state = self.wait(made)
+
+    def theta(self) -> np.ndarray:
+        return np.asarray(self.parameters).copy()
+
+
 class JaxScan(Contender):
     name, title = "jax", "JAX, jit + scan"
     compiles = True
@@ -182,3 +271,6 @@ class JaxScan(Contender):
 
     def online(self, workload: Workload) -> Online:
         return JitOnline(workload)
+
+    def calls(self, workload: Workload) -> Calls:
+        return JitCalls(workload)

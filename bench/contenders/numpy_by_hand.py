@@ -8,7 +8,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from nanostep.benchmark.contenders.base import Contender, Online, Run, Trainer, split, supported
+from nanostep.benchmark.contenders.base import (
+    DISCOUNT,
+    Calls,
+    Contender,
+    Memory,
+    Online,
+    Run,
+    Trainer,
+    join,
+    split,
+    supported,
+)
 from nanostep.benchmark.workload import Workload
 
 Array = np.ndarray
@@ -69,13 +80,16 @@ class Model:
                 loss, delta = squares / 2, error * a * (1 - a)
             else:
                 loss, delta = squares / a.shape[1], error * 2 / a.shape[1]
-        delta = delta / len(x)
+        return loss, self.pull(activations, delta / len(x))[0]
+
+    def pull(self, activations: list[Array], delta: Array) -> tuple[list[tuple[Array, Array]], Array]:
+        """Return the gradients that belong to delta = dL/dz of the output layer, and delta of the first layer."""
         gradients = []
         for layer in range(len(self.layers) - 1, -1, -1):
             gradients.append((delta.T @ activations[layer], delta.sum(axis=0)))
             if layer:
                 delta = (delta @ self.layers[layer][0]) * self.df(activations[layer])
-        return loss, gradients[::-1]
+        return gradients[::-1], delta
 
 
 class Sgd:
@@ -147,6 +161,44 @@ class HandOnline(Online):
         return self.model.theta.copy()
 
 
+class HandCalls(Calls):
+    def __init__(self, workload: Workload) -> None:
+        self.model, self.target = Model(workload), Model(workload)
+        self.reset()
+
+    def reset(self) -> None:
+        self.model.theta[:] = self.model.start
+        self.rule = RULES[self.model.workload.optimizer](self.model)
+
+    def step(self, x__bi: Array, y__bo: Array) -> float:
+        loss, gradients = self.model.gradients(x__bi, y__bo)
+        self.rule.update(gradients)
+        return loss / len(x__bi)
+
+    def predict(self, x__bi: Array) -> Array:
+        return self.model.forward(x__bi)[-1]
+
+    def gradient(self, x__bi: Array, y__bo: Array) -> Array:
+        return join(self.model.gradients(x__bi, y__bo)[1])
+
+    def pull(self, x__bi: Array, dout__bo: Array) -> tuple[Array, Array]:
+        gradients, delta = self.model.pull(self.model.forward(x__bi), dout__bo)
+        return join(gradients), delta @ self.model.layers[0][0]
+
+    def learn(self, memory: Memory, i__b: Array) -> None:
+        after, rows = memory.after[i__b], np.arange(len(i__b))
+        best = self.predict(after).argmax(axis=1)
+        later = self.target.forward(after)[-1][rows, best]
+        wanted = memory.rewards[i__b] + DISCOUNT * ~memory.ends[i__b] * later
+        activations, actions = self.model.forward(memory.states[i__b]), memory.actions[i__b]
+        dout = np.zeros_like(activations[-1])
+        dout[rows, actions] = (activations[-1][rows, actions] - wanted) * (2 / len(rows))
+        self.rule.update(self.model.pull(activations, dout)[0])
+
+    def theta(self) -> Array:
+        return self.model.theta.copy()
+
+
 class NumPyByHand(Contender):
     name, title = "numpy-by-hand", "NumPy by hand"
     modules: ClassVar[tuple[str, ...]] = ("numpy",)
@@ -161,3 +213,6 @@ class NumPyByHand(Contender):
 
     def online(self, workload: Workload) -> Online:
         return HandOnline(workload)
+
+    def calls(self, workload: Workload) -> Calls:
+        return HandCalls(workload)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nanostep.backends import load
-from nanostep.benchmark.contenders.base import Contender, Online, Run, Trainer
+from nanostep.benchmark.contenders.base import DISCOUNT, Calls, Contender, Memory, Online, Run, Trainer
 from nanostep.benchmark.workload import PopulationWorkload, Workload
 from nanostep.errors import BackendUnavailable
 from nanostep.network import Network
@@ -61,6 +61,42 @@ class NetworkOnline(Online):
         return self._net.theta.copy()
 
 
+class NetworkCalls(Calls):
+    def __init__(self, workload: Workload, backend: str) -> None:
+        self._workload = workload
+        self._net = workload.make_network(backend)
+        self._target, self._theta = self._net.copy(), self._net.theta.copy()
+        self.reset()
+
+    def reset(self) -> None:
+        self._net.theta = self._theta
+        self._net.optimizer = self._workload.make_optimizer()
+
+    def step(self, x__bi: np.ndarray, y__bo: np.ndarray) -> float:
+        if self._workload.optimizer == "sgd":
+            return self._net.step(x__bi, y__bo, self._workload.lr)
+        return self._net.step(x__bi, y__bo)
+
+    def predict(self, x__bi: np.ndarray) -> np.ndarray:
+        return self._net.predict(x__bi)
+
+    def gradient(self, x__bi: np.ndarray, y__bo: np.ndarray) -> np.ndarray:
+        return self._net.gradient(x__bi, y__bo)[1]
+
+    def pull(self, x__bi: np.ndarray, dout__bo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._net.vjp(x__bi)[1](dout__bo, inputs=True)
+
+    def learn(self, memory: Memory, i__b: np.ndarray) -> None:
+        after = memory.after[i__b]
+        best = self._net.predict(after).argmax(axis=1)
+        later = self._target.predict(after)[np.arange(len(best)), best]
+        wanted = memory.rewards[i__b] + DISCOUNT * ~memory.ends[i__b] * later
+        self._net.step(memory.states[i__b], wanted, outputs=memory.actions[i__b])
+
+    def theta(self) -> np.ndarray:
+        return self._net.theta.copy()
+
+
 class Backend(Contender):
     ours = True
     modules: ClassVar[tuple[str, ...]] = ("nanostep",)
@@ -84,6 +120,9 @@ class Backend(Contender):
 
     def online(self, workload: Workload) -> Online:
         return NetworkOnline(workload, self.name)
+
+    def calls(self, workload: Workload) -> Calls:
+        return NetworkCalls(workload, self.name)
 
 
 class C(Backend):

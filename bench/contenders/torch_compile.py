@@ -68,7 +68,7 @@ class TorchCompile(TorchEager):
     def cannot(self, workload: Workload, use: str) -> str:
         if use == "many":
             return "compiles anew for each network"
-        if use in ("step", "predict"):
+        if use in ("step", "predict", "calls"):
             return "not written for single calls; see torch"
         return super().cannot(workload, use)
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
-from nanostep.benchmark.contenders.base import Contender, Online, Run, Trainer, join, split, supported
+from nanostep.benchmark.contenders.base import (
+    DISCOUNT,
+    Calls,
+    Contender,
+    Memory,
+    Online,
+    Run,
+    Trainer,
+    join,
+    split,
+    supported,
+)
 from nanostep.benchmark.workload import Workload
 
 OUTPUTS = {"sigmoid": {"half_squared_error"}, "identity": {"squared_error"}, "softmax": {"cross_entropy"}}
@@ -56,7 +67,7 @@ def parameters_from(workload: Workload) -> list[Any]:
     return [torch.tensor(part).requires_grad_() for pair in pairs for part in pair]
 
 
-def theta_of(parameters: list[Any]) -> np.ndarray:
+def theta_of(parameters: Sequence[Any]) -> np.ndarray:
     arrays = [p.detach().numpy() for p in parameters]
     return join(list(zip(arrays[::2], arrays[1::2], strict=True)))
 
@@ -128,6 +139,55 @@ class EagerOnline(Online):
         return theta_of(self.parameters)
 
 
+class EagerCalls(Calls):
+    def __init__(self, workload: Workload) -> None:
+        import torch
+
+        torch.set_num_threads(1)
+        self.torch, self.workload = torch, workload
+        self.forward, self.loss = forward_function(workload), loss_function(workload)
+        self.target = [part.detach() for part in parameters_from(workload)]
+        self.reset()
+
+    def reset(self) -> None:
+        self.parameters = parameters_from(self.workload)
+        self.optimizer = make_optimizer(self.workload, self.parameters)
+
+    def _update(self, loss: Any) -> float:
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.item())
+
+    def step(self, x__bi: np.ndarray, y__bo: np.ndarray) -> float:
+        return self._update(self.loss(self.parameters, self.torch.from_numpy(x__bi), self.torch.from_numpy(y__bo)))
+
+    def predict(self, x__bi: np.ndarray) -> np.ndarray:
+        with self.torch.inference_mode():
+            return self.forward(self.parameters, self.torch.from_numpy(x__bi)).numpy()
+
+    def gradient(self, x__bi: np.ndarray, y__bo: np.ndarray) -> np.ndarray:
+        loss = self.loss(self.parameters, self.torch.from_numpy(x__bi), self.torch.from_numpy(y__bo))
+        return theta_of(self.torch.autograd.grad(loss, self.parameters))
+
+    def pull(self, x__bi: np.ndarray, dout__bo: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        x = self.torch.from_numpy(x__bi).detach().requires_grad_()
+        out = self.forward(self.parameters, x)
+        *gradients, dx = self.torch.autograd.grad(out, [*self.parameters, x], self.torch.from_numpy(dout__bo))
+        return theta_of(gradients), dx.numpy()
+
+    def learn(self, memory: Memory, i__b: np.ndarray) -> None:
+        states, actions, rewards, ends, after = (self.torch.from_numpy(array[i__b]) for array in memory)
+        with self.torch.no_grad():
+            best = self.forward(self.parameters, after).argmax(dim=1, keepdim=True)
+            wanted = rewards + DISCOUNT * ~ends * self.forward(self.target, after).gather(1, best)[:, 0]
+        chosen = self.forward(self.parameters, states).gather(1, actions[:, None])[:, 0]
+        self._update(self.torch.nn.functional.mse_loss(chosen, wanted))
+
+    def theta(self) -> np.ndarray:
+        return theta_of(self.parameters)
+
+
 class TorchEager(Contender):
     name, title = "torch", "PyTorch, eager"
     modules: ClassVar[tuple[str, ...]] = ("torch",)
@@ -141,3 +201,6 @@ class TorchEager(Contender):
 
     def online(self, workload: Workload) -> Online:
         return EagerOnline(workload)
+
+    def calls(self, workload: Workload) -> Calls:
+        return EagerCalls(workload)

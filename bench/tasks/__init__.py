@@ -1,10 +1,12 @@
 """Tasks, the things to measure: one file for each family."""
 
-from nanostep.benchmark.tasks import calls, datasets, memory, populations, scaling, start, steps
+from nanostep.benchmark.tasks import batch_calls, calls, datasets, memory, populations, scaling, start, steps
 from nanostep.benchmark.tasks.base import Task
 
 TASKS: dict[str, Task] = {
-    task.name: task for family in (steps, datasets, populations, calls, start, memory, scaling) for task in family.TASKS
+    task.name: task
+    for family in (steps, datasets, populations, calls, batch_calls, start, memory, scaling)
+    for task in family.TASKS
 }
 """All tasks by name, in the order in which they run."""
 
@@ -12,7 +14,11 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "W": tuple(task.name for task in steps.TASKS),
     "data": tuple(task.name for task in datasets.TASKS),
     "P": tuple(task.name for task in populations.TASKS),
-    "K": tuple(task.name for task in calls.TASKS),
+    "K": tuple(task.name for task in (*calls.TASKS, *batch_calls.TASKS)),
+    **{
+        name: tuple(task.name for task in batch_calls.TASKS if task.name.startswith(f"{name}/"))
+        for name in ("K3", "K4", "K5", "K5-vjp", "K6", "K6-32")
+    },
     "T": tuple(task.name for task in start.TASKS),
     "G1": tuple(task.name for task in scaling.TASKS),
     "M1": tuple(task.name for task in memory.TASKS),

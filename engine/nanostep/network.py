@@ -15,7 +15,6 @@ from nanostep._arrays import (
     check_nan_targets,
     check_samples,
     check_scale,
-    convert,
     weighted_as_given,
 )
 from nanostep._checks import check_real
@@ -68,8 +67,8 @@ class Network(Model):
         "half_squared_error" (half the sum over outputs), "squared_error", "absolute_error", "huber" (delta 1),
         "binary_cross_entropy" (output sigmoid or softmax) and "poisson" (the output is the logarithm of the rate),
         which are means over outputs as in PyTorch, and "cross_entropy" (output softmax). Or an object of
-        `nanostep.losses`: ``Huber(delta)``, ``Quantile(quantiles)``, ``GaussianNLL()``. A batch takes the mean over
-        samples.
+        `nanostep.losses`: ``Huber(delta)``, ``Quantile(quantiles)``, ``GaussianNLL()``, ``Custom(f)``. A batch takes
+        the mean over samples.
     dtype : {"float64", "float32"} or NumPy dtype, default="float64"
     backend : {"auto", "c", "numba", "numpy"}, default="auto"
         "auto" takes the environment variable NANOSTEP_BACKEND if set, otherwise the first that can run here.
@@ -160,20 +159,22 @@ class Network(Model):
             of deep Q-learning, where a row is a state and an output the value of an action. The sum over the rows is
             divided by n. With x of one sample, outputs and Y may be numbers.
         """
-        plain_call = outputs is None and sample_weight is None and nan_targets == "raise"
+        complete = nan_targets == "raise"
         if lr is not None:
             if optimizer is None:
-                loss = self._engine.step_row(self._theta, X, Y, lr) if plain_call else None
-                if loss is None and plain_call:
-                    loss = self._engine.prepared_descent(self._theta, X, Y, lr)
+                loss = None
+                if outputs is None and sample_weight is None and complete:
+                    loss = self._engine.step_row(self._theta, X, Y, lr)
+                if loss is None and complete:
+                    loss = self._engine.prepared_descent(self._theta, X, Y, lr, outputs, sample_weight)
                 if loss is not None:
                     return loss
             else:
                 raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
             check_real("lr", lr, 0.0, open_low=True)
         else:
-            if plain_call and (optimizer is None or optimizer is self._state.optimizer):
-                loss = self._engine.prepared_update(self._theta, self._state, X, Y)
+            if complete and (optimizer is None or optimizer is self._state.optimizer):
+                loss = self._engine.prepared_update(self._theta, self._state, X, Y, outputs, sample_weight)
                 if loss is not None:
                     return loss
             if optimizer is not None:
@@ -463,9 +464,7 @@ class Network(Model):
             return
         if optimizer is not None:
             check_optimizer(optimizer)
-        gradient = convert("grad", grad, self._dtype)
-        if gradient.shape != self._theta.shape:
-            raise ValueError(f"grad must have shape {self._theta.shape}, as theta; got {gradient.shape}")
+        gradient = self._check_gradient(grad)
         scales = None if scale is None else check_scale(self._architecture, self._dtype, scale)
         self._check_writable()
         self._state = continued(self._state, optimizer)
@@ -503,6 +502,10 @@ class Network(Model):
             Numba cannot run here.
         """
         load("numba")
+        if self._architecture.loss == "custom":
+            raise ValueError(
+                f"jit compiles losses that are known here; this network has {self._architecture.criterion!r}"
+            )
         from nanostep.jit import make_jitted
 
         chosen = SGD(lr=0.1) if optimizer is None else check_optimizer(optimizer)

@@ -16,6 +16,7 @@ from nanostep.benchmark import command, measure
 from nanostep.benchmark.agreement import TOLERANCES, Evidence, judge
 from nanostep.benchmark.contenders import CONTENDERS
 from nanostep.benchmark.contenders.base import Run, Trainer
+from nanostep.benchmark.contenders.numpy_by_hand import HandCalls
 from nanostep.benchmark.contenders.ours import Backend
 from nanostep.benchmark.lanes import LocalLane
 from nanostep.benchmark.request import check_request
@@ -23,6 +24,7 @@ from nanostep.benchmark.results import read
 from nanostep.benchmark.table import excuses
 from nanostep.benchmark.tasks import GROUPS, TASKS
 from nanostep.benchmark.tasks.base import Settings
+from nanostep.benchmark.tasks.batch_calls import BatchCall
 from nanostep.benchmark.tasks.steps import WORKLOADS
 from nanostep.benchmark.workload import make_data
 
@@ -92,6 +94,61 @@ def test_timed_runs_agree(task, name):
     sample = TASKS[task].prepare(CONTENDERS[name], 1, SHORT).run()
     assert sample.value >= 0
     assert TASKS[task].judge(sample.evidence).ok
+
+
+BATCH_CALLS = [name for name, task in TASKS.items() if isinstance(task, BatchCall)]
+
+
+@pytest.mark.parametrize("name", ["c", "numpy-by-hand"])
+@pytest.mark.parametrize("task", BATCH_CALLS)
+def test_calls_with_batches_agree(task, name):
+    session = TASKS[task].prepare(CONTENDERS[name], 1, SHORT)
+    for evidence in (session.check(), session.run().evidence):
+        agreement = TASKS[task].judge(evidence)
+        assert agreement.ok, agreement
+
+
+@pytest.mark.parametrize("name", ["c", "numpy"])
+@pytest.mark.parametrize("task", ["K7-train", "K7-network", "K7-copy"])
+def test_what_is_made_agrees(task, name):
+    session = TASKS[task].prepare(CONTENDERS[name], 1, SHORT)
+    for evidence in (session.check(), session.run().evidence):
+        assert TASKS[task].judge(evidence).ok
+    assert "nanostep's own" in TASKS[task].cannot(CONTENDERS["jax"])
+
+
+class WrongCalls(HandCalls):
+    """Every call is wrong in one way: half the rate, other rows, no mean, an episode that always ends."""
+
+    def step(self, x__bi, y__bo):
+        self.rule.lr = self.model.workload.lr / 2
+        return super().step(x__bi, y__bo)
+
+    def predict(self, x__bi):
+        return super().predict(x__bi[::-1])
+
+    def gradient(self, x__bi, y__bo):
+        return super().gradient(x__bi, y__bo) * len(x__bi)
+
+    def pull(self, x__bi, dout__bo):
+        gradient, dx = super().pull(x__bi, dout__bo)
+        return gradient, dx / len(dx)
+
+    def learn(self, memory, i__b):
+        super().learn(memory._replace(ends=np.ones_like(memory.ends)), i__b)
+
+
+@pytest.mark.parametrize("task", [name for name in BATCH_CALLS if "4-64-64-2" in name])
+def test_wrong_calls_are_rejected(task, monkeypatch):
+    monkeypatch.setattr(type(CONTENDERS["numpy-by-hand"]), "calls", lambda _, workload: WrongCalls(workload))
+    session = TASKS[task].prepare(CONTENDERS["numpy-by-hand"], 1, SHORT)
+    assert not TASKS[task].judge(session.check()).ok
+
+
+def test_who_cannot_be_called_with_batches():
+    assert TASKS["K8/4-64-64-2"].cannot(CONTENDERS["fann"]) == "not written for calls with batches"
+    assert "see torch" in TASKS["K8/4-64-64-2"].cannot(CONTENDERS["torch-compile"])
+    assert TASKS["K8/4-64-64-2"].cannot(CONTENDERS["torch"]) == ""
 
 
 class WrongRate(networks.Engine):

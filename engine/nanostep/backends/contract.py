@@ -386,7 +386,15 @@ class Engine(Protocol):
         """
         ...
 
-    def prepared_update(self, theta__p: np.ndarray, state: UpdateState, X: object, Y: object) -> float | None:
+    def prepared_update(
+        self,
+        theta__p: np.ndarray,
+        state: UpdateState,
+        X: object,
+        Y: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> float | None:
         """Make one update by the state's optimiser from the mean gradient over all samples, count it in the state, and
         return the loss before it; or do nothing and return None.
 
@@ -396,7 +404,15 @@ class Engine(Protocol):
         """
         ...
 
-    def prepared_descent(self, theta__p: np.ndarray, X: object, Y: object, lr: object) -> float | None:
+    def prepared_descent(
+        self,
+        theta__p: np.ndarray,
+        X: object,
+        Y: object,
+        lr: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> float | None:
         """The same with a plain SGD step at rate `lr`."""
         ...
 

@@ -26,7 +26,7 @@ class Stepper:
     X : ndarray, shape (n, inputs)
         Of the network's dtype, zeros at first, as the others.
     Y : ndarray
-        (n, targets) of the network's dtype: as many as the outputs for most losses; (n,) with `outputs`; for
+        (n, targets) of the network's dtype, which are the outputs for most losses; (n,) with `outputs`; for
         "cross_entropy" labels (n,) of int64.
     outputs : ndarray of int64, shape (n,), or None
     sample_weight : ndarray of the network's dtype, shape (n,), or None
