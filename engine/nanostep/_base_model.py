@@ -12,6 +12,7 @@ from nanostep.architecture import Architecture
 from nanostep.backends import resolve
 
 DTYPES = ("float32", "float64")
+ACCEPTED = tuple(map(np.dtype, DTYPES))
 
 
 class BaseModel:
@@ -109,6 +110,6 @@ def check_dtype(dtype: DTypeLike) -> np.dtype:
         checked = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"dtype={dtype!r} is not a NumPy dtype; use {' or '.join(DTYPES)}") from None
-    if dtype is None or checked.name not in DTYPES or not checked.isnative:
+    if dtype is None or checked not in ACCEPTED or not checked.isnative:
         raise ValueError(f"dtype={dtype!r} is not supported; use {' or '.join(DTYPES)}")
     return checked

@@ -6,6 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Sequence
+from functools import cache
 from numbers import Real
 
 import numpy as np
@@ -90,6 +91,7 @@ def check_memory(what: str, needed: int) -> None:
         raise MemoryError(f"{what} {needed / 2**30:.1f} GiB, more than this machine's {memory / 2**30:.1f} GiB")
 
 
+@cache
 def physical_memory() -> int | None:
     """Return the size of this machine's memory in bytes; None if the system does not report it."""
     try:

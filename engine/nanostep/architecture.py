@@ -11,7 +11,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -200,10 +200,19 @@ def make_architecture(
             f"loss={loss!r} takes {per_target} outputs for each target; sizes={list(checked)} has {checked[-1]} "
             f"outputs, which is no multiple of {per_target}"
         )
-    architecture = Architecture(checked, (*hidden, output), name, options)
+    activations = (*hidden, output)
+    architecture = (
+        _shared(checked, activations, name) if options is None else Architecture(checked, activations, name, options)
+    )
     if architecture.parameter_count > MAX_PARAMETERS:
         raise ValueError(f"sizes={list(checked)} make {architecture.parameter_count:.3g} parameters, more than fit")
     return architecture
+
+
+@lru_cache(maxsize=256)
+def _shared(sizes: tuple[int, ...], activations: tuple[str, ...], loss: str) -> Architecture:
+    """Return one object for equal arguments, whose layers are laid out once."""
+    return Architecture(sizes, activations, loss)
 
 
 def _check_loss(loss: object) -> tuple[str, Loss | None]:

@@ -38,11 +38,15 @@ def initialize(architecture: Architecture, theta: np.ndarray, seed: int | None) 
 
     Weights are drawn layer by layer, row by row. ``seed=None`` draws a seed from the operating system.
     """
-    generator = np.random.Generator(np.random.PCG64(seed))
-    for layer in architecture.layers:
-        limit = weight_limit(layer)
-        theta[layer.weights] = (2.0 * generator.random(layer.inputs * layer.outputs) - 1.0) * limit
+    layers = architecture.layers
+    numbers = np.random.Generator(np.random.PCG64(seed)).random(len(theta) - sum(layer.outputs for layer in layers))
+    numbers *= 2.0
+    numbers -= 1.0
+    for layer in layers:
+        count = layer.inputs * layer.outputs
+        np.multiply(numbers[:count], weight_limit(layer), out=theta[layer.weights], casting="same_kind")
         theta[layer.biases] = 0.0
+        numbers = numbers[count:]
 
 
 def initialize_each(architecture: Architecture, theta__mp: np.ndarray, seeds: np.ndarray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 
     from nanostep.jit import JittedNetwork
     from nanostep.worksheet import Worksheet
+
+FIRST_OPTIMIZER = SGD(lr=0.1)
+"""Each network starts with a copy; making it anew would check it anew."""
 
 
 class Network(Model):
@@ -92,9 +96,11 @@ class Network(Model):
     _state: OptimizerState
     _history: History | None
 
-    def _set_up(self, architecture: Architecture, dtype: np.dtype, backend: str) -> None:
+    def _set_up(
+        self, architecture: Architecture, dtype: np.dtype, backend: str, state: OptimizerState | None = None
+    ) -> None:
         super()._set_up(architecture, dtype, backend)
-        self._state = fresh_state(SGD(lr=0.1), architecture.parameter_count, dtype)
+        self._state = fresh_state(copy(FIRST_OPTIMIZER), len(self._theta), dtype) if state is None else state
         self._history = None
 
     @classmethod
@@ -103,9 +109,8 @@ class Network(Model):
     ) -> Self:
         """Return a network with a copy of these parameters, which may be NaN, and this state."""
         net = cls.__new__(cls)
-        net._set_up(architecture, dtype, backend)
+        net._set_up(architecture, dtype, backend, state)
         net._theta[...] = theta
-        net._state = state
         return net
 
     @property
@@ -572,7 +577,6 @@ class Network(Model):
         }
 
     def __setstate__(self, values: dict[str, Any]) -> None:
-        self._set_up(values["architecture"], np.dtype(values["dtype"]), values["backend"])
+        self._set_up(values["architecture"], np.dtype(values["dtype"]), values["backend"], values["state"])
         self._theta[...] = values["theta"]
-        self._state = values["state"]
         self._history = values["history"]
