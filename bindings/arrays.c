@@ -101,6 +101,19 @@ static int to_int64(int type, Strided from, void *out)
     }
 }
 
+/* Memory for `count` numbers, or null. */
+static void *room_for(Buffer *buffer, npy_intp count)
+{
+    const size_t needed = (size_t)count * sizeof(double);
+    if (buffer->bytes < needed) {
+        void *const data = PyMem_Realloc(buffer->data, needed);
+        if (data == NULL)
+            return NULL;
+        *buffer = (Buffer){data, needed};
+    }
+    return buffer->data;
+}
+
 /* The memory of an array as rows x columns numbers of NumPy's type `type`: its own, or converted into the buffer; null
  * if that cannot be done here. The array has 0 to 2 axes and this many elements. */
 static const void *numbers(PyArrayObject *array, int type, npy_intp rows, npy_intp columns, Buffer *buffer)
@@ -114,13 +127,8 @@ static const void *numbers(PyArrayObject *array, int type, npy_intp rows, npy_in
         from.down = PyArray_STRIDE(array, 0), from.right = PyArray_STRIDE(array, 1);
     else if (PyArray_NDIM(array) == 1)
         *(rows == 1 ? &from.right : &from.down) = PyArray_STRIDE(array, 0);
-    const size_t needed = (size_t)rows * (size_t)columns * sizeof(double);
-    if (buffer->bytes < needed) {
-        void *const data = PyMem_Realloc(buffer->data, needed);
-        if (data == NULL)
-            return NULL;
-        *buffer = (Buffer){data, needed};
-    }
+    if (room_for(buffer, rows * columns) == NULL)
+        return NULL;
     int (*const convert)(int, Strided, void *) = type == NPY_FLOAT    ? to_float
                                                  : type == NPY_DOUBLE ? to_double
                                                                       : to_int64;
@@ -221,4 +229,80 @@ int nst_look_at_targets(Gate *gate, Samples *s)
         return 0;
     return gate->type == NPY_FLOAT ? in_domain_float(loss, s->y_data, n, outputs)
                                    : in_domain_double(loss, s->y_data, n, outputs);
+}
+
+/* 1 if an array has a number for each of the n samples, or is one for a sample that is a vector. */
+static int is_one_each(PyArrayObject *array, const Samples *s)
+{
+    const int axes = PyArray_NDIM(array);
+    return (axes == 1 && PyArray_DIM(array, 0) == s->n) || (axes == 0 && PyArray_NDIM(s->x) == 1);
+}
+
+/* Rows of `columns` targets of which only that of the output counts; the others are NaN. */
+#define DEFINE_SPREAD(real)                                                                                    \
+    static void spread_##real(npy_intp n, npy_intp columns, const int64_t *outputs, const real *y, real *rows) \
+    {                                                                                                          \
+        for (npy_intp i = 0; i < n * columns; i++)                                                             \
+            rows[i] = (real)NAN;                                                                               \
+        for (npy_intp i = 0; i < n; i++)                                                                       \
+            rows[i * columns + outputs[i]] = y[i];                                                             \
+    }                                                                                                          \
+    static void scale_##real(npy_intp n, const real *weight, real factor, real *scaled)                        \
+    {                                                                                                          \
+        for (npy_intp i = 0; i < n; i++)                                                                       \
+            scaled[i] = weight == NULL ? factor : weight[i] * factor;                                          \
+    }
+
+DEFINE_SPREAD(float)
+DEFINE_SPREAD(double)
+
+/* As nanostep._arrays.check_chosen_outputs. */
+int nst_look_at_chosen_outputs(Gate *gate, Samples *s)
+{
+    const npy_intp n = s->n, outputs = gate->outputs;
+    if (gate->loss == NST_LOSS_CROSS_ENTROPY || !is_one_each(s->y, s) || !is_one_each(s->outputs, s) ||
+        !PyArray_ISINTEGER(s->outputs))
+        return 0;
+    const void *const y = nst_finite_numbers(s->y, gate->type, n, 1, &gate->y);
+    const int64_t *const index = numbers(s->outputs, NPY_INT64, n, 1, &gate->chosen);
+    void *const rows = room_for(&gate->rows, n * outputs);
+    if (y == NULL || index == NULL || rows == NULL)
+        return 0;
+    for (npy_intp i = 0; i < n; i++)
+        if (index[i] < 0 || index[i] >= outputs)
+            return 0;
+    if (!(gate->type == NPY_FLOAT ? in_domain_float(gate->loss, y, n, 1) : in_domain_double(gate->loss, y, n, 1)))
+        return 0;
+    if (gate->type == NPY_FLOAT)
+        spread_float(n, outputs, index, y, rows);
+    else
+        spread_double(n, outputs, index, y, rows);
+    s->y_data = rows;
+    s->ignore_nan = 1;
+    return 1;
+}
+
+/* Where one output of each row counts, a loss that is a mean over outputs is that of one. */
+int nst_look_at_weights(Gate *gate, Samples *s)
+{
+    const npy_intp n = s->n;
+    if (s->weight != NULL) {
+        const int axes = PyArray_NDIM(s->weight);
+        if (!(axes == 1 || (axes == 2 && PyArray_DIM(s->weight, 1) == 1)) || PyArray_DIM(s->weight, 0) != n)
+            return 0;
+        s->weight_data = nst_finite_numbers(s->weight, gate->type, n, 1, &gate->weight);
+        if (s->weight_data == NULL)
+            return 0;
+    }
+    if (!s->ignore_nan || gate->loss == NST_LOSS_HALF_SQUARED_ERROR)
+        return 1;
+    void *const scaled = room_for(&gate->weight, n);
+    if (scaled == NULL)
+        return 0;
+    if (gate->type == NPY_FLOAT)
+        scale_float(n, s->weight_data, (float)gate->outputs, scaled);
+    else
+        scale_double(n, s->weight_data, (double)gate->outputs, scaled);
+    s->weight_data = scaled;
+    return 1;
 }

@@ -1,8 +1,8 @@
 """Builds the C library into ``nanostep.backends.native._native`` with cffi (API mode, stable ABI).
 
-The public header is the only declaration of the C functions: the cdef is the part between its marks, followed by the
-prototypes of ``nanostep_real.h`` once for each precision. Those of ``prepared_real.h``, which are internal, follow. cffi
-runs this file by ``exec`` with ``__file__`` set, so it imports nothing of the project.
+The headers are the only declarations of the C functions: the cdef is the part of the public one between its marks,
+followed by the prototypes of ``nanostep_real.h`` once for each precision. Those of ``prepared_real.h``, which are
+internal, follow. cffi runs this file by ``exec`` with ``__file__`` set, so it imports nothing of the project.
 """
 
 import re

@@ -72,7 +72,7 @@ static int overlaps_theta(const Calls *self, const void *data, npy_intp count)
 static int can_learn(const Calls *self, const Samples *s)
 {
     return PyArray_ISWRITEABLE(self->theta) && !overlaps_theta(self, s->x_data, s->n * self->gate.inputs) &&
-           !overlaps_theta(self, s->y_data, s->n * self->gate.outputs);
+           !overlaps_theta(self, s->y_data, s->n * self->gate.outputs) && !overlaps_theta(self, s->weight_data, s->n);
 }
 
 /* Take hold of X and Y; 0 if they are not taken. In both cases they must be released. */
@@ -83,15 +83,32 @@ static int take(PyObject *X, PyObject *Y, Samples *s)
     return s->y != NULL;
 }
 
+/* The same with the outputs that count and weights, each None if there are none. */
+static int take_all(PyObject *X, PyObject *Y, PyObject *outputs, PyObject *weight, Samples *s)
+{
+    if (!take(X, Y, s))
+        return 0;
+    s->outputs = outputs == Py_None ? NULL : nst_array_of(outputs);
+    s->weight = weight == Py_None ? NULL : nst_array_of(weight);
+    return (outputs == Py_None || s->outputs != NULL) && (weight == Py_None || s->weight != NULL);
+}
+
 static void release(Samples *s)
 {
     Py_XDECREF((PyObject *)s->x);
     Py_XDECREF((PyObject *)s->y);
+    Py_XDECREF((PyObject *)s->outputs);
+    Py_XDECREF((PyObject *)s->weight);
 }
 
 static int look_at(Calls *self, Samples *s)
 {
-    return nst_look_at_inputs(&self->gate, s) && nst_look_at_targets(&self->gate, s);
+    if (!nst_look_at_inputs(&self->gate, s))
+        return 0;
+    if (s->outputs == NULL && s->weight == NULL)
+        return nst_look_at_targets(&self->gate, s);
+    return (s->outputs == NULL ? nst_look_at_targets(&self->gate, s) : nst_look_at_chosen_outputs(&self->gate, s)) &&
+           nst_look_at_weights(&self->gate, s);
 }
 
 /* 1 with an exception set, if a wrong number of arguments was given. */
@@ -158,12 +175,17 @@ static PyObject *Calls_store(Calls *self, PyObject *nothing)
 
 /* -- Calls --------------------------------------------------------------------------------------------------------- */
 
-/* One update from all samples; the loss before it goes to *loss. 0 if none was made. */
-static int update(Calls *self, const Samples *s, const nst_optimizer *optimizer, npy_intp slot_count, void *slots,
-                  uint64_t updates, double *loss)
+/* One update from all samples; the loss before it goes to *loss. 0 if none was made. One row gives the same bits in all
+ * plain steps, however it was handed in. */
+static int update(Calls *self, const Samples *s, const nst_optimizer *optimizer, int is_plain, npy_intp slot_count,
+                  void *slots, uint64_t updates, double *loss)
 {
+    if (is_plain && s->n == 1 && s->labels == NULL && s->weight_data == NULL && !s->ignore_nan)
+        return CALL(self, step_row, self->row, PyArray_DATA(self->theta), s->x_data, s->y_data, optimizer->lr, loss) ==
+               NST_OK;
     return CALL(self, prepared_update, self->prepared, PyArray_DATA(self->theta), (size_t)slot_count, slots, optimizer,
-                updates, (size_t)s->n, s->x_data, s->y_data, s->labels, loss, self->isa) == NST_OK;
+                updates, (size_t)s->n, s->x_data, s->y_data, s->labels, s->weight_data, s->ignore_nan, loss,
+                self->isa) == NST_OK;
 }
 
 /* What an update needs of a state: new references, and the number of updates made. */
@@ -196,19 +218,21 @@ static void release_state(State *taken)
     Py_XDECREF(taken->next);
 }
 
-/* update(state, X, Y) -> loss before it, or None. `state` is an OptimizerState; its updates are counted up. */
+/* update(state, X, Y, outputs, sample_weight) -> loss before it, or None. `state` is an OptimizerState; its updates are
+ * counted up. */
 static PyObject *Calls_update(Calls *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    if (miscounted(count, 3, "update takes state, X and Y"))
+    if (miscounted(count, 5, "update takes state, X, Y, outputs and sample_weight"))
         return NULL;
     PyObject *const state = arguments[0];
     PyObject *made = NULL;
     Samples s = {0};
     State taken = {0};
     double loss = 0;
-    if (self->prepared != NULL && take(arguments[1], arguments[2], &s) && take_state(self, state, &taken) &&
-        look_at(self, &s) && can_learn(self, &s) && keep_slots(self, state, taken.slots) &&
-        update(self, &s, &self->optimizer.filled, self->optimizer.slot_count,
+    if (self->prepared != NULL && take_all(arguments[1], arguments[2], arguments[3], arguments[4], &s) &&
+        take_state(self, state, &taken) && look_at(self, &s) && can_learn(self, &s) &&
+        keep_slots(self, state, taken.slots) &&
+        update(self, &s, &self->optimizer.filled, self->optimizer.is_plain, self->optimizer.slot_count,
                PyArray_DATA((PyArrayObject *)taken.slots), taken.updates, &loss))
         made = PyObject_SetAttr(state, name_updates, taken.next) == 0 ? PyFloat_FromDouble(loss) : NULL;
     release(&s);
@@ -245,10 +269,10 @@ static PyObject *Calls_apply(Calls *self, PyObject *const *arguments, Py_ssize_t
     return declined();
 }
 
-/* descend(X, Y, lr) -> loss before a plain SGD step, or None if no step was made. */
+/* descend(X, Y, lr, outputs, sample_weight) -> loss before a plain SGD step, or None if no step was made. */
 static PyObject *Calls_descend(Calls *self, PyObject *const *arguments, Py_ssize_t count)
 {
-    if (miscounted(count, 3, "descend takes X, Y and lr"))
+    if (miscounted(count, 5, "descend takes X, Y, lr, outputs and sample_weight"))
         return NULL;
     Samples s = {0};
     double loss = 0;
@@ -257,15 +281,10 @@ static PyObject *Calls_descend(Calls *self, PyObject *const *arguments, Py_ssize
     if (self->prepared != NULL &&
         (PyFloat_CheckExact(rate) || PyLong_CheckExact(rate) || PyArray_IsScalar(rate, Double))) {
         const nst_optimizer plain = {.kind = NST_OPTIMIZER_SGD, .lr = PyFloat_AsDouble(rate)};
-        if (!PyErr_Occurred() && plain.lr > 0 && plain.lr <= DBL_MAX && take(arguments[0], arguments[1], &s) &&
-            look_at(self, &s) && can_learn(self, &s)) {
-            /* one row gives the same bits however it was handed in */
-            if (s.n == 1 && s.labels == NULL)
-                made = CALL(self, step_row, self->row, PyArray_DATA(self->theta), s.x_data, s.y_data, plain.lr,
-                            &loss) == NST_OK;
-            else
-                made = update(self, &s, &plain, 0, NULL, 0, &loss);
-        }
+        if (!PyErr_Occurred() && plain.lr > 0 && plain.lr <= DBL_MAX &&
+            take_all(arguments[0], arguments[1], arguments[3], arguments[4], &s) && look_at(self, &s) &&
+            can_learn(self, &s))
+            made = update(self, &s, &plain, 1, 0, NULL, 0, &loss);
     }
     release(&s);
     return made ? PyFloat_FromDouble(loss) : declined();
@@ -427,6 +446,9 @@ static void Calls_dealloc(Calls *self)
     Py_XDECREF(self->optimizer.fill);
     PyMem_Free(self->gate.x.data);
     PyMem_Free(self->gate.y.data);
+    PyMem_Free(self->gate.chosen.data);
+    PyMem_Free(self->gate.rows.data);
+    PyMem_Free(self->gate.weight.data);
     freefunc free_object = (freefunc)PyType_GetSlot(type, Py_tp_free);
     free_object(self);
     Py_DECREF(type);

@@ -21,15 +21,18 @@ typedef struct {
     npy_intp inputs, outputs, most_rows;
     int type; /* NPY_FLOAT or NPY_DOUBLE */
     nst_loss loss;
-    Buffer x, y;
+    Buffer x, y, chosen, rows, weight;
 } Gate;
 
-/* The input of a call. Data belong to x and y or to the buffers of a gate. */
+/* The input of a call. Data belong to the arrays or to the buffers of a gate. */
 typedef struct {
     PyArrayObject *x, *y;
+    PyArrayObject *outputs, *weight; /* or null */
     npy_intp n;
     const void *x_data, *y_data;
-    const int64_t *labels; /* or null; otherwise y_data is null */
+    const int64_t *labels;   /* or null; otherwise y_data is null */
+    const void *weight_data; /* or null */
+    int ignore_nan;          /* y_data has NaN for outputs that do not count */
 } Samples;
 
 /* Fields of an optimiser that are kept for comparison; those that there are have 6 to 11. */
@@ -40,6 +43,7 @@ typedef struct {
 typedef struct {
     PyObject *fill; /* fill(optimizer, address): checks it, writes the nst_optimizer there, returns its slots */
     nst_optimizer filled;
+    int is_plain; /* SGD without momentum, penalty or clipping */
     npy_intp slot_count;
     PyTypeObject *kind; /* null if nothing is kept */
     Py_ssize_t fields;
@@ -58,6 +62,10 @@ int nst_look_at_inputs(Gate *gate, Samples *s);
 
 /* Set labels or y_data; 0 if the targets are not taken. */
 int nst_look_at_targets(Gate *gate, Samples *s);
+
+/* The same where one output of each row counts, and weight_data; 0 if outputs, targets or weights are not taken. */
+int nst_look_at_chosen_outputs(Gate *gate, Samples *s);
+int nst_look_at_weights(Gate *gate, Samples *s);
 
 /* Bring `kept` up to date; 0 if the optimiser is not taken, perhaps with an exception set. May run Python code. */
 int nst_look_at_optimizer(KeptOptimizer *kept, PyObject *optimizer);

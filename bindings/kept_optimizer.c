@@ -94,6 +94,8 @@ static int fill_optimizer(KeptOptimizer *kept, PyObject *optimizer, PyObject *fi
     if (accepted) {
         kept->slot_count = PyLong_AsSsize_t(slots);
         kept->filled = filled;
+        kept->is_plain = filled.kind == NST_OPTIMIZER_SGD && filled.momentum == 0 && filled.weight_decay == 0 &&
+                         filled.l1 == 0 && filled.clip_norm == 0 && filled.clip_value == 0;
         keep_optimizer(kept, Py_TYPE(optimizer), copy);
     }
     Py_XDECREF(slots);

@@ -73,6 +73,7 @@ typedef enum nst_loss {
     NST_LOSS_POISSON,
     NST_LOSS_QUANTILE,     /* several outputs for each target, see nst_loss_options */
     NST_LOSS_GAUSSIAN_NLL, /* two outputs for each target; identity output */
+    NST_LOSS_CUSTOM,       /* a function of the caller's; not for rows, populations and single operations */
     NST_LOSS_COUNT
 } nst_loss;
 
@@ -91,6 +92,14 @@ typedef enum nst_isa {
     NST_ISA_COUNT
 } nst_isa;
 
+/* A loss of the caller's: of n rows of outputs a and targets y, all without gaps, the loss of each row and its derivatives
+ * by the outputs, before those of the output activation. It is called for some rows of a batch at a time and, if the
+ * run has several threads, from all of them; a row's results depend on no other row. */
+typedef void nst_f32_loss_function(const float *a__no, const float *y__no, size_t n, size_t outputs, float *loss__n,
+                                   float *da__no, void *user);
+typedef void nst_f64_loss_function(const double *a__no, const double *y__no, size_t n, size_t outputs, double *loss__n,
+                                   double *da__no, void *user);
+
 /* Options of a loss. Fields that a loss does not have are not read; 0 or null means the default.
  *
  * Rows of y are as wide as the outputs: where a target has several outputs, it is repeated for each of them. quantile:
@@ -101,6 +110,9 @@ typedef struct nst_loss_options {
     size_t quantiles;          /* quantile: their number, of which the number of outputs is a multiple */
     const double *quantile__q; /* each in (0, 1) */
     int32_t ignore_nan; /* 1: targets that are NaN add nothing to loss and gradient; not for rows and populations */
+    nst_f32_loss_function *custom_f32; /* custom: for the calls of one precision */
+    nst_f64_loss_function *custom_f64;
+    void *user; /* custom: passed on */
 } nst_loss_options;
 
 /* A network: sizes[0] inputs, sizes[layers] outputs, activations[l] of weight layer l. */

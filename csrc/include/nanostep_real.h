@@ -163,3 +163,23 @@ NST_API nst_status NST(population_loss)(const nst_architecture *net, size_t netw
                                         const REAL *x__ri, const REAL *y__ro, const int64_t *labels__r,
                                         const int64_t *rows__mn, const REAL *weight__mn, double *value__k,
                                         nst_pool *pool, int32_t threads, void *workspace, size_t bytes);
+
+/* value__m = the mean of weight * L over n >= 1 samples of each network, and grad__mp its gradient, by nst_*_gradient
+ * for one network after another. Networks share x and y or labels, or if own is 1 each has n rows of its own, one after
+ * the other; weight__mn may be null. The workspace is that of one network. */
+NST_API nst_status NST(population_gradient)(const nst_architecture *net, size_t networks, const REAL *theta__mp,
+                                            size_t n, int32_t own, const REAL *x, const REAL *y, const int64_t *labels,
+                                            const REAL *weight__mn, void *workspace, size_t bytes, REAL *grad__mp,
+                                            double *value__m);
+
+/* nst_*_vjp for one network after another; x is shared, or each network's own if own is 1. */
+NST_API nst_status NST(population_vjp)(const nst_architecture *net, size_t networks, const REAL *theta__mp, size_t n,
+                                       int32_t own, const REAL *x, const REAL *dout__mno, int32_t of_z, void *workspace,
+                                       size_t bytes, REAL *grad__mp, REAL *dx__mni);
+
+/* nst_*_update, or nst_*_apply if scale is not null, for each network: its update number updates__m + 1, of n
+ * parameters. All networks have slot_count slots: NST_E_OPTIMIZER if the momentum of some but not all is 0. Nothing is
+ * changed before all hyper-parameters have been checked. */
+NST_API nst_status NST(population_apply)(const nst_optimizers *optimizers, size_t networks, const int64_t *updates__m,
+                                         size_t n, REAL *theta__mp, const REAL *grad__mp, size_t slot_count,
+                                         REAL *slots__msp, const REAL *scale__mp);

@@ -2,6 +2,7 @@
 #include "internal.h"
 
 #include <float.h>
+#include <string.h>
 
 #define REAL      float
 #define NST(name) nst_f32_##name

@@ -19,6 +19,10 @@ nst_status nst_check_loss(int32_t loss, const nst_loss_options *options, int32_t
     if (loss == NST_LOSS_QUANTILE && (options == NULL || options->quantile__q == NULL || options->quantiles == 0 ||
                                       outputs % options->quantiles != 0))
         return NST_E_LOSS;
+    if (loss == NST_LOSS_CUSTOM && (options == NULL || (options->custom_f32 == NULL && options->custom_f64 == NULL)))
+        return NST_E_LOSS;
+    if (loss == NST_LOSS_CUSTOM && options->ignore_nan)
+        return NST_E_LOSS;
     for (size_t q = 0; loss == NST_LOSS_QUANTILE && q < options->quantiles; q++)
         if (!(options->quantile__q[q] > 0 && options->quantile__q[q] < 1))
             return NST_E_VALUE;

@@ -96,6 +96,24 @@ static inline double nst_hyper(const double *each, double shared, int64_t networ
     return each == NULL ? shared : each[network];
 }
 
+/* The hyper-parameters of one network of a population. */
+static inline nst_optimizer nst_optimizer_of(const nst_optimizers *o, int64_t network)
+{
+    nst_optimizer own = o->shared;
+    own.lr = nst_hyper(o->lr, own.lr, network);
+    own.momentum = nst_hyper(o->momentum, own.momentum, network);
+    own.dampening = nst_hyper(o->dampening, own.dampening, network);
+    own.weight_decay = nst_hyper(o->weight_decay, own.weight_decay, network);
+    own.alpha = nst_hyper(o->alpha, own.alpha, network);
+    own.eps = nst_hyper(o->eps, own.eps, network);
+    own.beta1 = nst_hyper(o->beta1, own.beta1, network);
+    own.beta2 = nst_hyper(o->beta2, own.beta2, network);
+    own.l1 = nst_hyper(o->l1, own.l1, network);
+    own.clip_norm = nst_hyper(o->clip_norm, own.clip_norm, network);
+    own.clip_value = nst_hyper(o->clip_value, own.clip_value, network);
+    return own;
+}
+
 /* 1 if targets that are NaN count for nothing. */
 static inline int nst_ignores_nan(const nst_architecture *net)
 {

@@ -1,4 +1,4 @@
-/* Outputs and losses of populations equal those of each network alone; errors. */
+/* Outputs, losses, gradients and updates of populations equal those of each network alone; errors. */
 #include "population.h"
 
 /* Outputs, or if `losses` losses, of the networks index[0] to index[count - 1]. */
@@ -82,10 +82,71 @@ static void test_errors(void)
     expect_value(c, NETWORKS, 0, NST_E_WORKSPACE);
 }
 
+static void test_gradients_and_updates_are_those_alone(void)
+{
+    enum { ALL = NETWORKS * PARAMETERS };
+    static double grad[ALL], pulled[ALL], dx[NETWORKS * ROWS * INPUTS], dout[NETWORKS * ROWS * OUTPUTS], scale[ALL];
+    size_t bytes;
+    int64_t updates[NETWORKS];
+    double value[NETWORKS];
+    CHECK(nst_f64_workspace_size(&net, 0, &bytes) == NST_OK);
+    void *const workspace = malloc(bytes);
+    call *const c = make_call(NST_OPTIMIZER_ADAM, 1, 0), *const alone = make_call(NST_OPTIMIZER_ADAM, 1, 0);
+    for (int i = 0; i < NETWORKS * ROWS * OUTPUTS; i++)
+        dout[i] = sin(3.3 * i);
+    for (int i = 0; i < ALL; i++)
+        scale[i] = i % 3 * 0.5;
+    for (int m = 0; m < NETWORKS; m++)
+        updates[m] = m % 4;
+    CHECK(nst_f64_population_gradient(&net, NETWORKS, c->theta, ROWS, 0, c->x, NULL, c->labels, c->weight, workspace,
+                                      bytes, grad, value) == NST_OK);
+    CHECK(nst_f64_population_vjp(&net, NETWORKS, c->theta, ROWS, 0, c->x, dout, 0, workspace, bytes, pulled, dx) ==
+          NST_OK);
+    for (int scaled = 0; scaled < 2; scaled++)
+        CHECK(nst_f64_population_apply(&c->optimizers, NETWORKS, updates, PARAMETERS, c->theta, grad, SLOTS, c->slots,
+                                       scaled ? scale : NULL) == NST_OK);
+    for (int m = 0; m < NETWORKS; m++) {
+        double *const theta = alone->theta + m * PARAMETERS, *const slots = alone->slots + m * SLOTS * PARAMETERS;
+        double own[PARAMETERS], own_dx[ROWS * INPUTS], loss;
+        nst_optimizer optimizer = alone->optimizers.shared;
+        optimizer.lr = alone->lr[m];
+        CHECK(nst_f64_vjp(&net, theta, ROWS, c->x, dout + m * ROWS * OUTPUTS, 0, workspace, bytes, own, own_dx) ==
+              NST_OK);
+        CHECK(memcmp(own, pulled + m * PARAMETERS, sizeof own) == 0);
+        CHECK(memcmp(own_dx, dx + m * ROWS * INPUTS, sizeof own_dx) == 0);
+        CHECK(nst_f64_gradient(&net, theta, ROWS, c->x, NULL, c->labels, c->weight + m * ROWS, workspace, bytes, own,
+                               &loss) == NST_OK);
+        CHECK(loss == value[m] && memcmp(own, grad + m * PARAMETERS, sizeof own) == 0);
+        CHECK(nst_f64_update(&optimizer, (uint64_t)updates[m] + 1, PARAMETERS, theta, own, SLOTS, slots) == NST_OK);
+        CHECK(nst_f64_apply(&optimizer, (uint64_t)updates[m] + 1, PARAMETERS, theta, own, SLOTS, slots,
+                            scale + m * PARAMETERS) == NST_OK);
+    }
+    CHECK(memcmp(c->theta, alone->theta, sizeof c->theta) == 0 && memcmp(c->slots, alone->slots, sizeof c->slots) == 0);
+    CHECK(nst_f64_population_vjp(&net, NETWORKS, c->theta, ROWS, 2, c->x, dout, 0, workspace, bytes, pulled, dx) ==
+          NST_E_VALUE);
+    CHECK(nst_f64_population_vjp(&net, NETWORKS, c->theta, ROWS, 0, c->x, dout, 0, workspace, bytes - 1, pulled, dx) ==
+          NST_E_WORKSPACE);
+    CHECK(nst_f64_population_gradient(&net, NETWORKS, c->theta, ROWS, 0, c->x, NULL, NULL, NULL, workspace, bytes, grad,
+                                      value) == NST_E_NULL);
+    c->labels[3] = OUTPUTS;
+    CHECK(nst_f64_population_gradient(&net, NETWORKS, c->theta, ROWS, 0, c->x, NULL, c->labels, NULL, workspace, bytes,
+                                      grad, value) == NST_E_LABEL);
+    updates[NETWORKS - 1] = -1; /* the last network's fault: the first has not moved */
+    CHECK(nst_f64_population_apply(&c->optimizers, NETWORKS, updates, PARAMETERS, c->theta, grad, SLOTS, c->slots,
+                                   NULL) == NST_E_SIZE);
+    CHECK(nst_f64_population_apply(&c->optimizers, NETWORKS, updates, PARAMETERS, c->theta, grad, 1, c->slots, NULL) ==
+          NST_E_OPTIMIZER);
+    CHECK(memcmp(c->theta, alone->theta, sizeof c->theta) == 0);
+    free(workspace);
+    free(c);
+    free(alone);
+}
+
 int main(void)
 {
     require_isa();
     test_outputs_and_losses_are_those_alone();
+    test_gradients_and_updates_are_those_alone();
     test_errors();
     return finish("test_evaluation");
 }

@@ -160,6 +160,8 @@ def check_samples(
     are NaN or -1: such a row gets a weight of 0, and a target that has no effect.
     """
     ignores = check_nan_targets(nan_targets)
+    if ignores and architecture.loss == "custom":
+        raise ValueError("nan_targets='ignore' is for losses that are known here; a function of yours gets Y as it is")
     x = check_inputs(architecture, dtype, X, name=names[0])
     if len(x) == 0:
         raise ValueError(f"{names[0]} has no samples; at least one is needed")
@@ -216,10 +218,9 @@ def check_chosen_outputs(architecture: Architecture, dtype: np.dtype, X: Any, Y:
     """
     if architecture.loss == "cross_entropy":
         raise ValueError("outputs chooses one output of each row; loss='cross_entropy' takes all of them together")
-    if architecture.targets != architecture.outputs:
-        raise ValueError(
-            f"outputs chooses one output of each row; loss={architecture.criterion!r} takes several for each target"
-        )
+    if architecture.targets != architecture.outputs or architecture.loss == "custom":
+        reason = "is a function of all of them" if architecture.loss == "custom" else "takes several for each target"
+        raise ValueError(f"outputs chooses one output of each row; loss={architecture.criterion!r} {reason}")
     x = check_inputs(architecture, dtype, X)
     if len(x) == 0:
         raise ValueError("X has no samples; at least one is needed")
@@ -303,6 +304,23 @@ def check_scale(architecture: Architecture, dtype: np.dtype, value: Any) -> np.n
     if len(scale) == count:
         return scale
     return architecture.by_layer(scale)
+
+
+def check_scale_of_networks(architecture: Architecture, dtype: np.dtype, value: Any, size: int) -> np.ndarray:
+    """Return factors (size, parameters), given as those of a network for all, or with a row for each."""
+    scale = convert("scale", value, dtype)
+    if scale.ndim != 2:
+        each = [check_scale(architecture, dtype, scale)] * size
+    elif len(scale) != size:
+        raise ValueError(f"scale has {len(scale)} rows for {size} networks; give one for each, or one row for all")
+    else:
+        each = [check_scale(architecture, dtype, row) for row in scale]
+    return np.stack(each)
+
+
+def unaliased(array: np.ndarray, theta: np.ndarray) -> np.ndarray:
+    """Return `array`, or a copy where it shares memory with theta: kernels write theta while they read the others."""
+    return array.copy() if np.may_share_memory(array, theta) else array
 
 
 def check_weight(name: str, value: Any, n: int) -> np.ndarray:

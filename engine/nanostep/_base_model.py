@@ -77,6 +77,13 @@ class BaseModel:
         self._theta = np.zeros((*networks, architecture.parameter_count), dtype)[:]
         return package
 
+    def _check_gradient(self, grad: ArrayLike) -> np.ndarray:
+        """Return a gradient laid out as theta, in the dtype and finite."""
+        gradient = convert("grad", grad, self._dtype)
+        if gradient.shape != self._theta.shape:
+            raise ValueError(f"grad must have shape {self._theta.shape}, as theta; got {gradient.shape}")
+        return gradient
+
     def _check_writable(self) -> None:
         if not self._theta.flags.writeable:
             raise ValueError("theta is read-only; call net.theta.setflags(write=True) first")

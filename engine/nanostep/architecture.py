@@ -9,14 +9,15 @@ number is written twice.
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from nanostep._checks import check_choice
-from nanostep.losses import KINDS, Huber, Loss
+from nanostep.losses import KINDS, Custom, Huber, Loss
 
 HIDDEN_ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softplus", "silu")
 """Elementwise activations: allowed in every layer."""
@@ -99,6 +100,12 @@ class Architecture:
     def repeated(self, y__nt: np.ndarray) -> np.ndarray:
         """Return targets (n, targets) as (n, outputs): for each output its target."""
         return y__nt if self.loss_options is None else self.loss_options.repeated(y__nt)
+
+    def with_loss(self, loss: Callable[..., Any] | Loss) -> Architecture:
+        """Return the same with the function of a loss that a file does not keep."""
+        if self.loss != Custom.name:
+            raise ValueError(f"loss is for networks whose loss is a function; this one has loss={self.criterion!r}")
+        return replace(self, loss_options=loss if isinstance(loss, Custom) else Custom(loss))  # type: ignore[arg-type]
 
     def unrepeated(self, y__no: np.ndarray) -> np.ndarray:
         """Return targets (n, outputs) as (n, targets): the inverse of `repeated`."""

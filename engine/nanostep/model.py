@@ -14,6 +14,7 @@ from nanostep._checks import check_memory, check_seed
 from nanostep._pull_back import PullBack
 from nanostep.architecture import Architecture, make_architecture
 from nanostep.backends.contract import Engine
+from nanostep.backends.own_loss import engine_of
 from nanostep.initialization import initialize
 from nanostep.losses import Loss
 
@@ -48,7 +49,7 @@ class Model(BaseModel):
 
     def _set_up(self, architecture: Architecture, dtype: np.dtype, backend: str) -> None:
         package = self._allocate(architecture, dtype, backend)
-        self._engine = package.networks.Engine(architecture, dtype)
+        self._engine = engine_of(package, architecture, dtype)
         self._weights, self._biases = architecture.views(self._theta)
         self._thread_tuners = {}
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from nanostep._arrays import (
+    Samples,
     check_chosen_outputs,
     check_nan_targets,
     check_samples,
     check_scale,
-    convert,
     weighted_as_given,
 )
 from nanostep._checks import check_real
@@ -35,6 +34,7 @@ from nanostep.training.history import History
 from nanostep.training.metrics import MetricFunction
 from nanostep.training.optimizer_state import OptimizerState, continued, fresh_state
 from nanostep.training.resume import begin
+from nanostep.training.stepper import Stepper
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -63,8 +63,8 @@ class Network(Model):
         "half_squared_error" (half the sum over outputs), "squared_error", "absolute_error", "huber" (delta 1),
         "binary_cross_entropy" (output sigmoid or softmax) and "poisson" (the output is the logarithm of the rate),
         which are means over outputs as in PyTorch, and "cross_entropy" (output softmax). Or an object of
-        `nanostep.losses`: ``Huber(delta)``, ``Quantile(quantiles)``, ``GaussianNLL()``. A batch takes the mean over
-        samples.
+        `nanostep.losses`: ``Huber(delta)``, ``Quantile(quantiles)``, ``GaussianNLL()``, ``Custom(f)``. A batch takes
+        the mean over samples.
     dtype : {"float64", "float32"} or NumPy dtype, default="float64"
     backend : {"auto", "c", "numba", "numpy"}, default="auto"
         "auto" takes the environment variable NANOSTEP_BACKEND if set, otherwise the first that can run here.
@@ -154,20 +154,22 @@ class Network(Model):
             of deep Q-learning, where a row is a state and an output the value of an action. The sum over the rows is
             divided by n. With x of one sample, outputs and Y may be numbers.
         """
-        plain_call = outputs is None and sample_weight is None and nan_targets == "raise"
+        complete = nan_targets == "raise"
         if lr is not None:
             if optimizer is None:
-                loss = self._engine.step_row(self._theta, X, Y, lr) if plain_call else None
-                if loss is None and plain_call:
-                    loss = self._engine.prepared_descent(self._theta, X, Y, lr)
+                loss = None
+                if outputs is None and sample_weight is None and complete:
+                    loss = self._engine.step_row(self._theta, X, Y, lr)
+                if loss is None and complete:
+                    loss = self._engine.prepared_descent(self._theta, X, Y, lr, outputs, sample_weight)
                 if loss is not None:
                     return loss
             else:
                 raise TypeError("give lr or optimizer, not both; to change an optimiser's rate set optimizer.lr")
             check_real("lr", lr, 0.0, open_low=True)
         else:
-            if plain_call and (optimizer is None or optimizer is self._state.optimizer):
-                loss = self._engine.prepared_update(self._theta, self._state, X, Y)
+            if complete and (optimizer is None or optimizer is self._state.optimizer):
+                loss = self._engine.prepared_update(self._theta, self._state, X, Y, outputs, sample_weight)
                 if loss is not None:
                     return loss
             if optimizer is not None:
@@ -180,14 +182,63 @@ class Network(Model):
         samples = weighted_as_given(samples, "sample_weight", sample_weight).without_aliasing(self._theta)
         self._check_writable()
         if lr is not None:
-            if len(samples) == 1 and samples.y is not None and samples.weight is None and not samples.has_missing:
-                # one row gives the same bits however it was handed in
-                loss = self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(lr))
-                if loss is not None:
-                    return loss
+            loss = self._step_of_one_row(samples, lr)
+            if loss is not None:
+                return loss
             return run.step(self, fresh_state(SGD(lr=lr), len(self._theta), self._dtype), samples)
         self._state = continued(self._state, optimizer)
+        return self._update(samples)
+
+    def _step_of_one_row(self, samples: Samples, lr: float) -> float | None:
+        """Make a plain SGD step if the engine has a kernel for it: one row gives the same bits however it is given."""
+        if len(samples) != 1 or samples.y is None or samples.weight is not None or samples.has_missing:
+            return None
+        return self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(lr))
+
+    def _update(self, samples: Samples) -> float:
+        """Make one update by the network's optimiser, which is checked, and return the loss before it."""
+        optimizer = self._state.optimizer
+        if isinstance(optimizer, SGD) and optimizer.is_plain:
+            loss = self._step_of_one_row(samples, optimizer.lr)
+            if loss is not None:
+                self._state.updates += 1
+                return loss
         return run.step(self, self._state, samples)
+
+    def stepper(
+        self, n: int, optimizer: Optimizer | None = None, *, outputs: bool = False, sample_weight: bool = False
+    ) -> Stepper:
+        """Return a `step` for n rows with arrays of its own, which are filled in place.
+
+        Parameters
+        ----------
+        n : int
+            Rows of every update, >= 1.
+        optimizer : Optimizer, optional
+            As in `step`; its rate may change between updates. None: the network's `optimizer` at each update.
+        outputs, sample_weight : bool, default=False
+            Have arrays for these arguments of `step`.
+
+        Returns
+        -------
+        Stepper
+            ``step = net.stepper(64, adam)`` has ``step.X`` and ``step.Y`` (and, if wished, ``step.outputs`` and
+            ``step.sample_weight``); ``step()`` makes one update from them and returns the loss before it, with the
+            same bits as ``net.step``; ``step(X, Y)`` takes other arrays of n rows. One thread at a time: a second one
+            gets a RuntimeError.
+
+        Examples
+        --------
+        >>> import nanostep as ns
+        >>> net = ns.Network([2, 1], output="identity", backend="numpy", seed=1)
+        >>> step = net.stepper(2, ns.SGD(lr=0.1))
+        >>> step.X[...], step.Y[...] = [[1, 2], [3, 4]], [[1], [2]]
+        >>> step() > step()
+        True
+        """
+        return Stepper(
+            self.step, self._architecture, self._dtype, n, optimizer, outputs=outputs, sample_weight=sample_weight
+        )  # fmt: skip
 
     def learn_one(self, x: ArrayLike, y: ArrayLike) -> float:
         """Make one update from one sample with the network's `optimizer`, and return the loss before it.
@@ -216,13 +267,7 @@ class Network(Model):
             raise ValueError(f"learn_one takes one sample; got {len(samples)}: use partial_fit")
         self._check_writable()
         self._state = continued(self._state, None)
-        if plain and samples.y is not None:
-            # one row gives the same bits however it was handed in
-            loss = self._engine.step_row(self._theta, samples.x[0], samples.y[0], float(optimizer.lr))
-            if loss is not None:
-                self._state.updates += 1
-                return loss
-        return run.step(self, self._state, samples)
+        return self._update(samples)
 
     # -- runs ---------------------------------------------------------------------------------------------------------
 
@@ -409,14 +454,12 @@ class Network(Model):
         TypeError, ValueError
             Before anything is changed.
         """
-        if scale is None and (optimizer is None or optimizer is self._state.optimizer):
-            if self._engine.prepared_apply(self._theta, self._state, grad):
-                return
+        own = optimizer is None or optimizer is self._state.optimizer
+        if own and scale is None and self._engine.prepared_apply(self._theta, self._state, grad):
+            return
         if optimizer is not None:
             check_optimizer(optimizer)
-        gradient = convert("grad", grad, self._dtype)
-        if gradient.shape != self._theta.shape:
-            raise ValueError(f"grad must have shape {self._theta.shape}, as theta; got {gradient.shape}")
+        gradient = self._check_gradient(grad)
         scales = None if scale is None else check_scale(self._architecture, self._dtype, scale)
         self._check_writable()
         self._state = continued(self._state, optimizer)
@@ -454,6 +497,10 @@ class Network(Model):
             Numba cannot run here.
         """
         load("numba")
+        if self._architecture.loss == "custom":
+            raise ValueError(
+                f"jit compiles losses that are known here; this network has {self._architecture.criterion!r}"
+            )
         from nanostep.jit import make_jitted
 
         chosen = SGD(lr=0.1) if optimizer is None else check_optimizer(optimizer)

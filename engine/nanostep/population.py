@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from nanostep._arrays import check_scale_of_networks
 from nanostep._checks import check_integer
 from nanostep.architecture import Architecture
 from nanostep.backends import resolve
+from nanostep.losses import Custom
 from nanostep.network import Network
 from nanostep.optimizers import SGD, Hyper, Optimizer
 from nanostep.populations.arguments import PopulationTrainArguments, check, check_optimizer_of_networks
 from nanostep.populations.callbacks import PopulationCallback
-from nanostep.populations.calls import step
+from nanostep.populations.calls import apply, step
 from nanostep.populations.data import check_samples_of_networks, weighted_as_given
 from nanostep.populations.history import PopulationHistory
 from nanostep.populations.model import PopulationModel
@@ -179,6 +181,34 @@ class Population(PopulationModel):
         self._state = continued(self._state, chosen, self)
         return step(self, data, self._state)
 
+    def apply_gradient(
+        self, grad: ArrayLike, *, optimizer: Optimizer | None = None, scale: ArrayLike | None = None
+    ) -> None:
+        """Make one update of every network from a given gradient, each as `Network.apply_gradient` would.
+
+        Parameters
+        ----------
+        grad : array-like, shape (K, parameters)
+            Laid out as `theta`, finite.
+        optimizer : Optimizer, optional
+            As in `step`; the default is the population's `optimizer`, whose state goes on.
+        scale : array-like, shape (layers,) or (parameters,), or (K, layers) or (K, parameters), optional
+            As of a network, for all networks or for each.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Before anything is changed.
+        """
+        chosen = check_optimizer_of_networks(self.optimizer if optimizer is None else optimizer, len(self))
+        gradient = self._check_gradient(grad)
+        scales = None
+        if scale is not None:
+            scales = check_scale_of_networks(self._architecture, self._dtype, scale, len(self))
+        self._check_writable()
+        self._state = continued(self._state, chosen, self)
+        apply(self, self._state, gradient, scales)
+
     def train(
         self,
         X: ArrayLike,
@@ -333,8 +363,10 @@ class Population(PopulationModel):
         populations.write(path, self._architecture, self._theta, self._state)
 
     @classmethod
-    def load(cls, path: str | PathLike[str], backend: str = "auto") -> Self:
-        """Return the population in a file that `save` wrote.
+    def load(
+        cls, path: str | PathLike[str], backend: str = "auto", *, loss: Callable[..., Any] | Custom | None = None
+    ) -> Self:
+        """Return the population in a file that `save` wrote; `loss` as in `nanostep.load`.
 
         Raises
         ------
@@ -346,6 +378,8 @@ class Population(PopulationModel):
 
         resolve(backend)  # so that a wrong backend is not taken for a wrong file
         architecture, theta, state = populations.read(path)
+        if loss is not None:
+            architecture = architecture.with_loss(loss)
         return cls._restored(architecture, backend, theta, state)
 
     def copy(self) -> Self:

@@ -580,3 +580,90 @@ def test_two_threads_neither_crash_nor_mix() -> None:
     assert not errors
     assert net._state.updates == 1 + 4 * 2 * 500
     assert np.isfinite(net.theta).all()
+
+
+# -- one output of each row, and weights ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("loss", "output"), [pair for pair in PAIRS if pair[1] in ("identity", "sigmoid", "softmax")])
+def test_chosen_outputs_and_weights(loss: str, output: str, dtype: str, counting: Counting) -> None:
+    given = {"loss": loss, "output": output, "dtype": dtype}
+    net, other = network((3, 5, 4), **given), by_the_general_path(network((3, 5, 4), **given))
+    net.optimizer = other.optimizer = ns.Adam(lr=0.01)
+    taken = 0
+    for n in ROWS:
+        X, Y = samples(net, n, seed=n)
+        rng = np.random.default_rng(n)
+        weight, chosen = rng.standard_normal(n), rng.integers(0, 4, n)
+        calls: list[dict[str, Any]] = [
+            {"Y": Y, "sample_weight": weight},
+            {"Y": Y, "sample_weight": [[w] for w in weight]},
+        ]
+        if loss != "cross_entropy":
+            target = Y[:, 0]
+            calls += [
+                {"Y": target, "outputs": chosen},
+                {"Y": target.tolist(), "outputs": chosen.astype(np.int8)},
+                {"Y": target, "outputs": chosen.tolist(), "sample_weight": weight.astype(dtype)},
+                {"Y": np.repeat(target, 2)[::2], "outputs": np.repeat(chosen, 2)[::2]},
+            ]
+        for call in calls:
+            for lr in (None, 0.05):
+                assert net.step(X, lr=lr, **call) == other.step(X, lr=lr, **call)
+                assert_same(net, other)
+                taken += 1
+    assert (counting.taken, counting.declined) == (taken, 0)
+    # the next plain call does not know of it
+    X, Y = samples(net, 5)
+    assert_same_calls(net, other, X, Y)
+
+
+def test_chosen_outputs_of_one_sample(counting: Counting) -> None:
+    net, other = network(), by_the_general_path(network())
+    x = np.ones(3, "f4")
+    for index, target in ((1, 0.5), (np.int64(0), np.float32(2)), (np.array(1), np.array(0.5)), ([1], [0.5])):
+        assert net.step(x, target, 0.1, outputs=index) == other.step(x, target, 0.1, outputs=index)
+        assert_same(net, other)
+    assert counting.taken == 4
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"outputs": [0, 1, 2]},
+        {"outputs": [0, 1, -1]},
+        {"outputs": [0, 1]},
+        {"outputs": [0.0, 1.0, 1.0]},
+        {"outputs": [[0], [1], [1]]},
+        {"outputs": 1},
+        {"outputs": [0, 1, 2**70]},
+        {"outputs": "abc"},
+        {"outputs": [0, 1, 1], "sample_weight": [1, 1]},
+        {"outputs": [0, 1, 1], "sample_weight": 2.0},
+        {"outputs": [0, 1, 1], "sample_weight": [1, np.nan, 1]},
+        {"outputs": [0, 1, 1], "sample_weight": [1, 1e300, 1]},
+        {"outputs": [0, 1, 1], "sample_weight": np.ones((3, 2))},
+        {"outputs": [0, 1, 1], "sample_weight": np.ones((1, 3))},
+    ],
+    ids=str,
+)
+def test_unacceptable_outputs_and_weights_are_declined_and_refused(more: dict[str, Any], counting: Counting) -> None:
+    net = network()
+    net.step(np.ones((3, 3)), np.ones((3, 2)), optimizer=ns.Adam())
+    before, taken = net.theta.tobytes(), counting.taken
+    for lr in (None, 0.1):
+        with pytest.raises((ValueError, TypeError, OverflowError)):
+            net.step(np.ones((3, 3)), np.ones(3), lr, **more)
+    assert net.theta.tobytes() == before
+    assert counting.taken == taken
+
+
+def test_weights_in_the_memory_of_theta_go_the_long_way(counting: Counting) -> None:
+    net, other = network(), network()
+    weight = other.theta[:4].copy()
+    X, Y = samples(net, 4)
+    taken = counting.taken
+    assert net.step(X, Y, 0.1, sample_weight=net.theta[:4]) == other.step(X, Y, 0.1, sample_weight=weight)
+    assert counting.taken == taken + 1
+    assert net.theta.tobytes() == other.theta.tobytes()

@@ -386,7 +386,15 @@ class Engine(Protocol):
         """
         ...
 
-    def prepared_update(self, theta__p: np.ndarray, state: UpdateState, X: object, Y: object) -> float | None:
+    def prepared_update(
+        self,
+        theta__p: np.ndarray,
+        state: UpdateState,
+        X: object,
+        Y: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> float | None:
         """Make one update by the state's optimiser from the mean gradient over all samples, count it in the state, and
         return the loss before it; or do nothing and return None.
 
@@ -396,7 +404,15 @@ class Engine(Protocol):
         """
         ...
 
-    def prepared_descent(self, theta__p: np.ndarray, X: object, Y: object, lr: object) -> float | None:
+    def prepared_descent(
+        self,
+        theta__p: np.ndarray,
+        X: object,
+        Y: object,
+        lr: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> float | None:
         """The same with a plain SGD step at rate `lr`."""
         ...
 
@@ -408,8 +424,8 @@ class Engine(Protocol):
     def prepared_forward(
         self, theta__p: np.ndarray, X: object
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, PreparedPull] | None:
-        """Return the outputs, copies of X (n, inputs) and theta, and the number of the forward pass, which `pull` of the
-        last result takes; or None as above."""
+        """Return the outputs, copies of X (n, inputs) and theta, and the number of the forward pass, which `pull` of
+        the last result takes; or None as above."""
         ...
 
     def prepared_predict(self, theta__p: np.ndarray, X: object) -> np.ndarray | None:

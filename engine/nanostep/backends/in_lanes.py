@@ -12,7 +12,7 @@ import numpy as np
 
 from nanostep.architecture import Architecture
 from nanostep.backends.contract import Engine
-from nanostep.backends.one_by_one import OneByOne
+from nanostep.backends.one_by_one import OneByOne, Optimizers
 from nanostep.backends.population_contract import (
     PopulationRunConfig,
     PopulationSamples,
@@ -44,9 +44,14 @@ class InLanes(OneByOne, ABC):
     other networks one by one."""
 
     def __init__(
-        self, engine: Engine, architecture: Architecture, dtype: np.dtype, most_threads: Callable[[], int]
+        self,
+        engine: Engine,
+        architecture: Architecture,
+        optimizers: Optimizers,
+        dtype: np.dtype,
+        most_threads: Callable[[], int],
     ) -> None:
-        super().__init__(engine, architecture, most_threads)
+        super().__init__(engine, architecture, optimizers, most_threads)
         self._dtype = dtype
         self._ran: tuple[str, int] | None = None
 

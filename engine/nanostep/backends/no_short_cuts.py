@@ -18,10 +18,20 @@ class NoShortCuts:
     def step_row(self, theta__p: Array, x: object, y: object, lr: object) -> None:
         return None
 
-    def prepared_update(self, theta__p: Array, state: UpdateState, X: object, Y: object) -> None:
+    def prepared_update(
+        self,
+        theta__p: Array,
+        state: UpdateState,
+        X: object,
+        Y: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> None:
         return None
 
-    def prepared_descent(self, theta__p: Array, X: object, Y: object, lr: object) -> None:
+    def prepared_descent(
+        self, theta__p: Array, X: object, Y: object, lr: object, outputs: object = None, sample_weight: object = None
+    ) -> None:
         return None
 
     def prepared_predict(self, theta__p: Array, X: object) -> None:

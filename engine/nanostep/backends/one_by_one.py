@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 
@@ -27,6 +28,16 @@ THREAD_FLOPS = 5e6
 """Work of a network in a call, 0.1 to 0.3 ms, from which on networks are distributed over Python threads."""
 
 
+class Optimizers(Protocol):
+    """A backend's module `optimizers`."""
+
+    def update(self, optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array) -> None: ...
+
+    def apply(
+        self, optimizer: Optimizer, t: int, theta__p: Array, grad__p: Array, slots__sp: Array, scale__p: Array
+    ) -> None: ...
+
+
 class OneByOne:
     """A `PopulationEngine` that passes one network after another to the backend's engine for single networks; with
     threads, one on each thread.
@@ -36,12 +47,21 @@ class OneByOne:
     engine : Engine
         With more than one thread, its calls overlap in time.
     architecture : Architecture
+    optimizers : module
+        The backend's.
     most_threads : callable
         Returns the most threads that can each work on a network of their own.
     """
 
-    def __init__(self, engine: Engine, architecture: Architecture, most_threads: Callable[[], int] = lambda: 1) -> None:
-        self._engine, self._architecture, self._most_threads = engine, architecture, most_threads
+    def __init__(
+        self,
+        engine: Engine,
+        architecture: Architecture,
+        optimizers: Optimizers,
+        most_threads: Callable[[], int] = lambda: 1,
+    ) -> None:
+        self._engine, self._architecture = engine, architecture
+        self._optimizers, self._most_threads = optimizers, most_threads
         self._threads = 1
 
     @property
@@ -78,6 +98,45 @@ class OneByOne:
     ) -> None:
         for k, m in enumerate(range(len(theta__mp)) if index__k is None else index__k.tolist()):
             loss__k[k] = self._engine.loss(theta__mp[m], data.of(m))
+
+    def gradient(self, theta__mp: Array, data: PopulationSamples, loss__m: Array, grad__mp: Array) -> None:
+        for m, theta__p in enumerate(theta__mp):
+            loss__m[m] = self._engine.gradient(theta__p, data.of(m), grad__mp[m])
+
+    def vjp(
+        self,
+        theta__mp: Array,
+        x: Array,
+        dout__mno: Array,
+        *,
+        of_z: bool,
+        grad__mp: Array | None,
+        dx__mni: Array | None,
+    ) -> None:
+        for m, theta__p in enumerate(theta__mp):
+            self._engine.vjp(
+                theta__p, x[m] if x.ndim == 3 else x, dout__mno[m], of_z=of_z,
+                grad__p=None if grad__mp is None else grad__mp[m], dx__ni=None if dx__mni is None else dx__mni[m],
+            )  # fmt: skip
+
+    def apply(
+        self,
+        optimizer: Optimizer,
+        updates__m: Array,
+        theta__mp: Array,
+        grad__mp: Array,
+        slots__msp: Array,
+        scale__mp: Array | None,
+    ) -> None:
+        for m, theta__p in enumerate(theta__mp):
+            single = optimizer.of(m)
+            rows = optimizer.slot_rows(single)
+            slots__sp, t = slots__msp[m][rows], int(updates__m[m]) + 1
+            if scale__mp is None:
+                self._optimizers.update(single, t, theta__p, grad__mp[m], slots__sp)
+            else:
+                self._optimizers.apply(single, t, theta__p, grad__mp[m], slots__sp, scale__mp[m])
+            slots__msp[m, rows] = slots__sp
 
     def train(self, training: PopulationTraining, task: PopulationTask) -> None:
         data, config = training.data, training.config

@@ -209,6 +209,39 @@ class PopulationEngine(Protocol):
         """Write the mean losses of the networks `index__k` (None: all) over their samples into `loss__k` (float64)."""
         ...
 
+    def gradient(self, theta__mp: Array, data: PopulationSamples, loss__m: Array, grad__mp: Array) -> None:
+        """Write the mean loss of every network over its samples into `loss__m` (float64), and its gradient."""
+        ...
+
+    def vjp(
+        self,
+        theta__mp: Array,
+        x: Array,
+        dout__mno: Array,
+        *,
+        of_z: bool,
+        grad__mp: Array | None,
+        dx__mni: Array | None,
+    ) -> None:
+        """Pull dout back through every network; see `nanostep.backends.contract.Engine.vjp`.
+
+        x is (n, i) for all networks, or (m, n, i) with rows for each; n may be 0.
+        """
+        ...
+
+    def apply(
+        self,
+        optimizer: Optimizer,
+        updates__m: Array,
+        theta__mp: Array,
+        grad__mp: Array,
+        slots__msp: Array,
+        scale__mp: Array | None,
+    ) -> None:
+        """Make the update of every network that follows `updates__m`, from a gradient; `scale__mp`, unless None,
+        multiplies the change of theta, and entries of scale 0 stay as they are."""
+        ...
+
     def train(self, training: PopulationTraining, task: PopulationTask) -> None:
         """Train the networks of `task`, updating their theta and slots in place.
 

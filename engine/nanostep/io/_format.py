@@ -5,7 +5,8 @@ Format, version 1. Tensors: ``theta`` (parameters,), and one (parameters,) tenso
 
 - ``format``: 1
 - ``sizes``, ``activations`` (one per weight layer, output included), ``loss``
-- ``loss.NAME`` for each option of the loss, unless they are the defaults: ``loss.delta``, ``loss.quantiles``
+- ``loss.NAME`` for each option of the loss, unless they are the defaults: ``loss.delta``, ``loss.quantiles``;
+  ``loss.name`` of a function of the user's own (``loss``: "custom")
 - ``optimizer``: ``kind`` and its hyper-parameters; ``updates``, ``epochs``: made since its state was fresh
 - ``plateau`` (if one was trained with): the arguments of the `ReduceLROnPlateau` and its ``state``
 - ``metadata``: the argument of `Network.save`
@@ -33,7 +34,7 @@ from nanostep._base_model import DTYPES
 from nanostep._checks import check_integer, check_real
 from nanostep.architecture import LOSSES, Architecture, make_architecture
 from nanostep.errors import FileFormatError
-from nanostep.losses import KINDS, Loss
+from nanostep.losses import KINDS, Custom, Loss, unbound
 from nanostep.optimizers import OPTIMIZERS, Optimizer
 from nanostep.schedules.plateau import PlateauState, ReduceLROnPlateau
 from nanostep.training.optimizer_state import OptimizerState
@@ -81,6 +82,8 @@ def decoded_loss(header: Mapping[str, Any]) -> str | Loss:
     """Return the loss that `encoded_loss` has written."""
     name = header["loss"]
     options = {key.removeprefix("loss."): value for key, value in header.items() if key.startswith("loss.")}
+    if name == Custom.name:
+        return unbound(**options)
     if not isinstance(name, str) or name not in KINDS or (name in LOSSES and not options):
         return name
     return KINDS[name](**options)

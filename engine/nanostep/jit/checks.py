@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from nanostep._checks import check_real
+from nanostep.architecture import Architecture
 
 
-def check_call(fns: Any, name: str, arguments: tuple) -> None:
-    """Raise TypeError or ValueError unless the arguments of method `name` of a `JittedNetwork` are arrays of the sizes
-    that its code uses.
+def check_call(
+    architecture: Architecture, work_size: Callable[[int], int], slot_count: int, name: str, arguments: tuple
+) -> None:
+    """Raise TypeError or ValueError unless the arguments of method `name` are arrays of the sizes that its code uses.
 
-    dtypes, contiguity and writability are part of the arrays' types, which are checked when the code is compiled.
+    `work_size` gives the length of the memory of a batch of so many rows with a tape, or of other calls for 0. dtypes,
+    contiguity and writability are part of the arrays' types, which are checked when the code is compiled.
     """
-    architecture, work_size = fns.net.architecture, fns.work_size
     parameters, inputs, outputs = architecture.parameter_count, architecture.inputs, architecture.outputs
     if name == "update":
         theta, grad, slots, t, lr = arguments
         _check_shape("grad", grad, (parameters,))
-        _check_shape("slots", slots, (fns.slot_count, parameters))
+        _check_shape("slots", slots, (slot_count, parameters))
         if int(t) < 1:
             raise ValueError(f"t counts updates from 1; got {t}")
         if lr is not None:
@@ -36,7 +39,7 @@ def check_call(fns: Any, name: str, arguments: tuple) -> None:
                 _check_shape("grad", grad, (parameters,))
             if dx is not None:
                 _check_shape("dX", dx, x.shape)
-        _check_work(rest[-1], fns.tape_size(*rows) if rows else work_size)
+        _check_work(rest[-1], work_size(*rows) if rows else work_size(0))
     else:
         theta, x, y, *rest = arguments
         _check_shape("x", x, (inputs,) if np.ndim(x) == 1 and name == "step" else (len(x) if np.ndim(x) else 1, inputs))
@@ -45,7 +48,7 @@ def check_call(fns: Any, name: str, arguments: tuple) -> None:
         _check_targets(y, x.shape[:-1], outputs)
         if name == "gradient":
             _check_shape("grad", rest[0], (parameters,))
-        _check_work(rest[-1], work_size)
+        _check_work(rest[-1], work_size(0))
     _check_shape("theta", theta, (parameters,))
 
 

@@ -17,6 +17,7 @@ from nanostep.backends.jit._cache import stamp
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS, specialised
 from nanostep.backends.jit._kernel import Static, StaticType, register_static, vector_bytes
 from nanostep.backends.jit.layout import Net, make_net
+from nanostep.backends.jit.networks import aligned
 from nanostep.backends.jit.optimizers import hyperparameter_array
 from nanostep.backends.jit.row import row_size
 from nanostep.backends.jit.tape import Gradients, backward_rows, forward_rows, tape_of
@@ -92,18 +93,22 @@ class JittedNetwork(Static):
     @property
     def work_size(self) -> int:
         """Length of the memory of a call, but for `forward` and `backward` of batches."""
-        return max(row_size(self.net), self.net.memory_size(0) + self.parameter_count)
+        return max(row_size(self.net), self.net.memory_size(0) + self.parameter_count, self._tape_size(0))
 
-    def tape_size(self, n: int) -> int:
+    def _tape_size(self, n: int) -> int:
         """Length of the memory of `forward` and `backward` of n rows."""
         return tape_of(self.wide).size(self.wide, n)
+
+    def _size_of_work(self, n: int) -> int:
+        """Length of the memory of a batch of n rows with a tape, or of other calls for 0."""
+        return max(self.work_size, self._tape_size(n))
 
     def workspace(self, n: int = 0) -> Array:
         """Return memory for one call at a time; each thread needs its own. May be called in jitted code.
 
         n is the most rows that `forward` is given, if it is given batches (n, inputs).
         """
-        return aligned(max(self.work_size, self.tape_size(n)), self.dtype)
+        return aligned(self._size_of_work(n), self.dtype)
 
     def slots(self) -> Array:
         """Return fresh slots for `update`: zeros, shape (slot_count, parameters). May be called in jitted code."""
@@ -150,18 +155,10 @@ class JittedNetwork(Static):
         self._run("update", theta, grad, slots, t, lr)
 
     def _run(self, name: str, *arguments: Any) -> Any:
-        check_call(self, name, arguments)
+        check_call(self.net.architecture, self._size_of_work, self.slot_count, name, arguments)
         if config.DISABLE_JIT:
             return _interpret(self, name, *arguments)
         return specialised(RUNNERS[name], self)(self, *arguments)
-
-
-def aligned(count: int, dtype: np.dtype) -> Array:
-    """Return new memory that begins at a cache line."""
-    spare = 64 // dtype.itemsize
-    memory = np.empty(count + spare, dtype)
-    start = -(memory.ctypes.data // dtype.itemsize) % spare
-    return memory[start : start + count]
 
 
 def _row_vector_bytes(architecture: Architecture, dtype: np.dtype) -> int:
@@ -301,7 +298,7 @@ def _workspace(fns, n=0):
     static = fns.static
     least, dtype, spare = static.work_size, static.dtype, 64 // static.dtype.itemsize
     itemsize, tile = static.dtype.itemsize, static.wide.tile
-    head, each = static.tape_size(0), static.tape_size(tile) - static.tape_size(0)
+    head, each = static._tape_size(0), static._tape_size(tile) - static._tape_size(0)
 
     def workspace(fns, n=0):
         count = max(least, head + -(-n // tile) * each)

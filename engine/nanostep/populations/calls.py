@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from nanostep._arrays import unaliased
 from nanostep.backends.population_contract import (
     PopulationRunConfig,
     PopulationSamples,
@@ -90,6 +91,16 @@ class PopulationEngineCall:
             if took > SHORT_CALL_SECONDS:
                 self._model._seconds_per_flop = self.seconds / self.flops
         return interrupted
+
+
+def apply(model: PopulationModel, state: PopulationOptimizerState, grad: np.ndarray, scale: np.ndarray | None) -> None:
+    """Make one update of every network from a gradient laid out as theta, and count it; `scale`, laid out as theta,
+    multiplies the change of theta."""
+    grad = unaliased(grad, model._theta)
+    scales = None if scale is None else unaliased(scale, model._theta)
+    with np.errstate(all="ignore"):  # overflow is silent, as in compiled code
+        model._engine.apply(state.optimizer, state.updates, model._theta, grad, state.slots, scales)
+    state.updates += 1
 
 
 def step(model: PopulationModel, data: PopulationSamples, state: PopulationOptimizerState) -> np.ndarray:

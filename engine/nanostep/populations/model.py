@@ -9,7 +9,9 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from nanostep._base_model import BaseModel, check_dtype
 from nanostep._checks import check_integer
+from nanostep._pull_back import PopulationPullBack
 from nanostep.architecture import Architecture, make_architecture
+from nanostep.backends.own_loss import population_engine_of
 from nanostep.backends.population_contract import PopulationEngine
 from nanostep.initialization import initialize_each
 from nanostep.losses import Loss
@@ -50,7 +52,7 @@ class PopulationModel(BaseModel):
 
     def _set_up(self, architecture: Architecture, dtype: np.dtype, backend: str, size: int) -> None:
         package = self._allocate(architecture, dtype, backend, (size,))
-        self._engine = package.populations.Engine(architecture, dtype)
+        self._engine = population_engine_of(package, architecture, dtype)
         self._seconds_per_flop = None
 
     # -- what it is ---------------------------------------------------------------------------------------------------
@@ -120,3 +122,63 @@ class PopulationModel(BaseModel):
         losses = np.empty(len(self))
         self._engine.loss(self._theta, data, losses)
         return losses
+
+    def gradient(
+        self,
+        X: ArrayLike,
+        Y: ArrayLike,
+        *,
+        rows: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        nan_targets: str = "raise",
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean of weight * loss of every network, and its gradient.
+
+        Parameters
+        ----------
+        X, Y, rows, sample_weight, nan_targets
+            As in `loss`.
+
+        Returns
+        -------
+        loss : ndarray of float64, shape (K,)
+        gradient : ndarray, shape (K, parameters)
+            Laid out as `theta`; a new array.
+        """
+        data = check_samples_of_networks(self, X, Y, rows, nan_targets=nan_targets)
+        data = weighted_as_given(data, sample_weight, len(self))
+        losses, gradient = np.empty(len(self)), np.empty_like(self._theta)
+        self._engine.gradient(self._theta, data, losses, gradient)
+        return losses, gradient
+
+    def vjp(self, X: ArrayLike) -> tuple[np.ndarray, PopulationPullBack]:
+        """Return the outputs of every network, and a function that pulls gradients back through all of them.
+
+        For losses of your own, as `Network.vjp`.
+
+        Parameters
+        ----------
+        X : array-like, shape (n, inputs), (inputs,), or (K, n, inputs)
+            Rows for all networks, or for each its own; n may be 0. It is copied.
+
+        Returns
+        -------
+        out : ndarray, shape (K, n, outputs)
+            The same bits as those of `predict`.
+        pull : callable
+            ``pull(dout, *, inputs=False, params=True, wrt="out")``, as of a network, with dout of the shape of `out`:
+            it returns dL/d(theta), (K, parameters), the sums over each network's rows, and dL/dX, (K, n, inputs), also
+            where networks share X.
+
+        Examples
+        --------
+        >>> import nanostep as ns
+        >>> population = ns.Population([2, 1], size=2, output="identity", backend="numpy")
+        >>> out, pull = population.vjp([[1, 2], [3, 4]])
+        >>> pull([[[1], [1]], [[0], [2]]]).tolist()
+        [[4.0, 6.0, 2.0], [6.0, 8.0, 2.0]]
+        """
+        x, _ = check_inputs_of_networks(self, X, None)
+        x, theta = x.copy(), self._theta.copy()  # the caller's may change before the backward pass
+        out = self.predict(x)
+        return out, PopulationPullBack(self._engine, self._theta, theta, x, out.shape)

@@ -12,6 +12,7 @@ import numpy as np
 from sklearn.base import clone
 
 from nanostep.backends import resolve
+from nanostep.backends.own_loss import population_engine_of
 from nanostep.backends.population_contract import (
     PopulationEngine,
     PopulationRunConfig,
@@ -172,7 +173,7 @@ class BatchedFit:
         self._optimizer = stacked([network.optimizer for network in self._networks])
         network = self._networks[0]
         _, package = resolve(network.backend)
-        self._engine: PopulationEngine = package.populations.Engine(network.architecture, network.dtype)
+        self._engine: PopulationEngine = population_engine_of(package, network.architecture, network.dtype)
         if weight is None and data.weight is not None:
             weight = np.broadcast_to(data.weight, (count, len(data)))
         self._data, self._weight = data, weight

@@ -13,7 +13,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 
 from nanostep._arrays import convert
 from nanostep.backends.reference.losses import sample_losses
-from nanostep.losses import Loss, Quantile
+from nanostep.losses import Custom, Loss, Quantile
 from nanostep.sklearn._base import BaseMLP, Validation, _without_targets, is_stochastic
 from nanostep.sklearn._dataset import Dataset
 from nanostep.sklearn._documentation import documented
@@ -202,6 +202,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             return Objective("poisson", "identity", "exp", outputs, outputs), outputs
         if isinstance(self.loss, Loss):
             per_target = self.loss.outputs_per_target
+            if isinstance(self.loss, Custom):
+                return Objective(self.loss, "identity", "identity"), outputs
             means = 1 if isinstance(self.loss, Quantile) else per_target  # outputs for each term of the mean
             return Objective(self.loss, "identity", "identity", outputs * per_target / means), outputs * per_target
         return elementwise_objective(self.loss, "identity", "identity", outputs), outputs

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nanostep._arrays import Samples
+from nanostep._arrays import Samples, unaliased
 from nanostep.backends import load
 from nanostep.backends.contract import Cursor, RunConfig
 from nanostep.model import Model
@@ -45,11 +45,7 @@ def step(model: Model, state: OptimizerState, samples: Samples) -> float:
 
 def apply(model: Model, state: OptimizerState, grad: np.ndarray, scale: np.ndarray | None) -> None:
     """Make one update from a gradient laid out as theta; `scale`, (parameters,), multiplies the change of theta."""
-    # the kernels write theta while they read the others
-    grad, *scales = (
-        array.copy() if np.may_share_memory(array, model._theta) else array
-        for array in (grad, *(() if scale is None else (scale,)))
-    )
+    grad, *scales = (unaliased(array, model._theta) for array in (grad, *(() if scale is None else (scale,))))
     optimizers = load(model.backend).optimizers
     update = optimizers.apply if scales else optimizers.update
     with np.errstate(all="ignore"):  # overflow is silent, as in compiled code

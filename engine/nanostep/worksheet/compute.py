@@ -48,6 +48,10 @@ def make_worksheet(
     TypeError, ValueError
         An argument is of the wrong type or out of range, or there is more than one sample.
     """
+    if net.architecture.loss == "custom":
+        raise ValueError(
+            f"a worksheet shows losses that are known here; the network has {net.architecture.criterion!r}"
+        )
     rate = check_real("lr", lr, 0.0, open_low=True)
     check_choice("biases", biases, ("trained", "frozen"))
     shown = check_digits(digits)

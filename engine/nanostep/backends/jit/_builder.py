@@ -40,6 +40,23 @@ class Builder(MemoryBuilder):
         pointer = self.llvm.inttoptr(address.ir, ir.IntType(8).as_pointer())
         return self._external(name, ir.IntType(32), pointer, *(argument.ir for argument in arguments))
 
+    def call_loss(
+        self, address: Value, sizes: tuple[Any, Any], a: Pointer, y: Pointer, loss: Pointer, da: Pointer
+    ) -> None:
+        """Call a loss, given by its address, for (rows, outputs); see nst_f32_loss_function in C."""
+        real, nothing = self.real.as_pointer(), ir.IntType(8).as_pointer()
+        signature = ir.FunctionType(ir.VoidType(), [real, real, INDEX, INDEX, real, real, nothing])
+        function = self.llvm.inttoptr(address.ir, signature.as_pointer())
+        from_a, from_y, to_loss, to_da = (self._pointer(pointer, self.real) for pointer in (a, y, loss, da))
+        rows, outputs = (self.index(size).ir for size in sizes)
+        self.llvm.call(function, [from_a, from_y, rows, outputs, to_loss, to_da, ir.Constant(nothing, None)])
+
+    def reals_on_stack(self, count: int) -> Pointer:
+        """Return a pointer to so many numbers of the dtype on the stack, not set."""
+        with self.llvm.goto_entry_block():
+            slots = self.llvm.alloca(self.real, count)
+        return Pointer(self, slots, self.real)
+
     def number_on_stack(self, x: float) -> Pointer:
         """Return a pointer to a float64 number on the stack."""
         with self.llvm.goto_entry_block():

@@ -25,6 +25,8 @@ class Data(NamedTuple):
         Weight of each sample.
     has_missing : True, or None
         Entries of y may be NaN, which add nothing.
+    custom : int, or None
+        Address of the loss, if that is a function of the user's.
     """
 
     n: Any
@@ -36,6 +38,7 @@ class Data(NamedTuple):
     labelled: Any = False
     weight: Any = None
     has_missing: Any = None
+    custom: Any = None
 
 
 class Extras(NamedTuple):

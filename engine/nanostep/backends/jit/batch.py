@@ -9,7 +9,7 @@ from nanostep.backends.jit.activations import activate_elements, activate_rows, 
 from nanostep.backends.jit.arguments import ALONE, PLAIN, Data, Extras, Worker
 from nanostep.backends.jit.dropout import Dropout, LayerMask, drop, times_derivative_of_dropped
 from nanostep.backends.jit.layout import Net
-from nanostep.backends.jit.losses import OutputRows, Weighting, share_of, sum_losses
+from nanostep.backends.jit.losses import OutputRows, Weighting, custom_rows, share_of, sum_losses
 from nanostep.backends.jit.output import output_rows
 from nanostep.backends.jit.product import Product, multiply
 
@@ -67,7 +67,7 @@ def weighting_of(m: Any, t: Batch, extras: Extras) -> Weighting:
     """Weights of the rows of a tile that have been gathered."""
     weight = None if t.data.weight is None else t.memory + t.net.weight
     bound = None if extras.log_clip_min is None else m.splat(m.rounded(-extras.log_clip_min))
-    return Weighting(weight, bound, t.data.has_missing is not None)
+    return Weighting(weight, bound, t.data.has_missing is not None, t.data.custom)
 
 
 def forward(m: Any, t: Batch, first: Any = 0, rows: Any = None) -> None:
@@ -110,6 +110,8 @@ def tile_loss(m: Any, t: Batch) -> Any:
         activate_rows(m, s.f, t.rows, s.outputs, s.row, z, a)
     target = rows_of_y(m, t, t.data.labelled)
     rows = OutputRows(net.loss, s.f, s.outputs, s.row, z, a, target, weighting=weighting_of(m, t, PLAIN))
+    if rows.weighting.custom is not None:
+        return custom_rows(m, t.rows, replace(rows, d=t.memory + s.d), s.out_pad)
     return sum_losses(m, t.rows, rows) * share_of(net.loss, s.outputs)
 
 

@@ -12,7 +12,8 @@ from nanostep.architecture import SUMMED_OVER_OUTPUTS
 from nanostep.backends.jit._compile import FASTMATH, OPTIONS, specialised
 from nanostep.backends.jit._kernel import Choice, choice, kernel
 from nanostep.backends.jit._math import magnitude, softplus, vexp, vlog
-from nanostep.backends.jit.activations import derivative_vector, over_vectors, row_maximum
+from nanostep.backends.jit.activations import activate_rows, derivative_vector, over_vectors, row_maximum
+from nanostep.backends.jit.layout import MAX_TILE
 from nanostep.backends.jit.vector import sum_lanes
 from nanostep.backends.reference.losses import JOINED, LOG_FLOOR, SLOPE_FLOOR
 from nanostep.losses import Loss, Quantile, delta_of, name_of
@@ -32,11 +33,14 @@ class Weighting:
         Largest value that -log of a probability can add to the loss of a joined pair.
     has_missing : bool
         Targets may be NaN, which add nothing.
+    custom : index, or None
+        Address of a loss that is a function of the user's.
     """
 
     weight: Any = None
     bound: Any = None
     has_missing: bool = False
+    custom: Any = None
 
     def from_row(self, b: Any) -> Weighting:
         """For the rows from b on."""
@@ -340,6 +344,47 @@ def delta_rows(m: Any, rows: Any, share: Any, r: OutputRows) -> None:
         )  # fmt: skip
 
     m.loop(0, rows, 1, row)
+
+
+def custom_rows(m: Any, rows: Any, r: OutputRows, out_pad: int) -> Any:
+    """a, and d padded with zeros, by a function of the user's; return the sum of weight * L of at most MAX_TILE rows.
+
+    The function knows no gaps between rows: those of a are moved together, and those of d apart again. z stays.
+    """
+    starts = range(0, r.width, m.lanes)
+    activate_rows(m, r.output, rows, r.width, r.stride, r.z, r.a)
+
+    def together(b: Any) -> None:
+        parts = [m.load_part(r.a + b * r.stride + o, r.width - o) for o in starts]
+        for o, part in zip(starts, parts, strict=True):
+            m.store_part(r.a + b * r.width + o, r.width - o, part)
+
+    m.loop(1, rows, 1, together)
+    losses = m.reals_on_stack(MAX_TILE)
+    m.call_loss(r.weighting.custom, (rows, r.width), r.a, r.y, losses, r.d)
+
+    def apart(i: Any, total: Any) -> list[Any]:
+        b = rows - 1 - i  # the last row first: its place is that of no other row that is still to be moved
+        a, da = ([m.load_part(p + b * r.width + o, r.width - o) for o in starts] for p in (r.a, r.d))
+        if r.output == "softmax":  # its Jacobian is diag(a) - a a^T
+            mean = m.zero()
+            for value, slope in zip(a, da, strict=True):
+                mean = value * slope + mean
+            mean = sum_lanes(m, mean)
+            d = [value * (slope - mean) for value, slope in zip(a, da, strict=True)]
+        else:
+            z = [m.load_part(r.z + b * r.stride + o, r.width - o) for o in starts]
+            d = [s * derivative_vector(m, r.output, *pair) for s, *pair in zip(da, z, a, strict=True)]
+        for o, value in zip(starts, d, strict=True):
+            m.store(r.d + b * r.stride + o, m.keep_part(r.weighting.weighted(m, b, value), r.width - o))
+        for o in range(len(starts) * m.lanes, out_pad, m.lanes):
+            m.store(r.d + b * r.stride + o, 0.0)
+        loss = m.load_number(losses + b)
+        weighted = loss if r.weighting.weight is None else m.load_number(r.weighting.weight + b) * loss
+        return [total + m.double(weighted)]
+
+    (total,) = m.loop(0, rows, 1, apart, [m.double(0.0)])
+    return total
 
 
 def _rows_of(loss: str | Loss, output: str, width: Any, arrays: OutputArrays) -> OutputRows:

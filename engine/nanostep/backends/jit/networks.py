@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -25,12 +26,17 @@ from nanostep.backends.jit.vjp import Pull, vjp_rows
 from nanostep.backends.no_short_cuts import NoShortCuts
 from nanostep.backends.reference.losses import JOINED
 from nanostep.backends.reference.order import drop_threshold
+from nanostep.losses import Custom, unbound
 from nanostep.optimizers import SGD, Optimizer
 
 Array = np.ndarray
 
 TEAM_FLOPS = 6e5
 """Work of an update from which a second thread can be faster."""
+
+
+CALLS_LOSSES = not numba_config.DISABLE_JIT
+"""The kernels call losses that are functions in C; see `nanostep.backends.own_loss`."""
 
 
 class Engine(NoShortCuts):
@@ -41,6 +47,11 @@ class Engine(NoShortCuts):
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self.architecture = architecture
         self.dtype = dtype
+        loss = architecture.loss_options
+        self._custom: int | None = None
+        if isinstance(loss, Custom):  # the same code for all of them
+            self._custom = loss.address(dtype)
+            architecture = replace(architecture, loss_options=unbound(Custom.name))
         self._net = make_net(architecture, dtype, vector_bytes())
         self.isa = {64: "avx512", 32: "avx2"}.get(self._net.lanes * dtype.itemsize, "")
 
@@ -188,7 +199,18 @@ class Engine(NoShortCuts):
         order = none if order is None else order
         weight = None if samples.weight is None else flat(samples.weight)
         missing = True if samples.has_missing else None
-        return Data(len(samples), flat(samples.x), y, labels, order, order.size > 0, labels.size > 0, weight, missing)
+        return Data(
+            len(samples),
+            flat(samples.x),
+            y,
+            labels,
+            order,
+            order.size > 0,
+            labels.size > 0,
+            weight,
+            missing,
+            self._custom,
+        )
 
     def _memory(self, slots: int) -> Array:
         return self._aligned(self._net.memory_size(slots))

@@ -16,6 +16,7 @@ from nanostep.backends.jit.losses import (
     UNWEIGHTED,
     OutputRows,
     Weighting,
+    custom_rows,
     delta_rows,
     delta_vector,
     gaussian_vectors,
@@ -140,7 +141,9 @@ def output_rows(
 
     def group(first: Any, count: Any, total: Any) -> list[Any]:
         r = all_rows.from_row(first)
-        if s.f == "softmax" and net.loss == "cross_entropy":
+        if r.weighting.custom is not None:
+            value = custom_rows(m, count, r, s.out_pad)
+        elif s.f == "softmax" and net.loss == "cross_entropy":
             value = output_cross_entropy(m, count, r)
         elif s.f != "softmax":
             value = output_loop(m, count, r)

@@ -7,7 +7,7 @@ from numba.core import config as numba_config
 
 from nanostep.architecture import Architecture
 from nanostep.backends.in_lanes import InLanes
-from nanostep.backends.jit import networks
+from nanostep.backends.jit import networks, optimizers
 from nanostep.backends.jit._compile import specialised
 from nanostep.backends.jit._kernel import vector_bytes
 from nanostep.backends.jit._threads import most_threads, run_team
@@ -33,7 +33,7 @@ class Engine(InLanes):
     """See `nanostep.backends.population_contract.PopulationEngine`."""
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
-        super().__init__(networks.Engine(architecture, dtype), architecture, dtype, most_threads)
+        super().__init__(networks.Engine(architecture, dtype), architecture, optimizers, dtype, most_threads)
 
     def use_lanes(self, networks: int, optimizer: Optimizer, config: PopulationRunConfig) -> bool:
         return config.is_simple and not config.custom_order and super().use_lanes(networks, optimizer, config)

@@ -185,6 +185,29 @@ def output(m: Any, net: Net, z: list[Any], y: Any, label: Any, lr: Any) -> Outco
     return Outcome(kept(m, d, width), m.double(m.lane(value, 0)), one)
 
 
+def custom_output(m: Any, net: Net, z: list[Any], sample: Sample, lr: Any) -> Outcome:
+    """The same by a function of the user's."""
+    s = net.layers[-1]
+    width, starts = s.outputs, range(0, s.out_pad, m.lanes)
+    if s.f == "softmax":
+        e, _, sums = exponentials(m, width, z)
+        a = [value / sums for value in e]
+    else:
+        a = [activate_vector(m, s.f, value) for value in z]
+    memory = m.reals_on_stack(2 * s.out_pad + 1)
+    slopes, loss = memory + s.out_pad, memory + 2 * s.out_pad
+    for o, value in zip(starts, a, strict=True):
+        m.store(memory + o, value)
+    m.call_loss(sample.custom, (1, width), memory, sample.y, loss, slopes)
+    da = [m.splat(m.load_number(slopes))] if width == 1 else kept(m, [m.load(slopes + o) for o in starts], width)
+    if s.f == "softmax":
+        mean = lanes_total(m, [value * slope for value, slope in zip(a, da, strict=True)], width)
+        d = [value * (slope - mean) for value, slope in zip(a, da, strict=True)]
+    else:
+        d = [slope * derivative_vector(m, s.f, *pair) for slope, *pair in zip(da, z, a, strict=True)]
+    return Outcome(kept(m, [lr * value for value in d], width), m.double(m.load_number(loss)), m.double(1.0))
+
+
 def exponentials(m: Any, width: int, z: list[Any]) -> tuple[list[Any], Any, Any]:
     """e^(z - max z), max z, and the sum of the first."""
     lowest = m.splat(-np.inf)
@@ -240,11 +263,12 @@ def separate(m: Any, values: list[Any], width: int) -> list[Any]:
 
 
 class Sample(NamedTuple):
-    """Pointers to x and y, and the label; either y or the label is None."""
+    """Pointers to x and y, and the label; either y or the label is None. `custom`: see `Data`."""
 
     x: Any
     y: Any
     label: Any
+    custom: Any = None
 
 
 def sample_step(
@@ -263,7 +287,10 @@ def sample_step(
         zs.append(next_z(m, net, l, w, a))
     factor = total(m, list(zip(inputs, nexts, strict=True)), m.splat(1.0))
     ahead_z = first_z(m, w, nexts)
-    outcome = output(m, net, zs[-1], sample.y, sample.label, lr)
+    if sample.custom is None:
+        outcome = output(m, net, zs[-1], sample.y, sample.label, lr)
+    else:
+        outcome = custom_output(m, net, zs[-1], sample, lr)
     d = outcome.d
     for l in range(len(net.layers) - 1, 0, -1):
         s, below, a = net.layers[l], net.layers[l - 1], activations[l - 1]
@@ -312,7 +339,7 @@ def sample_steps(m: Any, net: Net, data: Data, memory: Any, lr: Any, row: Any, e
         following = index_of(m, data, m.smaller_index(i + 1, data.n - 1))
         label = None if labels is None else m.load_number(labels + index)
         target = None if y is None else y + index * net.outputs
-        sample = Sample(x + index * net.inputs, target, label)
+        sample = Sample(x + index * net.inputs, target, label, data.custom)
         z, outcome = sample_step(m, net, w, z, sample, x + following * net.inputs, lr)
         return [following, loss + outcome.loss, pending * outcome.factor, *z, *w.values()]
 

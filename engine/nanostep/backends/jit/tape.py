@@ -87,7 +87,7 @@ class Tape:
     row: int
 
     def size(self, net: Net, rows: int) -> int:
-        """Length of the memory of a call for so many rows; also in jitted code."""
+        """Length of the memory of a call for so many rows."""
         return self.head + -(-rows // net.tile) * net.tile * self.row + net.lanes
 
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 
 from nanostep.backends.native._library import check_status, ffi, function, identifier, pointer
-from nanostep.losses import Loss, Quantile, delta_of, name_of
+from nanostep.losses import Custom, Loss, Quantile, delta_of, name_of
 
 Array = np.ndarray
 
 
-def c_loss(loss: str | Loss) -> tuple[int, Any, Any]:
+def c_loss(loss: str | Loss, dtype: np.dtype | None = None) -> tuple[int, Any, Any]:
     """Return the nst_loss of a loss, its nst_loss_options, null for the defaults, and what they point to: the caller
-    must keep both alive while they are used."""
+    must keep both alive while they are used. A function of the user's is for one `dtype`."""
     number = identifier("loss", name_of(loss))
     if isinstance(loss, str):
         return number, ffi.NULL, None
@@ -23,6 +23,9 @@ def c_loss(loss: str | Loss) -> tuple[int, Any, Any]:
     if isinstance(loss, Quantile):
         quantiles = ffi.new("double[]", loss.quantiles)
         options.quantiles, options.quantile__q = len(quantiles), quantiles
+    if isinstance(loss, Custom) and dtype is not None:
+        field = "custom_f32" if dtype == np.float32 else "custom_f64"
+        setattr(options, field, ffi.cast(f"nst_f{8 * dtype.itemsize}_loss_function *", loss.address(dtype)))
     return number, options, quantiles
 
 

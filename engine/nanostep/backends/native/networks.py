@@ -42,6 +42,9 @@ millisecond on the baseline instruction set. NEURON_FLOPS stands for an activati
 (NST_TEAM_FLOPS in C); and with more parameters, packing them takes as long.
 """
 
+CALLS_LOSSES = True
+"""The kernels call losses that are functions in C; see `nanostep.backends.own_loss`."""
+
 
 class Engine:
     """See `nanostep.backends.contract.Engine`. Each call has its own workspace, so calls may overlap in time."""
@@ -56,6 +59,8 @@ class Engine:
         self._kept: list[Any] = []  # what the structures of C point to
         self._net = self._architecture(ignore_nan=False)
         self._net_with_missing: Any = None
+        if architecture.loss == "custom":
+            self.step_row = _decline  # type: ignore[assignment,method-assign]
         if architecture.targets != architecture.outputs:
             for name in ("step_row", "prepared_update", "prepared_descent", "prepared_loss", "prepared_gradient"):
                 setattr(self, name, _decline)  # they take Y as wide as the outputs
@@ -67,7 +72,7 @@ class Engine:
 
     def _architecture(self, *, ignore_nan: bool) -> Any:
         """Return a new nst_architecture, whose arrays belong to this object."""
-        loss, options, quantiles = c_loss(self.architecture.criterion)
+        loss, options, quantiles = c_loss(self.architecture.criterion, self.dtype)
         if ignore_nan:
             options = options or ffi.new("nst_loss_options *")
             options.ignore_nan = 1
@@ -108,13 +113,29 @@ class Engine:
         self._row = theta__p, row
         return row
 
-    def prepared_update(self, theta__p: Array, state: UpdateState, X: object, Y: object) -> float | None:
+    def prepared_update(
+        self,
+        theta__p: Array,
+        state: UpdateState,
+        X: object,
+        Y: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> float | None:
         theta, calls = self._calls
-        return (calls if theta is theta__p else self._open_calls(theta__p)).update(state, X, Y)
+        return (calls if theta is theta__p else self._open_calls(theta__p)).update(state, X, Y, outputs, sample_weight)
 
-    def prepared_descent(self, theta__p: Array, X: object, Y: object, lr: object) -> float | None:
+    def prepared_descent(
+        self,
+        theta__p: Array,
+        X: object,
+        Y: object,
+        lr: object,
+        outputs: object = None,
+        sample_weight: object = None,
+    ) -> float | None:
         theta, calls = self._calls
-        return (calls if theta is theta__p else self._open_calls(theta__p)).descend(X, Y, lr)
+        return (calls if theta is theta__p else self._open_calls(theta__p)).descend(X, Y, lr, outputs, sample_weight)
 
     def prepared_predict(self, theta__p: Array, X: object) -> Array | None:
         theta, calls = self._calls

@@ -9,7 +9,7 @@ import numpy as np
 
 from nanostep.architecture import Architecture
 from nanostep.backends.in_lanes import InLanes
-from nanostep.backends.native import networks
+from nanostep.backends.native import networks, optimizers
 from nanostep.backends.native._library import check_status, ffi, function, isa_name, lib, pointer
 from nanostep.backends.native._pool import most_threads, pool_for
 from nanostep.backends.native.optimizers import c_optimizer
@@ -29,7 +29,7 @@ class Engine(InLanes):
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self._single = networks.Engine(architecture, dtype)
-        super().__init__(self._single, architecture, dtype, most_threads)
+        super().__init__(self._single, architecture, optimizers, dtype, most_threads)
 
     def _lanes_fit(self, networks: int, slots: int = 0, vectors: int = 1) -> bool:
         joined = self._architecture.loss != "binary_cross_entropy" or self._architecture.output == "sigmoid"
@@ -77,6 +77,61 @@ class Engine(InLanes):
         samples = self._of_networks(data, networks)
         value = pointer(loss__k, (len(indices),), FLOAT64, writable=True)
         self._evaluate("population_loss", theta__mp, indices, (n, *samples, value), threads)
+
+    def gradient(self, theta__mp: Array, data: PopulationSamples, loss__m: Array, grad__mp: Array) -> None:
+        networks, n, single, weight = len(theta__mp), len(data), self._single, _weights(data, len(theta__mp))
+        samples = replace(data.samples if data.rows is None else data.samples.take(data.rows.reshape(-1)), weight=None)
+        _, x, y, labels, _ = single._samples(samples)
+        own_weight = ffi.NULL if weight is None else pointer(weight, (networks, n), self._dtype)
+        grad, value = self._thetas(grad__mp), pointer(loss__m, (networks,), FLOAT64, writable=True)
+        call, net = function(self._dtype, "population_gradient"), single._net_of(data.samples)
+        own, theta, memory = data.rows is not None, self._thetas(theta__mp), single._workspace(0)
+        check_status(call(net, networks, theta, n, own, x, y, labels, own_weight, *memory, grad, value))
+
+    def vjp(
+        self,
+        theta__mp: Array,
+        x: Array,
+        dout__mno: Array,
+        *,
+        of_z: bool,
+        grad__mp: Array | None,
+        dx__mni: Array | None,
+    ) -> None:
+        networks, n, single, dtype = len(theta__mp), x.shape[-2], self._single, self._dtype
+        inputs, outputs = self._architecture.inputs, self._architecture.outputs
+        dout = pointer(dout__mno, (networks, n, outputs), dtype)
+        grad = ffi.NULL if grad__mp is None else self._thetas(grad__mp)
+        dx = ffi.NULL if dx__mni is None else pointer(dx__mni, (networks, n, inputs), dtype, writable=True)
+        call, theta, memory = function(dtype, "population_vjp"), self._thetas(theta__mp), single._workspace(0)
+        own, rows = x.ndim == 3, pointer(x, x.shape, dtype)
+        check_status(call(single._net, networks, theta, n, own, rows, dout, of_z, *memory, grad, dx))
+
+    def apply(
+        self,
+        optimizer: Optimizer,
+        updates__m: Array,
+        theta__mp: Array,
+        grad__mp: Array,
+        slots__msp: Array,
+        scale__mp: Array | None,
+    ) -> None:
+        momentum = optimizer.arrays().get("momentum")
+        if momentum is not None and momentum.any() and not momentum.all():  # some have fewer slots
+            super().apply(optimizer, updates__m, theta__mp, grad__mp, slots__msp, scale__mp)
+            return
+        (networks, count), slots, dtype = theta__mp.shape, slots__msp.shape[1], self._dtype
+        hyper, updates = _Hyperparameters(optimizer, networks), pointer(updates__m, (networks,), INT64)
+        theta, grad = self._thetas(theta__mp), self._thetas(grad__mp, writable=False)
+        own_slots = pointer(slots__msp, slots__msp.shape, dtype, writable=True)
+        scale = ffi.NULL if scale__mp is None else self._thetas(scale__mp, writable=False)
+        call = function(dtype, "population_apply")
+        check_status(call(hyper.c, networks, updates, count, theta, grad, slots, own_slots, scale))
+
+    def _thetas(self, array__mp: Array, *, writable: bool = True) -> Any:
+        """A pointer to parameters of all networks, or what is laid out as these."""
+        shape = len(array__mp), self._architecture.parameter_count
+        return pointer(array__mp, shape, self._dtype, writable=writable)
 
     def _evaluate(
         self, name: str, theta__mp: Array, index__k: Array, task: tuple[Any, ...], threads: int | None
@@ -136,6 +191,15 @@ class Engine(InLanes):
         if status != lib.NST_E_CANCELLED:
             check_status(status)
         return isa_name(isa[0]), threads[0]
+
+
+def _weights(data: PopulationSamples, networks: int) -> Array | None:
+    """Return the weight of each network's samples, those of missing labels included."""
+    weight, of_rows = data.weight, data.samples.weight
+    if of_rows is None:
+        return weight
+    own = np.broadcast_to(of_rows, (networks, len(of_rows))) if data.rows is None else of_rows[data.rows]
+    return np.ascontiguousarray(own if weight is None else weight * own)
 
 
 class _Hyperparameters:

@@ -45,6 +45,7 @@ class Engine(NoShortCuts):
 
     isa = ""
     threads = 1
+    update_operation = staticmethod(update)
 
     def __init__(self, architecture: Architecture, dtype: np.dtype) -> None:
         self.architecture = architecture
@@ -234,7 +235,7 @@ class Engine(NoShortCuts):
             rates = self.architecture.by_layer(config.layer_rates).astype(self.dtype)
             apply(optimizer, t, theta__p, grad__p, slots__sp, rates)
         else:
-            update(optimizer, t, theta__p, grad__p, slots__sp)
+            self.update_operation(optimizer, t, theta__p, grad__p, slots__sp)
         return mean * loss, penalty
 
     def _masks(self, config: RunConfig, t: int, rows: int) -> Masks:
