@@ -33,6 +33,7 @@ FUNCTIONS: dict[str, set[str]] = {
         # tests/jit: a compilation for each of many networks
         "test_a_thousand_series_are_fitted",
         "test_cart_pole_is_solved",
+        "test_batches_and_rows_are_pulled_back_as_by_the_network",
         "test_class_numbers_do_what_one_hot_rows_do",
         "test_functions_do_what_the_network_does",
         "test_single_steps_follow_the_reference",
@@ -54,10 +55,13 @@ FUNCTIONS: dict[str, set[str]] = {
 """Test functions by marker."""
 
 SLOW_ON_NUMBA = {
+    "test_compiled_functions",
     "test_every_backend",
     "test_few_networks_of_all_kinds",
+    "test_losses_and_gradients_of_numba_are_pytorchs",
     "test_makes_the_same_step_as_the_network",
     "test_one_plain_row_is_refused_in_the_same_words_as_any_data",
+    "test_rates_by_layer_are_pytorchs_parameter_groups",
     "test_short_cut_equals_the_general_path",
     "test_some_checks",
     "test_steps_under_a_gradient_that_is_always_one",

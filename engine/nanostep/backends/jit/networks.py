@@ -128,6 +128,8 @@ class Engine(NoShortCuts):
         rates = np.array([optimizer.lr] if config.rates is None else config.rates[:steps], np.float64)
         self.threads = 1
         is_unweighted = extras.is_empty and data.weight is None and data.has_missing is None
+        # a lone sample goes the way of batches, whose forward pass has the bits of `predict`
+        is_unweighted = is_unweighted and len(samples) > 1
         in_registers = config.batch == 1 and is_unweighted and self._weight_count <= MAX_VECTORS and is_plain(optimizer)
         run = Run(steps, rates, np.uint64(config.seed), config.shuffle, config.batch)
         if in_registers:
