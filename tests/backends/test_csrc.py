@@ -14,7 +14,7 @@ from cases import COMPILERS
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 
 ALLOWED_IMPORTS = {
-    *("memcpy", "memset", "strcmp", "getenv"),
+    *("memcpy", "memmove", "memset", "memcmp", "bcmp", "strcmp", "getenv"),
     *("exp", "expf", "log", "logf", "log1p", "log1pf", "pow", "sqrt", "sqrtf"),
     *("_GLOBAL_OFFSET_TABLE_", "__cpu_model", "__cpu_indicator_init", "__stack_chk_fail"),
     # threads of a pool that the caller starts: the system allocates their stacks, the caller everything else

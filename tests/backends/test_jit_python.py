@@ -18,7 +18,7 @@ TESTS = Path(__file__).resolve().parents[1]
 KERNELS = (
     "_math", "activations", "arguments", "batch", "dropout", "gradient", "jacobian", "lanes", "lanes_batch",
     "lanes_layers", "lanes_step", "lanes_update", "layers", "layout", "losses", "optimizers", "order", "output",
-    "passes", "population", "product", "row", "sample", "squares", "train", "vector", "vjp",
+    "passes", "population", "product", "row", "sample", "squares", "tape", "train", "vector", "vjp",
 )  # fmt: skip
 """Files whose every function is a kernel or part of one."""
 
@@ -100,7 +100,7 @@ def check_small_cases() -> int:
         check_training(engine, case, Schedule("adam", n, True, 2), "float64")
         made += 4
     check_rare_paths()
-    made += check_extras(engine) + check_populations()
+    made += check_extras(engine) + check_populations() + check_losses_with_options() + check_tapes()
     return made + check_functions(np.random.default_rng(0))
 
 
@@ -135,6 +135,90 @@ def check_extras(engine: Any) -> int:
     for case in cases[:2]:
         check_log_clip_min(case.architecture, 4)
     return len(cases) * (len(schedules) + 2) + 4
+
+
+def check_losses_with_options() -> int:
+    """Compare losses that are objects, also where targets are missing, with the reference's backend."""
+    import ctypes
+
+    import numpy as np
+
+    import nanostep as ns
+
+    reals = ctypes.POINTER(ctypes.c_double)
+
+    @ctypes.CFUNCTYPE(None, reals, reals, ctypes.c_size_t, ctypes.c_size_t, reals, reals, ctypes.c_void_p)
+    def squared(a: Any, y: Any, n: int, outputs: int, loss: Any, da: Any, user: Any) -> None:
+        a, y, da = (np.ctypeslib.as_array(array, (n, outputs)) for array in (a, y, da))
+        np.ctypeslib.as_array(loss, (n,))[:] = ((a - y) ** 2).sum(axis=1)
+        da[:] = 2 * (a - y)
+
+    random, made = np.random.default_rng(1), 0
+    losses: list[tuple[Any, Any, str, int, int]] = [
+        (ns.losses.Huber(0.25), None, "tanh", 3, 3), (ns.losses.Huber(0.25), None, "softmax", 10, 10),
+        (ns.losses.Quantile([0.1, 0.5, 0.9]), None, "identity", 9, 3),
+        (ns.losses.Quantile([0.25, 0.75]), None, "softmax", 2, 1),
+        (ns.losses.GaussianNLL(), None, "identity", 2, 1), (ns.losses.GaussianNLL(), None, "identity", 22, 11),
+        *(
+            (ns.losses.Custom(squared), ns.losses.Custom(lambda a, y: (((a - y) ** 2).sum(axis=1), 2 * (a - y))), *rest)
+            for rest in (("identity", 1, 1), ("softmax", 3, 3), ("silu", 10, 10))
+        ),
+    ]  # fmt: skip
+    for loss, same, output, outputs, targets in losses:
+        X, Y, weight = random.standard_normal((20, 3)), random.random((20, targets)), random.standard_normal(20)
+        partly = Y.copy()
+        partly[3, 0] = np.nan
+        kinds = [(Y, "raise")] if same else [(Y, "raise"), (partly, "ignore")]
+        for y, nan_targets in kinds:
+            found = []
+            for backend, own in (("numba", loss), ("numpy", same or loss)):
+                net = ns.Network([3, 9, outputs], activation="tanh", output=output, loss=own, backend=backend)
+                values = [net.loss(X, y, sample_weight=weight, nan_targets=nan_targets)]
+                value, gradient = net.gradient(X, y, nan_targets=nan_targets)
+                for batch_size, optimizer in ((1, ns.SGD(lr=0.05)), (3, ns.Adam(lr=0.01)), (20, ns.SGD(lr=0.05))):
+                    given = {"epochs": 1, "batch_size": batch_size, "optimizer": optimizer, "nan_targets": nan_targets}
+                    values += net.train(X, y, sample_weight=None if batch_size == 1 else abs(weight), **given).loss
+                found.append(np.r_[values, value, gradient, net.theta])
+                made += 1
+            np.testing.assert_allclose(*found, rtol=1e-8, atol=1e-12)
+        if same is None:
+            pair = [
+                ns.Population([3, 4, outputs], 17, activation="tanh", output=output, loss=loss, backend=backend)
+                for backend in ("numba", "numpy")
+            ]
+            for pop in pair:
+                for batch_size in (1, 4):
+                    pop.train(X, Y, epochs=1, batch_size=batch_size, optimizer=ns.SGD(lr=0.05))
+            np.testing.assert_allclose(pair[0].theta, pair[1].theta, rtol=1e-7, atol=1e-12)
+            np.testing.assert_allclose(pair[0].loss(X, Y), pair[1].loss(X, Y), rtol=1e-8)
+    from nanostep.backends import jit, reference
+
+    a, y = random.standard_normal((2, 5, 6))
+    for loss in (ns.losses.GaussianNLL(), ns.losses.Quantile([0.1, 0.9]), ns.losses.Huber(0.3)):
+        slopes = [np.empty_like(a), np.empty_like(a)]
+        deltas = [np.empty_like(a), np.empty_like(a)]
+        for package, da, d in zip((jit, reference), slopes, deltas, strict=True):
+            package.losses.loss_derivative(loss, a, y, da)
+            package.losses.output_delta(loss, "identity", a, a, y, d)
+        np.testing.assert_allclose(*deltas, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(*slopes, rtol=1e-12, atol=1e-14)
+    return made
+
+
+def check_tapes() -> int:
+    """Compare the pull-backs of `net.jit()`, of rows and of batches, with those of the network."""
+    import numpy as np
+    import test_tape
+
+    import nanostep as ns
+
+    random = np.random.default_rng(2)
+    for sizes, hidden, output in test_tape.CASES:
+        net = ns.Network(sizes, activation=hidden, output=output, backend="numpy", seed=1)
+        for shape in ((), (1,), (19,)):
+            x, dout = random.standard_normal((*shape, sizes[0])), random.standard_normal((*shape, sizes[-1]))
+            test_tape.check(net, net.jit(), x, dout)
+    return 3 * len(test_tape.CASES)
 
 
 def check_populations() -> int:

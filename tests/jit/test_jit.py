@@ -186,15 +186,7 @@ def test_the_interpreter_has_the_interface_of_the_builder() -> None:
 
     builder, interpreter = interface(_builder.Builder), interface(_interpreter.Interpreter)
     emitting = {"value", "broadcast", "real_operation", "compare", "fused"}  # Python's operators, on NumPy arrays
-    compiled_only = {
-        "lane_numbers",
-        "scale_by_power",
-        "barrier",
-        "call_c",
-        "call_loss",
-        "number_on_stack",
-        "reals_on_stack",
-    }
+    compiled_only = {"lane_numbers", "scale_by_power", "barrier", "call_c", "number_on_stack"}
     assert set(builder) - set(interpreter) == emitting | compiled_only
     assert interpreter == {name: builder[name] for name in interpreter}
 

@@ -6,6 +6,7 @@ Slow, and without fused sums; for stepping through a kernel with a debugger, and
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -197,6 +198,22 @@ class Interpreter:
 
     def restore_mode(self, before: int) -> None:
         """Nothing to do."""
+
+    def reals_on_stack(self, count: int) -> Pointer:
+        return Pointer(np.empty(count, self.dtype))
+
+    def call_loss(
+        self, address: int, sizes: tuple[int, int], a: Pointer, y: Pointer, loss: Pointer, da: Pointer
+    ) -> None:
+        real = {4: ctypes.c_float, 8: ctypes.c_double}[self.dtype.itemsize]
+        to_reals = ctypes.POINTER(real)
+        signature = ctypes.CFUNCTYPE(
+            None, to_reals, to_reals, ctypes.c_size_t, ctypes.c_size_t, to_reals, to_reals, ctypes.c_void_p
+        )
+        from_a, from_y, to_loss, to_da = (
+            ctypes.cast(pointer.array[pointer.at :].ctypes.data, to_reals) for pointer in (a, y, loss, da)
+        )
+        signature(int(address))(from_a, from_y, *sizes, to_loss, to_da, None)
 
     # -- Control ---------------------------------------------------------------------------------------------------
 

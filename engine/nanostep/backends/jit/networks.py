@@ -35,7 +35,7 @@ TEAM_FLOPS = 6e5
 """Work of an update from which a second thread can be faster."""
 
 
-CALLS_LOSSES = not numba_config.DISABLE_JIT
+CALLS_LOSSES = True
 """The kernels call losses that are functions in C; see `nanostep.backends.own_loss`."""
 
 
