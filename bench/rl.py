@@ -25,7 +25,6 @@ from typing import Any
 
 from nanostep.benchmark.machine import describe
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LIBRARIES = {"ours": "", "torch": "torch_agents", "jax": "jax_agents"}
 ALGORITHMS = ("dqn", "ppo", "sac")
 JITTED = "sac_jit"
@@ -33,10 +32,21 @@ JITTED = "sac_jit"
 
 
 def load(algorithm: str) -> ModuleType:
-    """Return the module of an example."""
-    spec = importlib.util.spec_from_file_location(algorithm, EXAMPLES / f"{algorithm}.py")
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{EXAMPLES} has no {algorithm}.py")
+    """Return the module of an example.
+
+    Raises
+    ------
+    FileNotFoundError
+        This file is not that of a checkout, and the working directory is none: the package holds no examples.
+    """
+    roots = (Path(__file__).resolve().parent.parent, Path.cwd())
+    paths = [root / "examples" / f"{algorithm}.py" for root in roots]
+    found = [path for path in paths if path.is_file()]
+    if not found:
+        raise FileNotFoundError(f"there is no {paths[1]}; call this from the root of a checkout of nanostep")
+    spec = importlib.util.spec_from_file_location(algorithm, found[0])
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[algorithm] = module
     spec.loader.exec_module(module)
