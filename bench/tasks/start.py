@@ -78,7 +78,7 @@ def first_run(name: str) -> None:
     started = time.perf_counter()
     run = contender.trainer(workload, x, y, 1).run(1)
     seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "loss": run.loss, "theta": run.theta.tolist()}))
+    print(json.dumps({"seconds": seconds, "loss": float(run.loss), "theta": run.theta.tolist()}))
 
 
 class FirstRunSession(Session):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 from types import ModuleType
@@ -22,7 +23,7 @@ from nanostep.benchmark.lanes import LocalLane
 from nanostep.benchmark.request import check_request
 from nanostep.benchmark.results import read
 from nanostep.benchmark.table import excuses
-from nanostep.benchmark.tasks import GROUPS, TASKS
+from nanostep.benchmark.tasks import GROUPS, TASKS, start
 from nanostep.benchmark.tasks.base import Settings
 from nanostep.benchmark.tasks.batch_calls import BatchCall
 from nanostep.benchmark.tasks.steps import WORKLOADS
@@ -344,3 +345,11 @@ def test_a_contender_that_breaks_is_shown_with_its_error(bench, monkeypatch):
     broken, right = bench(["W4"], ["breaks", "numpy"]).rows
     assert (broken.status, broken.reason) == ("failed", "RuntimeError: out of paper")
     assert right.timed
+
+
+def test_the_first_run_of_a_process_prints_what_its_task_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    start.first_run("numpy")
+    values = json.loads(capsys.readouterr().out)
+    assert values.keys() == {"seconds", "loss", "theta"}
+    assert values["seconds"] > 0
+    assert np.isfinite([values["loss"], *values["theta"]]).all()
