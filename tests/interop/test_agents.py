@@ -44,9 +44,17 @@ def test_agents_learn_the_same(algorithm: str, library: str) -> None:
         positional, named = batch(algorithm, example.BATCH)
         ours.learn(*positional, **named)
         theirs.learn(*positional, **named)
-    np.testing.assert_allclose(look(algorithm, ours), look(algorithm, theirs), atol=1e-4)  # Adam enlarges rounding
-    assert np.abs(look(algorithm, ours) - start[0]).max() > 1e-3
+    learnt = look(algorithm, ours)
+    np.testing.assert_allclose(learnt, look(algorithm, theirs), rtol=0, atol=TOLERANCE[library])
+    assert np.abs(learnt - start[0]).max() > 0.1
+    # one update more is far outside the tolerance
+    positional, named = batch(algorithm, example.BATCH)
+    theirs.learn(*positional, **named)
+    assert np.abs(learnt - look(algorithm, theirs)).max() > 0.01
 
+
+TOLERANCE = {"torch": 5e-6, "jax": 5e-5}
+"""Measured: up to 6e-7 and 2e-5, where the agents move by 0.4 to 3. Adam enlarges rounding, and XLA sums in another order."""
 
 STATES = draw(50, 4)
 
