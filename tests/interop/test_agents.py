@@ -54,7 +54,7 @@ def test_agents_learn_the_same(algorithm: str, library: str) -> None:
 
 
 TOLERANCE = {"torch": 5e-6, "jax": 5e-5}
-"""Measured: up to 6e-7 and 2e-5, where the agents move by 0.4 to 3. Adam enlarges rounding; XLA sums in another order."""
+"""Measured: up to 6e-7 and 2e-5, where agents move by 0.4 to 3. Adam enlarges rounding; XLA sums in another order."""
 
 STATES = draw(50, 4)
 
