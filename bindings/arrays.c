@@ -260,8 +260,8 @@ DEFINE_SPREAD(double)
 int nst_look_at_chosen_outputs(Gate *gate, Samples *s)
 {
     const npy_intp n = s->n, outputs = gate->outputs;
-    if (gate->loss == NST_LOSS_CROSS_ENTROPY || !is_one_each(s->y, s) || !is_one_each(s->outputs, s) ||
-        !PyArray_ISINTEGER(s->outputs))
+    if (gate->loss == NST_LOSS_CROSS_ENTROPY || gate->loss == NST_LOSS_CUSTOM || !is_one_each(s->y, s) ||
+        !is_one_each(s->outputs, s) || !PyArray_ISINTEGER(s->outputs))
         return 0;
     const void *const y = nst_finite_numbers(s->y, gate->type, n, 1, &gate->y);
     const int64_t *const index = numbers(s->outputs, NPY_INT64, n, 1, &gate->chosen);

@@ -331,6 +331,19 @@ def test_compiled_functions(kind: str, dtype: str, backend: str) -> None:
     check_like(own, "huber", "sigmoid" if kind == "njit" else "softmax", backend, dtype)
 
 
+@pytest.mark.parametrize("backend", QUICK)
+@pytest.mark.parametrize("lr", [None, 0.1])
+def test_a_function_of_all_outputs_takes_no_choice_of_them(backend: str, lr: float | None) -> None:
+    """Prepared calls of C look at outputs by themselves: they must decline what the gate refuses."""
+    net = make(Custom(compiled("ctypes", "float64")), backend)
+    net.step(X, Y, lr)
+    before = net.theta.copy()
+    for n in (1, 5):
+        with pytest.raises(ValueError, match="is a function of all of them"):
+            net.step(X[:n], Y[:n, 0], lr, outputs=[1] * n)
+    assert (net.theta == before).all()
+
+
 def test_compiled_functions_of_another_dtype_are_refused() -> None:
     with pytest.raises(TypeError, match=r"is a cfunc of .*; a network of float32 needs \(float \*, float \*, size_t"):
         make(Custom(compiled("cfunc", "float64")), dtype="float32")
